@@ -1,0 +1,358 @@
+//! The same checks for every entry, driven by its descriptor.
+
+use super::context::lk_context;
+use crate::registry::{
+    Buffer, BufferRole, DType, Element, Entry, Error, Extent, Pass, Result, Rule, Status,
+};
+
+/// Where the buffers of a call live.
+pub enum Target {
+    Host,
+    #[cfg(gpu)]
+    Device {
+        workspace: fn(*const u8) -> u64,
+    },
+}
+
+/// # Safety
+/// `ctx` is null or came from a create function.
+pub unsafe fn context<'a>(ctx: *const lk_context, name: &str) -> Result<&'a lk_context> {
+    unsafe { ctx.as_ref() }
+        .ok_or_else(|| Error::argument(format!("{name}: argument 'ctx' is NULL, expected a context")))
+}
+
+#[cfg(gpu)]
+pub fn no_cuda(entry: &Entry) -> Error {
+    Error::new(Status::Unsupported, format!("{}: not available on CUDA, use a CPU context", entry.name))
+}
+
+unsafe fn get<T: Copy>(base: *const u8, offset: usize) -> T {
+    unsafe { base.add(offset).cast::<T>().read_unaligned() }
+}
+
+/// Copies the caller's options over the defaults at the head of `args`, and checks them.
+///
+/// # Safety
+/// `opts` is null or readable for its `struct_size` bytes; `args` is the entry's `Args`.
+pub unsafe fn options(entry: &Entry, opts: *const u8, args: *mut u8) -> Result<()> {
+    let fail = |text: String| Err(Error::option(format!("{}: {text}", entry.name)));
+    if opts.is_null() {
+        return Ok(());
+    }
+    if !opts.addr().is_multiple_of(align_of::<usize>()) {
+        return Err(Error::argument(format!("{}: argument 'opts' is misaligned, expected an aligned options struct", entry.name)));
+    }
+    let given: usize = unsafe { get(opts, 0) };
+    let known = entry.options_size;
+    if given < size_of::<usize>() || given > 1 << 16 {
+        return fail(format!(
+            "argument 'opts': struct_size is {given}, expected {known}; call lk_{}_options_init first",
+            entry.name
+        ));
+    }
+    // A newer caller may pass a longer struct as long as it asks for nothing this version does not know.
+    for offset in known..given {
+        if unsafe { get::<u8>(opts, offset) } != 0 {
+            return fail(format!(
+                "argument 'opts': struct_size is {given} with a non-zero byte at {offset}, expected {known}: \
+                 made for a newer version of the library"
+            ));
+        }
+    }
+    unsafe { std::ptr::copy_nonoverlapping(opts, args, given.min(known)) };
+    unsafe { args.cast::<usize>().write(known) };
+    for option in entry.options {
+        let at = option.offset;
+        let name = option.name;
+        match option.rule {
+            Rule::Float { low, high, low_open, high_open, also, text } => {
+                let value: f64 = unsafe { get(args, at) };
+                let above = value > low || (value == low && !low_open);
+                let below = value < high || (value == high && !high_open);
+                if !(above && below || also.contains(&value)) {
+                    let also: String = also.iter().map(|v| format!(" or {v}")).collect();
+                    return fail(format!("option '{name}' is {value}, expected a value in {text}{also}"));
+                }
+            }
+            Rule::Int { min, max } => {
+                let value: i64 = unsafe { get(args, at) };
+                if value < min || value > max {
+                    let most = if max == i64::MAX { String::new() } else { format!(" and at most {max}") };
+                    return fail(format!("option '{name}' is {value}, expected at least {min}{most}"));
+                }
+            }
+            Rule::Bool => {
+                let value: u8 = unsafe { get(args, at) };
+                if value > 1 {
+                    return fail(format!("option '{name}' is {value}, expected 0 or 1"));
+                }
+            }
+            Rule::Enum { names } => {
+                let value: i32 = unsafe { get(args, at) };
+                if value < 0 || value as usize >= names.len() {
+                    let list: Vec<_> = names.iter().enumerate().map(|(i, n)| format!("{i} ({n})")).collect();
+                    return fail(format!("option '{name}' is {value}, expected {}", list.join(", ")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks dtype, dims and strides, and writes the strides that were left to the default.
+///
+/// # Safety
+/// `args` is the entry's `Args` after [`options`].
+pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
+    let fail = |text: String| Err(Error::argument(format!("{}: {text}", entry.name)));
+    let dtype: i32 = unsafe { get(args, entry.dtype) };
+    if DType::from_code(dtype).is_none() {
+        return fail(format!("argument 'dtype' is {dtype}, expected LK_DTYPE_F32, LK_DTYPE_F16 or LK_DTYPE_BF16"));
+    }
+    for dim in entry.dims {
+        let value: u64 = unsafe { get(args, dim.offset) };
+        if value < dim.min {
+            return fail(format!("argument '{}' is {value}, expected at least {}", dim.name, dim.min));
+        }
+    }
+    let call = CheckedSizes { entry, args };
+    for buffer in entry.buffers {
+        if let Some(offset) = buffer.stride {
+            let least = call.extent(buffer.shape.last().copied().unwrap_or(Extent::Fixed(1)))?;
+            let stride: u64 = unsafe { get(args, offset) };
+            if stride == 0 {
+                unsafe { args.add(offset).cast::<u64>().write(least) };
+            } else if stride < least && buffer.role == BufferRole::Input {
+                return fail(format!("argument '{}_stride' is {stride}, expected 0 or at least {least}", buffer.name));
+            }
+        }
+        call.bytes(buffer)?;
+    }
+    Ok(())
+}
+
+/// Sizes and addresses of one call's buffers.
+struct CheckedSizes<'a> {
+    entry: &'a Entry,
+    args: *const u8,
+}
+
+impl CheckedSizes<'_> {
+    fn extent(&self, extent: Extent) -> Result<u64> {
+        match extent {
+            Extent::Fixed(k) => Ok(k),
+            Extent::Dim(k, dim) => {
+                let value: u64 = unsafe { get(self.args, self.entry.dims[dim].offset) };
+                k.checked_mul(value).ok_or_else(|| self.too_large(self.entry.dims[dim].name))
+            }
+        }
+    }
+
+    fn too_large(&self, name: &str) -> Error {
+        Error::argument(format!(
+            "{}: argument '{name}' is too large, expected sizes whose bytes fit the address space ({} bytes)",
+            self.entry.name,
+            isize::MAX
+        ))
+    }
+
+    fn dtype(&self) -> DType {
+        DType::from_code(unsafe { get(self.args, self.entry.dtype) }).unwrap_or(DType::F32)
+    }
+
+    fn element_size(&self, buffer: &Buffer) -> usize {
+        match buffer.element {
+            Element::Float => self.dtype().size(),
+            Element::F32 => 4,
+            Element::I64 => 8,
+            Element::U8 => 1,
+        }
+    }
+
+    fn reduced(&self, buffer: &Buffer) -> bool {
+        let reduction = self.entry.reduction.map(|at| unsafe { get::<i32>(self.args, at) });
+        buffer.reduced && reduction != Some(0)
+    }
+
+    /// Bytes from the first to the last element.
+    fn bytes(&self, buffer: &Buffer) -> Result<usize> {
+        let mut span = 1u64;
+        if !self.reduced(buffer) {
+            for (i, &extent) in buffer.shape.iter().enumerate() {
+                let mut extent = self.extent(extent)?;
+                if let (0, Some(offset)) = (i, buffer.stride) {
+                    // Rows times stride, without the last row's padding.
+                    let stride: u64 = unsafe { get(self.args, offset) };
+                    let columns = self.extent(buffer.shape[buffer.shape.len() - 1])?;
+                    let padded = extent.saturating_sub(1).checked_mul(stride).and_then(|p| p.checked_add(columns));
+                    span = if extent == 0 { 0 } else { padded.ok_or_else(|| self.too_large(buffer.name))? };
+                    break;
+                }
+                extent = span.checked_mul(extent).ok_or_else(|| self.too_large(buffer.name))?;
+                span = extent;
+            }
+        }
+        span.checked_mul(self.element_size(buffer) as u64)
+            .filter(|&bytes| bytes <= isize::MAX as u64)
+            .map(|bytes| bytes as usize)
+            .ok_or_else(|| self.too_large(buffer.name))
+    }
+
+    fn address(&self, buffer: &Buffer) -> usize {
+        unsafe { get(self.args, buffer.offset) }
+    }
+
+    fn expectation(&self, buffer: &Buffer) -> String {
+        let element = match buffer.element {
+            Element::Float => match self.dtype() {
+                DType::F32 => "f32",
+                DType::F16 => "f16",
+                DType::Bf16 => "bf16",
+            },
+            Element::F32 => "f32",
+            Element::I64 => "int64",
+            Element::U8 => "uint8",
+        };
+        let shape: Vec<String> = match self.reduced(buffer) {
+            true => vec!["1".into()],
+            false => buffer.shape.iter().map(|&e| self.extent(e).unwrap_or(0).to_string()).collect(),
+        };
+        format!("{element} [{}]", shape.join(", "))
+    }
+}
+
+/// All checks of a call's arguments that need no knowledge of its mathematics.
+///
+/// # Safety
+/// `args` is the entry's `Args` after [`options`]; non-null pointers are valid for what the call says.
+pub unsafe fn arguments(entry: &Entry, args: *mut u8, target: Target) -> Result<()> {
+    unsafe { sizes(entry, args)? };
+    let call = CheckedSizes { entry, args };
+    // No entry has more; a fixed array keeps the check free of allocation.
+    let mut spans = [(0usize, 0usize); 32];
+    for (i, buffer) in entry.buffers.iter().enumerate() {
+        let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
+        if address == 0 {
+            if buffer.role == BufferRole::Input && !buffer.optional && bytes > 0 {
+                return Err(Error::argument(format!(
+                    "{}: argument '{}' is NULL, expected {}",
+                    entry.name,
+                    buffer.name,
+                    call.expectation(buffer)
+                )));
+            }
+            continue;
+        }
+        let align = call.element_size(buffer);
+        if !address.is_multiple_of(align) {
+            return Err(Error::argument(format!(
+                "{}: argument '{}' is {address:#x}, misaligned: expected a multiple of {align}",
+                entry.name, buffer.name
+            )));
+        }
+        if address.checked_add(bytes).is_none() {
+            return Err(call.too_large(buffer.name));
+        }
+        spans[i] = (address, bytes);
+    }
+    overlaps(entry, &call, &spans)?;
+    match target {
+        Target::Host => unsafe { labels(entry, &call) },
+        #[cfg(gpu)]
+        Target::Device { workspace } => unsafe { device_workspace(entry, args, workspace(args)) },
+    }
+}
+
+fn overlaps(entry: &Entry, call: &CheckedSizes, spans: &[(usize, usize); 32]) -> Result<()> {
+    let pass = Pass::from_code(unsafe { get(call.args, entry.pass) });
+    for (i, written) in entry.buffers.iter().enumerate() {
+        let (address, bytes) = spans[i];
+        let writes = match written.role {
+            BufferRole::Output | BufferRole::Gradient => true,
+            BufferRole::Saved => pass == Pass::Forward,
+            BufferRole::Input | BufferRole::GradLoss => false,
+        };
+        if !writes || bytes == 0 || address == 0 {
+            continue;
+        }
+        for (j, other) in entry.buffers.iter().enumerate() {
+            let (start, length) = spans[j];
+            let same_place = written.in_place == Some(j) && start == address;
+            if i == j || length == 0 || start == 0 || same_place {
+                continue;
+            }
+            if address < start + length && start < address + bytes {
+                let allowed = match written.in_place {
+                    Some(input) if input == j => format!("exactly '{}' or memory of its own", other.name),
+                    _ => "memory of its own".to_string(),
+                };
+                return Err(Error::argument(format!(
+                    "{}: argument '{}' ({address:#x}, {bytes} bytes) overlaps '{}' ({start:#x}, {length} bytes), \
+                     expected {allowed}",
+                    entry.name, written.name, other.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks at every label before anything is written.
+unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
+    for buffer in entry.buffers {
+        let Some(index) = &buffer.index else { continue };
+        let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
+        if address == 0 || bytes == 0 {
+            continue;
+        }
+        let upper: u64 = unsafe { get(call.args, entry.dims[index.dim].offset) };
+        let ignore: Option<i64> = index.ignore.map(|at| unsafe { get(call.args, at) });
+        let labels = unsafe { std::slice::from_raw_parts(address as *const i64, bytes / 8) };
+        let ignored = ignore.unwrap_or(0);
+        let passes = |label: i64| (label as u64) < upper || (label == ignored && ignore.is_some());
+        // Without an early exit the loop vectorises; the first bad row is looked for only if there is one.
+        if labels.iter().fold(true, |ok, &label| ok & passes(label)) {
+            continue;
+        }
+        let row = labels.iter().position(|&label| !passes(label)).unwrap_or(0);
+        let or = ignore.map(|i| format!(" or ignore_index ({i})")).unwrap_or_default();
+        return Err(Error::new(
+            Status::InvalidLabel,
+            format!(
+                "{}: argument '{}' has value {} in row {row}, expected a value in [0, {upper}){or}",
+                entry.name, buffer.name, labels[row]
+            ),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(gpu)]
+unsafe fn device_workspace(entry: &Entry, args: *const u8, needed: u64) -> Result<()> {
+    let address: usize = unsafe { get(args, entry.workspace) };
+    let bytes: u64 = unsafe { get(args, entry.workspace_bytes) };
+    let fail = |text: String| Err(Error::new(Status::WorkspaceTooSmall, format!("{}: {text}", entry.name)));
+    if needed == 0 {
+        return Ok(());
+    }
+    if bytes < needed {
+        return fail(format!("argument 'workspace_bytes' is {bytes}, expected at least {needed}"));
+    }
+    if address == 0 {
+        return fail(format!("argument 'workspace' is NULL, expected {needed} bytes of device memory"));
+    }
+    if !address.is_multiple_of(256) {
+        return Err(Error::argument(format!(
+            "{}: argument 'workspace' is {address:#x}, misaligned: expected a multiple of 256",
+            entry.name
+        )));
+    }
+    Ok(())
+}
+
+/// # Safety
+/// `args` is the entry's `Args`.
+#[cfg(gpu)]
+pub unsafe fn set_device_flags(entry: &Entry, args: *mut u8, flags: *mut u32) {
+    unsafe { args.add(entry.device_flags).cast::<*mut u32>().write(flags) };
+}

@@ -1,0 +1,190 @@
+//! The thread pool of a context and the split of work over it.
+//!
+//! Work is cut into blocks by its size alone, and what blocks return is combined in their order, so results
+//! do not depend on the number of threads.
+
+use crate::cpu::simd::Isa;
+use rayon::prelude::*;
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// Blocks of one call at most: bounds the partial sums, which live on the caller's stack.
+pub const MAX_BLOCKS: usize = 256;
+
+/// Below this much memory traffic a call stays on the caller's thread: waking workers costs more.
+const SERIAL_BYTES: usize = 256 << 10;
+
+pub struct Cpu {
+    threads: usize,
+    pub isa: Isa,
+    pool: AtomicPtr<Pool>,
+}
+
+/// Threads belong to the process that started them: after fork() the child needs new ones.
+struct Pool {
+    process: u32,
+    /// `None` where threads could not be started; work then runs on the caller's thread.
+    threads: Option<rayon::ThreadPool>,
+}
+
+impl Cpu {
+    /// `threads = 0`: one per processor.
+    pub fn new(threads: usize) -> Cpu {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        Cpu { threads, isa: Isa::detect(), pool: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// Runs `block(0)` to `block(count - 1)`, on several threads where `bytes` of traffic make it worth it.
+    pub fn run(&self, count: usize, bytes: usize, block: impl Fn(usize) + Sync) {
+        if self.threads > 1
+            && count > 1
+            && bytes > SERIAL_BYTES
+            && let Some(pool) = &self.pool().threads
+        {
+            pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(&block));
+        } else {
+            (0..count).for_each(block);
+        }
+    }
+
+    /// Sum of what the blocks return, in their order. At most [`MAX_BLOCKS`] of them.
+    pub fn sum(&self, count: usize, bytes: usize, block: impl Fn(usize) -> f64 + Sync) -> f64 {
+        struct Partials([UnsafeCell<f64>; MAX_BLOCKS]);
+        // SAFETY: block i alone writes place i.
+        unsafe impl Sync for Partials {}
+        assert!(count <= MAX_BLOCKS);
+        let partials = Partials([const { UnsafeCell::new(0.0) }; MAX_BLOCKS]);
+        let places = &partials;
+        self.run(count, bytes, |i| unsafe { *places.0[i].get() = block(i) });
+        partials.0[..count].iter().map(|p| unsafe { *p.get() }).sum()
+    }
+
+    fn pool(&self) -> &Pool {
+        let process = std::process::id();
+        loop {
+            let current = self.pool.load(Ordering::Acquire);
+            // SAFETY: a published pool is only freed by drop.
+            if let Some(pool) = unsafe { current.as_ref() }
+                && pool.process == process
+            {
+                return pool;
+            }
+            // A pool inherited through fork() is left alone: joining threads that are not there would hang.
+            let fresh = Box::into_raw(Box::new(Pool { process, threads: self.start() }));
+            let swap = self.pool.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire);
+            if swap.is_err() {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+            }
+        }
+    }
+
+    fn start(&self) -> Option<rayon::ThreadPool> {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
+        builder.thread_name(|i| format!("losskit-{i}")).build().ok()
+    }
+}
+
+impl Drop for Cpu {
+    fn drop(&mut self) {
+        let pool = *self.pool.get_mut();
+        // SAFETY: made by Box::into_raw in `pool`, and no call is running any more.
+        if let Some(inner) = unsafe { pool.as_ref() }
+            && inner.process == std::process::id()
+        {
+            drop(unsafe { Box::from_raw(pool) });
+        }
+    }
+}
+
+/// `total` items in blocks of whole items, by size alone: big enough to be worth a task, few enough for
+/// [`MAX_BLOCKS`].
+#[derive(Clone, Copy)]
+pub struct Blocks {
+    total: usize,
+    each: usize,
+    pub count: usize,
+}
+
+impl Blocks {
+    /// `least` items per block; a block is a multiple of `multiple`.
+    pub fn new(total: usize, least: usize, multiple: usize) -> Blocks {
+        let each = total.div_ceil(MAX_BLOCKS).max(least).max(1).next_multiple_of(multiple);
+        Blocks { total, each, count: total.div_ceil(each) }
+    }
+
+    pub fn range(&self, block: usize) -> std::ops::Range<usize> {
+        block * self.each..((block + 1) * self.each).min(self.total)
+    }
+}
+
+/// A buffer whose places are written by different blocks, each place by one.
+#[derive(Clone, Copy)]
+pub struct Cells<'a>(&'a [UnsafeCell<f32>]);
+
+// SAFETY: see `set`.
+unsafe impl Sync for Cells<'_> {}
+
+impl<'a> Cells<'a> {
+    pub fn new(slice: &'a mut [f32]) -> Cells<'a> {
+        // SAFETY: UnsafeCell<f32> has the layout of f32, and the slice is ours alone.
+        Cells(unsafe { &*(std::ptr::from_mut(slice) as *const [UnsafeCell<f32>]) })
+    }
+
+    pub fn set(&self, index: usize, value: f32) {
+        // SAFETY: no two blocks of a skeleton write the same place, and none reads.
+        unsafe { *self.0[index].get() = value }
+    }
+
+    /// Pointer to place `index` and those after it.
+    pub fn at(&self, index: usize) -> *mut f32 {
+        self.0[index..].as_ptr().cast_mut().cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_everything_once() {
+        for total in [0, 1, 255, 256, 257, 100_003] {
+            let blocks = Blocks::new(total, 10, 4);
+            let mut next = 0;
+            for i in 0..blocks.count {
+                assert_eq!(blocks.range(i).start, next);
+                assert!(!blocks.range(i).is_empty());
+                next = blocks.range(i).end;
+            }
+            assert_eq!(next, total);
+            assert!(blocks.count <= MAX_BLOCKS);
+        }
+    }
+
+    #[test]
+    fn sums_do_not_depend_on_threads() {
+        let values: Vec<f64> = (0..200).map(|i| 1.0 / (i as f64 + 0.1)).collect();
+        let expected = Cpu::new(1).sum(200, 1 << 30, |i| values[i]);
+        for threads in [2, 3, 7] {
+            assert_eq!(Cpu::new(threads).sum(200, 1 << 30, |i| values[i]), expected);
+        }
+    }
+
+    #[test]
+    fn a_forked_child_computes_with_its_own_pool() {
+        let cpu = Cpu::new(2);
+        assert_eq!(cpu.sum(100, 1 << 30, |i| i as f64), 4950.0);
+        // SAFETY: the child only computes and leaves without running the parent's cleanup.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let right = cpu.sum(100, 1 << 30, |i| i as f64) == 4950.0;
+            unsafe { libc::_exit(if right { 7 } else { 1 }) };
+        }
+        let mut status = 0;
+        unsafe { libc::waitpid(child, &mut status, 0) };
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+    }
+}

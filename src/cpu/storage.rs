@@ -1,0 +1,106 @@
+//! Blocks of floats between memory of a run-time type and f32 in the first-level cache. Losses see only the
+//! latter, so they are compiled once, not once per type.
+
+use crate::cpu::simd::{Simd, convert};
+use crate::registry::{DType, Floats};
+use std::mem::MaybeUninit;
+
+/// Elements converted at a time.
+pub const BLOCK: usize = 1024;
+
+/// Output above this many bytes goes around the cache, which it would only flush.
+pub const STREAM_BYTES: usize = 16 << 20;
+
+/// Scratch of one block, aligned for every vector width; not cleared, a call on ten logits should not pay
+/// for it.
+#[repr(C, align(64))]
+pub struct Scratch<const N: usize = BLOCK>(MaybeUninit<[f32; N]>);
+
+impl<const N: usize> Scratch<N> {
+    pub fn new() -> Self {
+        Scratch(MaybeUninit::uninit())
+    }
+
+    pub fn ptr(&mut self) -> *mut f32 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Where the next `n <= BLOCK` values stand as f32: in place, or converted into `scratch`.
+///
+/// # Safety
+/// `src` holds `n` elements of `dtype`; `scratch` has room for a block.
+#[inline(always)]
+pub unsafe fn read<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, scratch: *mut f32) -> *const f32 {
+    unsafe {
+        match dtype {
+            DType::F32 => src.cast(),
+            DType::F16 => {
+                convert::widen_f16(s, src.cast(), scratch, n);
+                scratch
+            }
+            DType::Bf16 => {
+                convert::widen_bf16(s, src.cast(), scratch, n);
+                scratch
+            }
+        }
+    }
+}
+
+/// Stores `n` values; `stream` bypasses the cache, for output much larger than it.
+///
+/// # Safety
+/// `dst` has room for `n` elements of `dtype`; `src` holds `n`.
+#[inline(always)]
+pub unsafe fn write<S: Simd>(s: S, dtype: DType, src: *const f32, dst: *mut u8, n: usize, stream: bool) {
+    unsafe {
+        match dtype {
+            DType::F32 => convert::copy_f32(s, src, dst.cast(), n, stream),
+            DType::F16 => convert::narrow_f16(s, src, dst.cast(), n, stream),
+            DType::Bf16 => convert::narrow_bf16(s, src, dst.cast(), n, stream),
+        }
+    }
+}
+
+/// # Safety
+/// `src` holds an element of `dtype`.
+#[inline(always)]
+pub unsafe fn read_one(dtype: DType, src: *const u8) -> f32 {
+    unsafe {
+        match dtype {
+            DType::F32 => *src.cast::<f32>(),
+            DType::F16 => half::f16::from_bits(*src.cast::<u16>()).to_f32(),
+            DType::Bf16 => half::bf16::from_bits(*src.cast::<u16>()).to_f32(),
+        }
+    }
+}
+
+/// # Safety
+/// `dst` has room for an element of `dtype`.
+#[inline(always)]
+pub unsafe fn write_one(dtype: DType, value: f32, dst: *mut u8) {
+    unsafe {
+        match dtype {
+            DType::F32 => *dst.cast::<f32>() = value,
+            DType::F16 => *dst.cast::<u16>() = half::f16::from_f32(value).to_bits(),
+            DType::Bf16 => *dst.cast::<u16>() = half::bf16::from_f32(value).to_bits(),
+        }
+    }
+}
+
+/// The vector of a dense buffer from element `at` on; 0 beyond its end.
+///
+/// # Safety
+/// `at < from.len`.
+#[inline(always)]
+pub unsafe fn load_vector<S: Simd>(s: S, from: Floats, at: usize) -> S::F {
+    let n = (from.len - at).min(S::LANES);
+    unsafe {
+        let src = from.at(at);
+        match from.dtype {
+            DType::F32 => s.load_partial(src.cast(), n, 0.0),
+            DType::F16 => s.load_f16_partial(src.cast(), n, 0.0),
+            DType::Bf16 => s.load_bf16_partial(src.cast(), n, 0.0),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
+
+use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::softmax::{self, SoftmaxStats};
+use crate::cpu::{Cpu, simd::Simd, simd::math};
+use crate::registry::Result;
+use crate::registry::entries::comp_sum_cross_entropy::Call;
+
+struct CompSum {
+    /// 1 - tau.
+    c: f64,
+}
+
+impl RowLoss for CompSum {
+    type Stats = SoftmaxStats;
+
+    #[inline(always)]
+    fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> SoftmaxStats {
+        softmax::stats(s, row, label)
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, _s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
+        let v = stats.neg_log_prob(row.get(label));
+        // expm1(c v) / c keeps its accuracy down to the smallest c.
+        (if self.c == 0.0 { v } else { (self.c * v).exp_m1() / self.c }) as f32
+    }
+
+    /// dl/dz_k = -p_y^(tau - 1) (delta_ky - p_k).
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize, scale: f32, out: &RowOut) {
+        let mut factor = f64::from(scale);
+        if self.c != 0.0 {
+            factor *= (self.c * stats.neg_log_prob(row.get(label))).exp();
+        }
+        let (max, weight) = (s.splat(stats.max), s.splat((factor / stats.sum()) as f32));
+        row.map_to(s, out, |z, _| s.mul(weight, math::exp(s, s.sub(z, max))));
+        out.set(label, (-factor * stats.own_prob().1) as f32);
+    }
+}
+
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
+    rows::run(cpu, &CompSum { c: 1.0 - call.opts.tau }, rows_problem!(call));
+    Ok(())
+}

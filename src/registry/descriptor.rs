@@ -1,0 +1,121 @@
+//! Plain data that describes an entry to the checks. Offsets point into the entry's `Args` or `Options`.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Pass {
+    Forward = 0,
+    Backward = 1,
+    ForwardBackward = 2,
+}
+
+impl Pass {
+    pub fn from_code(code: i32) -> Pass {
+        match code {
+            0 => Pass::Forward,
+            1 => Pass::Backward,
+            _ => Pass::ForwardBackward,
+        }
+    }
+}
+
+pub struct Entry {
+    pub name: &'static str,
+    pub args_size: usize,
+    pub options_size: usize,
+    /// An options struct that holds the defaults.
+    pub defaults: *const u8,
+    pub dims: &'static [Dim],
+    pub options: &'static [Opt],
+    pub buffers: &'static [Buffer],
+    /// Offset of the reduction in the options.
+    pub reduction: Option<usize>,
+    pub dtype: usize,
+    pub pass: usize,
+    pub workspace: usize,
+    pub workspace_bytes: usize,
+    pub device_flags: usize,
+}
+
+// SAFETY: `defaults` points to a constant.
+unsafe impl Sync for Entry {}
+
+pub struct Dim {
+    pub name: &'static str,
+    pub min: u64,
+    pub offset: usize,
+}
+
+pub struct Opt {
+    pub name: &'static str,
+    pub offset: usize,
+    pub rule: Rule,
+}
+
+pub enum Rule {
+    Float { low: f64, high: f64, low_open: bool, high_open: bool, also: &'static [f64], text: &'static str },
+    Int { min: i64, max: i64 },
+    Bool,
+    Enum { names: &'static [&'static str] },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferRole {
+    Input,
+    Output,
+    /// Written by forward, read by backward.
+    Saved,
+    GradLoss,
+    Gradient,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// Of the call's dtype.
+    Float,
+    F32,
+    I64,
+    U8,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Extent {
+    Fixed(u64),
+    /// Multiple of the dimension with this index.
+    Dim(u64, usize),
+}
+
+pub struct Buffer {
+    pub name: &'static str,
+    pub role: BufferRole,
+    pub element: Element,
+    pub shape: &'static [Extent],
+    /// The shape holds for reduction none only; otherwise there is one value.
+    pub reduced: bool,
+    pub optional: bool,
+    pub stride: Option<usize>,
+    pub index: Option<Index>,
+    /// Index of the input this gradient may overwrite.
+    pub in_place: Option<usize>,
+    pub offset: usize,
+}
+
+impl Buffer {
+    pub const PLAIN: Buffer = Buffer {
+        name: "",
+        role: BufferRole::Input,
+        element: Element::Float,
+        shape: &[],
+        reduced: false,
+        optional: false,
+        stride: None,
+        index: None,
+        in_place: None,
+        offset: 0,
+    };
+}
+
+/// Values lie in [0, dimension), or equal the option at `ignore`.
+pub struct Index {
+    pub dim: usize,
+    pub ignore: Option<usize>,
+}
