@@ -1,1 +1,4 @@
 //! losskit
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod cpu;

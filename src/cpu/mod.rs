@@ -1,0 +1,3 @@
+//! Code that runs on the host processor.
+
+pub mod simd;
