@@ -316,10 +316,24 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn frexp(self, x: float32x4_t) -> (float32x4_t, float32x4_t) {
-        let (mut m, mut e) = (as_array(x), as_array(x));
-        for i in 0..N {
-            (m[i], e[i]) = bits::frexp(m[i]);
+        unsafe {
+            let zero = vdupq_n_f32(0.0);
+            let inf = vdupq_n_f32(f32::INFINITY);
+            let tiny = vcltq_f32(x, vdupq_n_f32(f32::MIN_POSITIVE));
+            let y = vbslq_f32(tiny, vmulq_n_f32(x, 8_388_608.0), x);
+            let shift = vbslq_f32(tiny, vdupq_n_f32(-23.0), zero);
+
+            let raw = vreinterpretq_u32_f32(y);
+            let above = vsubq_u32(raw, vdupq_n_u32(bits::TWO_THIRDS));
+            let exponent = vandq_u32(above, vdupq_n_u32(0xff80_0000));
+            let m = vreinterpretq_f32_u32(vsubq_u32(raw, exponent));
+            let e = vcvtq_f32_s32(vreinterpretq_s32_u32(exponent));
+            let e = vfmaq_f32(shift, e, vdupq_n_f32(1.0 / 8_388_608.0));
+
+            // Zero and infinity have m = 1 already.
+            let m = vbslq_f32(vcgeq_f32(x, zero), m, vdupq_n_f32(f32::NAN));
+            let e = vbslq_f32(vceqq_f32(x, zero), vdupq_n_f32(f32::NEG_INFINITY), e);
+            (m, vbslq_f32(vceqq_f32(x, inf), inf, e))
         }
-        (from_array(m), from_array(e))
     }
 }
