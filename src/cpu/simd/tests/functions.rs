@@ -24,8 +24,8 @@ const BOUNDS: [(Function, f64, f64); 8] = [
     (Exp, 1.0, 1.5),
     (ExpM1, 1.5, 2.0),
     (Ln, 1.0, 1.5),
-    (Ln1p, 1.5, 2.0),
-    (Ln1pUnit, 1.5, 2.0),
+    (Ln1p, 1.75, 2.0),
+    (Ln1pUnit, 1.75, 2.0),
     (Tanh, 2.5, 3.0),
     (Sigmoid, 2.0, 2.5),
     (Softplus, 2.0, 2.5),
@@ -116,16 +116,15 @@ fn ulp_error(got: f32, exact: f64) -> f64 {
         return 0.0;
     }
     let exponent = (exact.abs().to_bits() >> 52) as i32 - 1023;
-    let ulp = 2f64.powi(exponent.max(-126) - 23);
-    (got as f64 - exact).abs() / ulp
+    let per_ulp = f64::from_bits(((1023 + 23 - exponent.max(-126)) as u64) << 52);
+    if got.is_nan() { f64::INFINITY } else { (got as f64 - exact).abs() * per_ulp }
 }
 
 fn worst(isa: Isa, f: Function, xs: &[f32], exact: &[f64]) -> (f64, f32) {
     let mut worst = (0.0, 0.0);
     for ((y, &e), &x) in eval(isa, f, xs).into_iter().zip(exact).zip(xs) {
         let error = ulp_error(y, e);
-        // Written so that a NaN counts.
-        if !(error <= worst.0) {
+        if error > worst.0 {
             worst = (error, x);
         }
     }
@@ -165,6 +164,7 @@ fn errors_are_within_their_bounds() {
 #[test]
 #[ignore = "takes minutes"]
 fn errors_are_within_their_bounds_for_every_f32() {
+    let mut failed = false;
     for (f, fused, plain) in BOUNDS {
         let mut worst_of = vec![(0.0, 0.0); Isa::available().count()];
         for high in 0..1u32 << 12 {
@@ -173,16 +173,17 @@ fn errors_are_within_their_bounds_for_every_f32() {
             let exact: Vec<f64> = xs.iter().map(|&x| f.exact(x as f64)).collect();
             for (isa, w) in Isa::available().zip(&mut worst_of) {
                 let new = worst(isa, f, &xs, &exact);
-                if !(new.0 <= w.0) {
+                if new.0 > w.0 {
                     *w = new;
                 }
             }
         }
         for (isa, (error, x)) in Isa::available().zip(worst_of) {
             println!("{f:?} {isa:?}: {error:.4} ulp at {x:e}");
-            assert!(error <= if isa == Isa::Scalar { plain } else { fused });
+            failed |= error > if isa == Isa::Scalar { plain } else { fused };
         }
     }
+    assert!(!failed);
 }
 
 #[test]
@@ -261,17 +262,40 @@ fn lanes_do_not_mix() {
 #[test]
 #[ignore = "a measurement: run it in release"]
 fn throughput() {
-    struct Bench<'a>(Function, &'a [f32; 1024], &'a mut [f32; 1024], usize);
+    struct Bench<'a>(Function, &'a [f32; 1024], &'a mut [f32; 1024]);
     impl Kernel for Bench<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            for _ in 0..self.3 {
-                let (x, y) = (std::hint::black_box(self.1.as_ptr()), self.2.as_mut_ptr());
-                for i in (0..1024).step_by(S::LANES) {
-                    // SAFETY: the length is a multiple of `LANES`.
-                    unsafe { s.store(y.add(i), self.0.vector(s, s.load(x.add(i)))) };
-                }
+            let (xs, ys) = (self.1.as_ptr(), self.2.as_mut_ptr());
+            // One loop a function, so that the choice is not inside it.
+            macro_rules! time {
+                ($f:path) => {
+                    for _ in 0..1000 {
+                        let (x, y) = std::hint::black_box((xs, ys));
+                        for i in (0..1024).step_by(2 * S::LANES) {
+                            let j = i + S::LANES;
+                            // Two at a time, as a loss should: one alone waits for its own results.
+                            // SAFETY: the length is a multiple of `2 * LANES`.
+                            unsafe {
+                                let (a, b) = (s.load(x.add(i)), s.load(x.add(j)));
+                                let (a, b) = ($f(s, a), $f(s, b));
+                                s.store(y.add(i), a);
+                                s.store(y.add(j), b);
+                            }
+                        }
+                    }
+                };
+            }
+            match self.0 {
+                Exp => time!(math::exp),
+                ExpM1 => time!(math::exp_m1),
+                Ln => time!(math::ln),
+                Ln1p => time!(math::ln_1p),
+                Ln1pUnit => time!(math::ln_1p_unit),
+                Tanh => time!(math::tanh),
+                Sigmoid => time!(math::sigmoid),
+                Softplus => time!(math::softplus),
             }
         }
     }
@@ -282,7 +306,7 @@ fn throughput() {
             let best = (0..20)
                 .map(|_| {
                     let start = std::time::Instant::now();
-                    isa.dispatch(Bench(f, &xs, &mut ys, 1000));
+                    isa.dispatch(Bench(f, &xs, &mut ys));
                     start.elapsed().as_secs_f64() * 1e9 / 1024e3
                 })
                 .fold(f64::INFINITY, f64::min);
