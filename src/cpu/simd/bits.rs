@@ -48,6 +48,7 @@ pub const TWO_THIRDS: u32 = 0x3f2a_aaab;
 ///
 /// # Safety
 /// Both pointers are valid for `n` elements and the ranges do not overlap.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub unsafe fn copy_few(src: *const u16, dst: *mut u16, n: usize) {
     debug_assert!(n < 16);

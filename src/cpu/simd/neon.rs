@@ -121,7 +121,7 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> float32x4_t {
-        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p))) }
+        unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(p)))) }
     }
     #[inline(always)]
     unsafe fn load_bf16_partial(self, p: *const u16, n: usize, fill: f32) -> float32x4_t {
