@@ -24,10 +24,12 @@ fn exp_poly<S: Simd>(s: S, r: S::F) -> S::F {
     polynomial!(s, r, 0.5, 0.166_665_43, 0.041_666_437, 0.008_366_555, 0.001_393_757_8)
 }
 
-/// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit, given `ff = f * f`. Even and odd terms are summed apart,
-/// which halves the latency.
+/// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit. Even and odd terms are summed apart, which halves the
+/// latency.
 #[inline(always)]
-fn ln_poly<S: Simd>(s: S, f: S::F, ff: S::F) -> S::F {
+fn ln_poly<S: Simd>(s: S, f: S::F) -> S::F {
+    // The addend only keeps the square of a tiny number from being subnormal, which is very slow.
+    let ff = s.mul_add(f, f, s.splat(1e-30));
     let even = polynomial!(s, ff, -0.5, -0.249_998_05, -0.166_801_8, -0.121_883_82, -0.128_742_62);
     let odd = polynomial!(s, ff, 0.333_332_15, 0.200_104_45, 0.140_053_4, 0.139_867_07);
     s.mul_add(odd, f, even)
@@ -56,7 +58,8 @@ pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 #[inline(always)]
 fn exp_m1_inner<S: Simd>(s: S, x: S::F) -> S::F {
     let (k, _, r) = exp_reduce(s, x);
-    let q = s.mul_add(s.mul(r, r), exp_poly(s, r), r);
+    // Not r^2 times the rest: for a tiny argument that square is subnormal, which is very slow.
+    let q = s.mul_add(s.mul(r, exp_poly(s, r)), r, r);
     // 2^k (q + 1) - 1, at half its size so that 2^k cannot overflow before the result does.
     let scale = s.pow2(s.sub(k, s.splat(1.0)));
     let half = s.mul_add(scale, q, s.sub(scale, s.splat(0.5)));
@@ -73,12 +76,11 @@ pub fn exp_m1<S: Simd>(s: S, x: S::F) -> S::F {
 /// ln((1 + f) 2^e) for |f| <= 1/3.
 #[inline(always)]
 fn ln_inner<S: Simd>(s: S, f: S::F, e: S::F) -> S::F {
-    let ff = s.mul(f, f);
-    let p = ln_poly(s, f, ff);
+    let fp = s.mul(f, ln_poly(s, f));
     if S::FMA {
-        s.mul_add(e, s.splat(core::f32::consts::LN_2), s.mul_add(ff, p, f))
+        s.mul_add(e, s.splat(core::f32::consts::LN_2), s.mul_add(fp, f, f))
     } else {
-        let tail = s.mul_add(ff, p, s.mul(e, s.splat(LN2_LO)));
+        let tail = s.mul_add(fp, f, s.mul(e, s.splat(LN2_LO)));
         s.mul_add(e, s.splat(LN2_HI), s.add(tail, f))
     }
 }
