@@ -1,8 +1,16 @@
 //! Elementary functions, generic over the instruction set.
 //!
-//! Errors are in units in the last place against the exact result, measured over all 2^32 arguments;
-//! the second figure is for an ISA without fused multiply-add. Results that would be subnormal are 0 for
-//! `exp` and for what is made of it (`sigmoid`, `softplus` of large negative arguments).
+//! Largest errors in units in the last place, against f64 and over every 13th f32; the second figure is for
+//! an ISA without fused multiply-add:
+//!
+//! | exp         | exp_m1      | ln          | ln_1p       | tanh        | sigmoid     | softplus    |
+//! |-------------|-------------|-------------|-------------|-------------|-------------|-------------|
+//! | 0.92 / 1.22 | 1.59 / 1.71 | 0.95 / 0.96 | 1.63 / 1.73 | 2.50 / 2.50 | 2.34 / 2.34 | 1.93 / 2.01 |
+//!
+//! NaN gives NaN. Relative accuracy holds for tiny arguments and results, except that what would be
+//! subnormal is 0 for `exp`, and so for `sigmoid` and `softplus` of large negative arguments.
+//!
+//! A single chain of these is bound by latency: two vectors at a time run faster.
 
 use super::{ROUND_MAGIC, Simd};
 
