@@ -1,0 +1,188 @@
+//! One SIMD abstraction with run-time dispatch.
+//!
+//! A loss is written once, generic over [`Simd`], as a [`Kernel`]; [`Isa::dispatch`] compiles it once per
+//! instruction set and picks one at run time.
+//!
+//! Everything between `dispatch` and an intrinsic must be `#[inline(always)]`, closures included: only code
+//! inlined into the `#[target_feature]` entry point is compiled with those features. A call that is left
+//! over is still correct, but every intrinsic below it becomes a function call.
+//!
+//! # NaN contract
+//!
+//! * `max(a, b)` and `min(a, b)` are one instruction. If **`b`** is NaN the result is NaN. If only `a` is
+//!   NaN the result is unspecified (x86 answers `b`, ARM answers NaN). So put the value to be trusted last:
+//!   `max(zero, x)` keeps the NaN of `x`.
+//! * `max_nan(acc, x)` and `min_nan(acc, x)` are NaN if either side is, and so are `reduce_max` and
+//!   `reduce_min` if any lane is. Use these for the maximum of a row. `x` may be the fresh value and `acc`
+//!   the running one: the extra instruction is then off the loop-carried path.
+//! * Comparisons with NaN are false, so `select(lt(a, b), ..)` takes its last argument.
+//!
+//! # Rounding contract
+//!
+//! `mul_add` is fused where [`Simd::FMA`] says so; otherwise it rounds twice.
+//! Numbers below the smallest normal are handled as IEEE asks, unless the caller's thread flushes them.
+
+mod bits;
+pub mod convert;
+mod dispatch;
+pub mod math;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use dispatch::{Isa, Kernel};
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+pub use scalar::Scalar;
+
+/// `t = x + ROUND_MAGIC` rounds a small `x` to an integer (ties to even), which is also left in the low bits
+/// of `t`.
+pub const ROUND_MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
+
+/// The largest argument whose exponential is finite in f32.
+#[allow(clippy::excessive_precision)]
+pub const EXP_MAX: f32 = 88.722_831_726_074_22;
+/// The smallest argument whose exponential is a normal f32; below it [`math::exp`] gives 0.
+#[allow(clippy::excessive_precision)]
+pub const EXP_MIN: f32 = -87.336_540_222_167_97;
+
+/// An instruction set. A value of an implementing type is proof that the processor has it.
+///
+/// # Safety of the pointer methods
+///
+/// `load*`/`store*` need a valid pointer to `LANES` elements, the `_partial` forms to `n <= LANES`
+/// elements (nothing beyond is touched). They need no more alignment than the element's. `stream*` also
+/// need alignment to the whole vector, `LANES * size_of(element)`, and a [`fence`](Simd::fence) before the
+/// data is published to another thread.
+#[allow(clippy::missing_safety_doc)]
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// Number of f32 lanes, a power of two.
+    const LANES: usize;
+    /// Whether `mul_add` rounds once.
+    const FMA: bool;
+    const ISA: Isa;
+
+    /// Vector of f32.
+    type F: Copy;
+    /// One truth value a lane.
+    type M: Copy;
+    /// `LANES` f64 accumulators.
+    type D: Copy;
+
+    // Memory.
+
+    fn splat(self, x: f32) -> Self::F;
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+    /// Lanes from `n` on are `fill`.
+    unsafe fn load_partial(self, p: *const f32, n: usize, fill: f32) -> Self::F;
+    unsafe fn store_partial(self, p: *mut f32, n: usize, v: Self::F);
+    /// Stores past the caches where the ISA can.
+    unsafe fn stream(self, p: *mut f32, v: Self::F);
+    /// Orders streamed stores before later ones.
+    fn fence(self);
+
+    unsafe fn load_f16(self, p: *const u16) -> Self::F;
+    unsafe fn load_f16_partial(self, p: *const u16, n: usize, fill: f32) -> Self::F;
+    /// Rounds to nearest even; overflow gives infinity, a NaN stays a NaN.
+    unsafe fn store_f16(self, p: *mut u16, v: Self::F);
+    unsafe fn store_f16_partial(self, p: *mut u16, n: usize, v: Self::F);
+    unsafe fn stream_f16(self, p: *mut u16, v: Self::F);
+
+    unsafe fn load_bf16(self, p: *const u16) -> Self::F;
+    unsafe fn load_bf16_partial(self, p: *const u16, n: usize, fill: f32) -> Self::F;
+    /// Rounds to nearest even; overflow gives infinity, a NaN stays a NaN.
+    unsafe fn store_bf16(self, p: *mut u16, v: Self::F);
+    unsafe fn store_bf16_partial(self, p: *mut u16, n: usize, v: Self::F);
+    unsafe fn stream_bf16(self, p: *mut u16, v: Self::F);
+
+    // Arithmetic.
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::F) -> Self::F;
+    fn neg(self, a: Self::F) -> Self::F;
+    fn abs(self, a: Self::F) -> Self::F;
+    fn copysign(self, magnitude: Self::F, sign: Self::F) -> Self::F;
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn max_nan(self, acc: Self::F, x: Self::F) -> Self::F;
+    fn min_nan(self, acc: Self::F, x: Self::F) -> Self::F;
+
+    // Masks.
+
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    fn le(self, a: Self::F, b: Self::F) -> Self::M;
+    fn eq(self, a: Self::F, b: Self::F) -> Self::M;
+    fn is_nan(self, a: Self::F) -> Self::M;
+    /// True in lanes `0..n`; all lanes if `n >= LANES`.
+    fn first_n(self, n: usize) -> Self::M;
+    fn and(self, a: Self::M, b: Self::M) -> Self::M;
+    fn or(self, a: Self::M, b: Self::M) -> Self::M;
+    fn not(self, a: Self::M) -> Self::M;
+    /// `if m { a } else { b }`.
+    fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// Bit `i` is lane `i`.
+    fn mask_bits(self, m: Self::M) -> u32;
+
+    #[inline(always)]
+    fn gt(self, a: Self::F, b: Self::F) -> Self::M {
+        self.lt(b, a)
+    }
+    #[inline(always)]
+    fn ge(self, a: Self::F, b: Self::F) -> Self::M {
+        self.le(b, a)
+    }
+    #[inline(always)]
+    fn any(self, m: Self::M) -> bool {
+        self.mask_bits(m) != 0
+    }
+    #[inline(always)]
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+
+    // Reductions, in an order fixed by the ISA.
+
+    fn reduce_add(self, a: Self::F) -> f32;
+    fn reduce_max(self, a: Self::F) -> f32;
+    fn reduce_min(self, a: Self::F) -> f32;
+
+    fn d_zero(self) -> Self::D;
+    fn d_add(self, d: Self::D, a: Self::F) -> Self::D;
+    /// `d + a * b`; the product is exact.
+    fn d_mul_add(self, d: Self::D, a: Self::F, b: Self::F) -> Self::D;
+    fn d_merge(self, a: Self::D, b: Self::D) -> Self::D;
+    fn d_sum(self, d: Self::D) -> f64;
+
+    // Primitives of `math`.
+
+    /// Limits `x` where `exp_finish` would not cope with a larger one.
+    fn exp_clamp(self, x: Self::F) -> Self::F;
+    /// `p * 2^k`, given `t = k + ROUND_MAGIC`, `p` in (0.7, 1.42); 0 where `x < EXP_MIN`, infinity where
+    /// `x > EXP_MAX` (to within the rounding of `p`), NaN where `x` is.
+    fn exp_finish(self, x: Self::F, p: Self::F, k: Self::F, t: Self::F) -> Self::F;
+    /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
+    fn pow2(self, k: Self::F) -> Self::F;
+    /// `(m, e)` with `x = m * 2^e` and m in about [2/3, 4/3), also for subnormal `x`. Zero gives
+    /// `(1, -inf)`, infinity `(1, inf)`; a negative number or a NaN has `m` = NaN.
+    fn frexp(self, x: Self::F) -> (Self::F, Self::F);
+}
