@@ -22,7 +22,7 @@
 //! `mul_add` is fused where [`Simd::FMA`] says so; otherwise it rounds twice.
 //! Numbers below the smallest normal are handled as IEEE asks, unless the caller's thread flushes them.
 
-mod bits;
+pub mod bits;
 pub mod convert;
 mod dispatch;
 pub mod math;

@@ -20,10 +20,10 @@ impl RowLoss for CompSum {
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, _s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
-        let v = stats.neg_log_prob(row.get(label));
+    fn loss<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
+        let v = stats.neg_log_prob(s, row.get(label));
         // expm1(c v) / c keeps its accuracy down to the smallest c.
-        (if self.c == 0.0 { v } else { (self.c * v).exp_m1() / self.c }) as f32
+        if self.c == 0.0 { v } else { ((self.c * f64::from(v)).exp_m1() / self.c) as f32 }
     }
 
     /// dl/dz_k = -p_y^(tau - 1) (delta_ky - p_k).
@@ -31,10 +31,10 @@ impl RowLoss for CompSum {
     fn gradient<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize, scale: f32, out: &RowOut) {
         let mut factor = f64::from(scale);
         if self.c != 0.0 {
-            factor *= (self.c * stats.neg_log_prob(row.get(label))).exp();
+            factor *= (self.c * f64::from(stats.neg_log_prob(s, row.get(label)))).exp();
         }
         let (max, weight) = (s.splat(stats.max), s.splat((factor / stats.sum()) as f32));
-        row.map_to(s, out, #[inline(always)] |z, _| s.mul(weight, math::exp(s, s.sub(z, max))));
+        row.map_to(s, out, #[inline(always)] |z, _| s.mul(weight, math::exp_softmax(s, s.sub(z, max))));
         out.set(label, (-factor * stats.own_prob().1) as f32);
     }
 }

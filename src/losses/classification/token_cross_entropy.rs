@@ -47,7 +47,7 @@ impl TokenCrossEntropy<'_> {
 
     #[inline(always)]
     fn add<S: Simd>(&self, s: S, sums: &mut Sums<S>, start: usize, block: &[f32]) {
-        sums.softmax.add(block);
+        sums.softmax.add(start, block);
         if self.smoothing == 0.0 {
             return;
         }
@@ -82,7 +82,7 @@ impl RowLoss for TokenCrossEntropy<'_> {
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
-        let mut sums = Sums { softmax: Accumulator::new(s), weighted: [s.d_zero(); 4] };
+        let mut sums = Sums { softmax: Accumulator::new(s, label), weighted: [s.d_zero(); 4] };
         if self.softcap > 0.0 {
             row.mapped_blocks(
                 s,
@@ -109,7 +109,7 @@ impl RowLoss for TokenCrossEntropy<'_> {
         let mut loss = 0.0;
         if self.smoothing < 1.0 {
             let own = self.capped_one(s, row.get(label));
-            loss += (1.0 - self.smoothing) * self.class_weight(label) * softmax.neg_log_prob(own);
+            loss += (1.0 - self.smoothing) * self.class_weight(label) * f64::from(softmax.neg_log_prob(s, own));
         }
         if self.smoothing > 0.0 {
             loss += self.share * (self.weight_sum * softmax.sum().ln() - f64::from(stats.spread));
@@ -138,13 +138,16 @@ impl RowLoss for TokenCrossEntropy<'_> {
         let inverse_cap = s.splat(1.0 / self.softcap);
         let one = s.splat(1.0);
         match (self.softcap > 0.0, self.smoothing > 0.0) {
-            (false, false) => row.map_to(s, out, #[inline(always)] |z, _| s.mul(factor, math::exp(s, s.sub(z, max)))),
+            (false, false) => row.map_to(s, out, #[inline(always)] |z, _| s.mul(factor, math::exp_softmax(s, s.sub(z, max)))),
             (capped, smoothed) => row.map_to(s, out, #[inline(always)] |z, k| {
                 let z = if capped { self.capped(s, z) } else { z };
-                let mut g = s.mul(factor, math::exp(s, s.sub(z, max)));
+                let mut g = s.mul(factor, math::exp_softmax(s, s.sub(z, max)));
                 if smoothed {
                     // SAFETY: one weight per class.
-                    let w = self.weights.map_or(one, |w| unsafe { load_vector(s, w, k) });
+                    let w = match self.weights {
+                        Some(w) => unsafe { load_vector(s, w, k) },
+                        None => one,
+                    };
                     g = s.sub(g, s.mul(s.splat(share), w));
                 }
                 if capped {
