@@ -7,18 +7,24 @@ namespace lk {
 
 struct ZLoss {
   using Args = lk_z_loss_args;
-  static constexpr int kSaved = 3;  // the mean in two floats, then sigma
+  static constexpr int kSaved = 3;  // mean of the other classes in two floats, and their deviation
 
-  // Sums of z - shift and of its square, shift = z_0. As z_0 is one of the row's elements, what the
-  // variance loses by subtraction is at most a factor C of f64's precision, whatever the offset.
+  // Everything is derived from the mean m and deviation t of the classes other than the label, and
+  // D = z_y - m: then sigma^2 = (C-1)/C (D^2/C + t^2), and what cancels for a confident row,
+  // 1 + u_y^2 - C and 1 + u_y u_k, has a closed form in t.
+  //
+  // Sums of z - shift and its square over k != y. As the shift is one of those elements, the variance
+  // loses at most a factor C of f64's precision by subtraction, whatever the row's offset.
   struct Acc {
     double sum, squares;
   };
   struct Row {
-    float mean, mean_rest, sigma;
-    double u;                     // of the label
-    float softplus, logistic;     // of a (b - u)
-    float common, slope, at_label;  // gradient: common + slope (z - mean), and the label's own
+    double mean, deviation;    // of the other classes
+    double difference, sigma;  // z_y - mean; over all classes
+    double u;                  // of the label
+    float softplus, logistic;  // of a (b - u)
+    // Gradient: fma(slope, (z - center) - center_rest, offset), and the label's own.
+    float center, center_rest, slope, offset, at_label;
   };
 
   double option_a, option_b, classes, shift, z_label;
@@ -30,18 +36,18 @@ struct ZLoss {
         label(0), dtype(a.dtype) {}
 
   LK_DEVICE void begin(const void* z, u64 y) {
-    shift = load1(z, dtype, 0);
     z_label = load1(z, dtype, y);
+    shift = load1(z, dtype, y == 0 && classes > 1.0 ? 1 : 0);
     label = y;
   }
 
   LK_DEVICE Acc init() const { return {0.0, 0.0}; }
 
   template <int N>
-  LK_DEVICE void add(Acc& acc, const float (&x)[N], u64) const {
+  LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const {
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const double d = static_cast<double>(x[j]) - shift;
+      const double d = k + j == label ? 0.0 : static_cast<double>(x[j]) - shift;
       acc.sum += d;
       acc.squares = fma(d, d, acc.squares);
     }
@@ -49,17 +55,19 @@ struct ZLoss {
   LK_DEVICE Acc merge(const Acc& p, const Acc& q) const { return {p.sum + q.sum, p.squares + q.squares}; }
 
   LK_DEVICE Row finish(const Acc& acc) const {
-    const double offset = acc.sum / classes;
-    const double variance = (acc.squares - acc.sum * offset) / classes;
+    const double others = classes > 1.0 ? classes - 1.0 : 1.0, offset = acc.sum / others;
+    const double variance = (acc.squares - acc.sum * offset) / others;
     return complete(shift + offset, sqrt(variance < 0.0 ? 0.0 : variance));
   }
 
-  LK_DEVICE Row complete(double mean, double sigma) const {
+  LK_DEVICE Row complete(double mean, double deviation) const {
     Row row;
-    row.mean = static_cast<float>(mean);
-    row.mean_rest = static_cast<float>(mean - row.mean);
-    row.sigma = static_cast<float>(sigma);
-    row.u = sigma == 0.0 ? 0.0 : (z_label - mean) / sigma;
+    row.mean = mean;
+    row.deviation = deviation;
+    row.difference = z_label - mean;
+    const double share = (classes - 1.0) / classes;
+    row.sigma = sqrt(share * (row.difference * row.difference / classes + deviation * deviation));
+    row.u = row.sigma == 0.0 ? 0.0 : share * row.difference / row.sigma;
     // exp in f32, with what the rounding of its argument took away put back.
     const double x = option_a * (option_b - row.u);
     const float magnitude = static_cast<float>(fabs(x)), rest = static_cast<float>(fabs(x) - magnitude);
@@ -73,9 +81,9 @@ struct ZLoss {
   }
 
   LK_DEVICE void save(const Row& row, float* saved) const {
-    saved[0] = row.mean;
-    saved[1] = row.mean_rest;
-    saved[2] = row.sigma;
+    saved[0] = static_cast<float>(row.mean);
+    saved[1] = static_cast<float>(row.mean - saved[0]);
+    saved[2] = static_cast<float>(row.deviation);
   }
   LK_DEVICE Row restore(const float* saved) const {
     return complete(static_cast<double>(saved[0]) + saved[1], saved[2]);
@@ -84,17 +92,23 @@ struct ZLoss {
   LK_DEVICE float loss(const Row& row) const { return static_cast<float>(row.softplus / option_a); }
 
   LK_DEVICE void scale(Row& row, float s) const {
-    if (row.sigma == 0.0f) {
-      row.common = row.slope = row.at_label = 0.0f;
-      return;
-    }
+    row.center = row.center_rest = row.slope = row.offset = row.at_label = 0.0f;
+    if (row.sigma == 0.0) return;
     const double common = static_cast<double>(s) * row.logistic / (classes * row.sigma);
-    row.common = static_cast<float>(common);
+    const double others = classes - 1.0, t = row.deviation / row.sigma;
     row.slope = static_cast<float>(common * row.u / row.sigma);
-    row.at_label = static_cast<float>(common * (1.0 + row.u * row.u - classes));
+    row.at_label = static_cast<float>(-common * others * (others / classes) * t * t);
+    // Where the line crosses zero, unless it is too flat for that: there it is anchored at the mean.
+    double center = row.mean - row.deviation / row.difference * row.deviation;
+    if (fabs(row.u) < 0.5) {
+      center = row.mean + row.difference / classes;
+      row.offset = static_cast<float>(common);
+    }
+    row.center = static_cast<float>(center);
+    row.center_rest = static_cast<float>(center - row.center);
   }
   LK_DEVICE float gradient(const Row& row, float z, u64 k) const {
-    return k == label ? row.at_label : fmaf(row.slope, (z - row.mean) - row.mean_rest, row.common);
+    return k == label ? row.at_label : fmaf(row.slope, (z - row.center) - row.center_rest, row.offset);
   }
 };
 

@@ -102,7 +102,9 @@ pub fn shape(rows: u64, classes: u64) -> ([u32; 3], [u32; 3]) {
         16385..=32768 => 512,
         _ => 1024,
     };
-    let rows_per_block = (256 / per_row).max(1).min(rows.next_power_of_two().max(32 / per_row.min(32)));
+    // Several rows share a block only where each has at most a warp; a block is whole warps.
+    let rows_per_block =
+        if per_row > 32 { 1 } else { (256 / per_row).min(rows.next_power_of_two().max(32 / per_row)) };
     let blocks = rows.div_ceil(rows_per_block).clamp(1, 0x7fff_ffff);
     ([blocks as u32, 1, 1], [per_row as u32, rows_per_block as u32, 1])
 }
