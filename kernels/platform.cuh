@@ -9,7 +9,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#define LK_KERNEL(name, Args) extern "C" __global__ void name(const __grid_constant__ Args a)
+// Every kernel must be launchable with the largest block.
+#define LK_KERNEL(name, Args) extern "C" __global__ void __launch_bounds__(1024) name(const __grid_constant__ Args a)
 #define LK_DYNAMIC_SHARED(T, name)                                          \
   extern __shared__ __align__(16) unsigned char lk_dynamic_shared_memory[]; \
   T* name = reinterpret_cast<T*>(lk_dynamic_shared_memory)

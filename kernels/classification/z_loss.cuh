@@ -8,6 +8,7 @@ namespace lk {
 struct ZLoss {
   using Args = lk_z_loss_args;
   static constexpr int kSaved = 3;  // mean of the other classes in two floats, and their deviation
+  static constexpr bool kRelative = false;
 
   // Everything is derived from the mean m and deviation t of the classes other than the label, and
   // D = z_y - m: then sigma^2 = (C-1)/C (D^2/C + t^2), and what cancels for a confident row,
@@ -45,9 +46,10 @@ struct ZLoss {
 
   template <int N>
   LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const {
+    const int own = position<N>(k, label);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const double d = k + j == label ? 0.0 : static_cast<double>(x[j]) - shift;
+      const double d = j == own ? 0.0 : static_cast<double>(x[j]) - shift;
       acc.sum += d;
       acc.squares = fma(d, d, acc.squares);
     }
@@ -107,8 +109,8 @@ struct ZLoss {
     row.center = static_cast<float>(center);
     row.center_rest = static_cast<float>(center - row.center);
   }
-  LK_DEVICE float gradient(const Row& row, float z, u64 k) const {
-    return k == label ? row.at_label : fmaf(row.slope, (z - row.center) - row.center_rest, row.offset);
+  LK_DEVICE float gradient(const Row& row, float z, u64, bool is_label) const {
+    return is_label ? row.at_label : fmaf(row.slope, (z - row.center) - row.center_rest, row.offset);
   }
 };
 

@@ -7,8 +7,9 @@
 //   Loss(args, header)                       options into registers; header: constants over all rows
 //   void begin(z, y)                         the row's pointer and label
 //   Acc init(); void add(acc, x[N], k); Acc merge(acc, acc)      x = elements k .. k+N-1, N = 1 or 8
+//   static constexpr bool kRelative;         sums are relative to a maximum: float max(acc); void rebase(acc, max)
 //   Row finish(acc); void save(row, f32*); Row restore(f32*)
-//   float loss(row); void scale(row, s); float gradient(row, z, k)
+//   float loss(row); void scale(row, s); float gradient(row, z, k, k is the label)
 #pragma once
 #include "../common.cuh"
 
@@ -17,6 +18,10 @@ namespace lk {
 // The workspace: kHeader bytes of f64 constants, then one f32 per row where a reduction follows.
 constexpr int kHeaderBytes = 256;
 constexpr int kHeaderNormaliser = 0, kHeaderWeightSum = 1;
+
+// Where among elements k .. k+N-1 the label is; N if elsewhere. In 32 bits from here on.
+template <int N>
+LK_DEVICE int position(u64 k, u64 label) { return label - k < N ? static_cast<int>(label - k) : N; }
 
 // f(x, k) for the row's elements, in single ones up to the first 16-byte boundary, then in chunks of 8,
 // then singly. Which thread gets which element depends on nothing but the pointer and n.
@@ -61,6 +66,7 @@ LK_DEVICE float upstream(const Args& a, const double* header, u64 r) {
 template <class Loss>
 LK_DEVICE void rows_kernel(const typename Loss::Args& a) {
   __shared__ typename Loss::Acc scratch[32];
+  __shared__ float maxima[32];
   const double* header = static_cast<const double*>(a.workspace);
   float* losses = a.loss;
   if (a.opts.reduction != LK_REDUCTION_NONE && a.loss) {
@@ -84,6 +90,11 @@ LK_DEVICE void rows_kernel(const typename Loss::Args& a) {
     if (!restored) {
       typename Loss::Acc acc = loss.init();
       if (valid) sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) { loss.add(acc, x, k); });
+      if constexpr (Loss::kRelative) {
+        // First the group's maximum: one rescaling per thread rather than one per merge, in time and error.
+        const float max = reduce_group(loss.max(acc), -infinity(), maxima, [](float x, float y) { return fmaxf(x, y); });
+        loss.rebase(acc, max);
+      }
       acc = reduce_group(acc, loss.init(), scratch, [&](const auto& x, const auto& y) { return loss.merge(x, y); });
       if (valid) row = loss.finish(acc);
     } else if (valid) {
@@ -108,9 +119,11 @@ LK_DEVICE void rows_kernel(const typename Loss::Args& a) {
     if (valid) {
       loss.scale(row, upstream(a, header, r));
       sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) {
+        constexpr int N = sizeof(x) / sizeof(float);
+        const int own = position<N>(k, static_cast<u64>(label));
 #pragma unroll
-        for (auto& e : x) e = loss.gradient(row, e, k++);
-        store(g, a.dtype, k - sizeof(x) / sizeof(float), vector, x);
+        for (int j = 0; j < N; ++j) x[j] = loss.gradient(row, x[j], k + j, j == own);
+        store(g, a.dtype, k, vector, x);
       });
     } else {
       // g stands in for z: only its address counts, the loaded values do not.
