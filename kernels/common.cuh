@@ -180,15 +180,15 @@ LK_DEVICE T reduce_group(T value, const T& neutral, T* scratch, Merge merge) {
 
 // ---- Mathematics --------------------------------------------------------------------------------------
 
-// exp(z - m) for z <= m. The rounding error of the difference, which exp would turn into a relative
+// exp(z + z_rest - m) for z <= m. The rounding error of the difference, which exp would turn into a relative
 // error of |z - m| half ulps, is computed exactly and put back.
-LK_DEVICE float exp_difference(float z, float m) {
+LK_DEVICE float exp_difference(float z, float m, float z_rest = 0.0f) {
   const float d = z - m;
   if (d < -104.0f) return 0.0f;  // also z = -inf
   const float b = z - d;
   const float error = (z - (d + b)) + (b - m);
   const float e = expf(d);
-  return fmaf(e, error, e);
+  return fmaf(e, error + z_rest, e);
 }
 
 }  // namespace lk

@@ -24,12 +24,12 @@ struct BceWithLogits {
   LK_DEVICE explicit BceWithLogits(const Args&) {}
 
   LK_DEVICE float value(const float (&x)[4]) const {
-    const float z = x[0], t = x[1], q = x[3], k = fmaf(q - 1.0f, t, 1.0f);
+    const float z = x[0], t = x[1], q = x[3], k = fmaf(q, t, 1.0f - t);
     const float tail = log1pf(expf(-fabsf(z)));
     return x[2] * fmaf(k, tail, z < 0.0f ? -q * t * z : (1.0f - t) * z);
   }
   LK_DEVICE void gradient(const float (&x)[4], float (&g)[2]) const {
-    const float z = x[0], t = x[1], q = x[3], k = fmaf(q - 1.0f, t, 1.0f);
+    const float z = x[0], t = x[1], q = x[3], k = fmaf(q, t, 1.0f - t);
     const float e = expf(-fabsf(z)), small = e / (1.0f + e);
     const float softplus = log1pf(e) - fminf(z, 0.0f);
     g[0] = x[2] * (z < 0.0f ? fmaf(k, small, -q * t) : fmaf(-k, small, 1.0f - t));

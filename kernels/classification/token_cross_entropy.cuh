@@ -2,6 +2,7 @@
 // dz_k = s (Q p_k - q_k + 2 lambda lse p_k) (1 - (z_k/c)^2), q_k = (eps/C) w_k + (1-eps) w_y delta_ky.
 #pragma once
 #include "../skeletons/label_softmax.cuh"
+#include "../softcap.cuh"
 
 namespace lk {
 
@@ -24,29 +25,29 @@ struct TokenCrossEntropy {
   const void* class_weights;
   int dtype;
   float keep, smooth, penalty, cap;  // 1-eps, eps/C, lambda, c
-  float weight_sum, z_label, raw_label, w_label;
+  float weight_sum, w_label;
+  float z_label, z_rest, label_slope;  // after the cap
   u64 label;
 
   LK_DEVICE TokenCrossEntropy(const Args& a, const double* header)
       : class_weights(a.class_weights), dtype(a.dtype), keep(static_cast<float>(1.0 - a.opts.label_smoothing)),
         smooth(static_cast<float>(a.opts.label_smoothing / static_cast<double>(a.classes))),
         penalty(static_cast<float>(a.opts.z_weight)), cap(static_cast<float>(a.opts.softcap)),
-        weight_sum(static_cast<float>(a.classes)), z_label(0), raw_label(0), w_label(1), label(0) {
+        weight_sum(static_cast<float>(a.classes)), w_label(1), z_label(0), z_rest(0), label_slope(1), label(0) {
     if (smooth > 0.0f && class_weights) weight_sum = static_cast<float>(header[kHeaderWeightSum]);
   }
 
-  LK_DEVICE float capped(float z) const { return cap > 0.0f ? cap * tanhf(z / cap) : z; }
-  // 1 - tanh^2, without the subtraction.
-  LK_DEVICE float cap_slope(float z) const {
-    const float e = expf(-2.0f * fabsf(z / cap));
-    return 4.0f * e / ((1.0f + e) * (1.0f + e));
-  }
   LK_DEVICE float weight(u64 k) const { return class_weights ? load1(class_weights, dtype, k) : 1.0f; }
 
   LK_DEVICE void begin(const void* z, u64 y) {
     label = y;
-    raw_label = load1(z, dtype, y);
-    z_label = capped(raw_label);
+    z_label = load1(z, dtype, y);
+    if (cap > 0.0f) {
+      const Capped capped = soft_cap(z_label, cap);
+      z_label = capped.hi;
+      z_rest = capped.lo;
+      label_slope = capped.slope;
+    }
     w_label = weight(y);
   }
 
@@ -54,18 +55,26 @@ struct TokenCrossEntropy {
 
   template <int N>
   LK_DEVICE void add(Acc& acc, float (&x)[N], u64 k) const {
-    if (cap > 0.0f) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) x[j] = capped(x[j]);
-    }
     const float before = acc.softmax.max;
-    LabelSoftmax::add(acc.softmax, x, k, label);
-    if (smooth > 0.0f) add_gaps(acc, x, k, before);
+    if (cap > 0.0f) {
+      float rest[N];
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        const Capped capped = soft_cap(x[j], cap);
+        x[j] = capped.hi;
+        rest[j] = capped.lo;
+      }
+      LabelSoftmax::add(acc.softmax, x, k, label, rest);
+      if (smooth > 0.0f) add_gaps(acc, x, k, before, rest);
+    } else {
+      LabelSoftmax::add(acc.softmax, x, k, label);
+      if (smooth > 0.0f) add_gaps(acc, x, k, before, LabelSoftmax::NoRest());
+    }
   }
 
   // A weight of 0 leaves its class out, so that it may have -inf.
-  template <int N>
-  LK_DEVICE void add_gaps(Acc& acc, const float (&x)[N], u64 k, float before) const {
+  template <int N, class Rest>
+  LK_DEVICE void add_gaps(Acc& acc, const float (&x)[N], u64 k, float before, const Rest& rest) const {
     const float max = acc.softmax.max;
     const int own = position<N>(k, label);
     if (acc.weight > 0.0f && max != before) acc.gap = fmaf(acc.weight, max - before, acc.gap);
@@ -74,7 +83,7 @@ struct TokenCrossEntropy {
     for (int j = 0; j < N; ++j) {
       const float w = j == own ? 0.0f : weight(k + j);
       if (w == 0.0f) continue;
-      gaps = fmaf(w, x[j] == -infinity() ? infinity() : max - x[j], gaps);
+      gaps = fmaf(w, x[j] == -infinity() ? infinity() : (max - x[j]) - rest[j], gaps);
       weights += w;
     }
     acc.gap += gaps;
@@ -95,15 +104,15 @@ struct TokenCrossEntropy {
 
   LK_DEVICE Row finish(const Acc& acc) const {
     Row row;
-    row.softmax = LabelSoftmax::finish(acc.softmax, z_label);
-    row.gap = w_label > 0.0f ? fmaf(w_label, row.softmax.max - z_label, acc.gap) : acc.gap;
+    row.softmax = LabelSoftmax::finish(acc.softmax, z_label, z_rest);
+    row.gap = w_label > 0.0f ? fmaf(w_label, (row.softmax.max - z_label) - z_rest, acc.gap) : acc.gap;
     return row;
   }
 
   LK_DEVICE void save(const Row& row, float* saved) const { LabelSoftmax::save(row.softmax, saved); }
   LK_DEVICE Row restore(const float* saved) const {
     Row row;
-    row.softmax = LabelSoftmax::restore(saved, z_label);
+    row.softmax = LabelSoftmax::restore(saved, z_label, z_rest);
     row.gap = 0.0f;
     return row;
   }
@@ -126,14 +135,16 @@ struct TokenCrossEntropy {
     float g = -own * (m.rest / m.sum) + m.poison;
     if (smooth > 0.0f) g += smooth * fmaf(weight_sum, p_label, -w_label);
     if (penalty > 0.0f) g = fmaf(lse_slope, p_label, g);
-    row.gradient_at = s * g * (cap > 0.0f ? cap_slope(raw_label) : 1.0f);
+    row.gradient_at = s * g * label_slope;
   }
 
   LK_DEVICE float gradient(const Row& row, float z, u64 k, bool is_label) const {
     if (is_label) return row.gradient_at;
-    float g = row.slope * exp_difference(capped(z), row.softmax.max);
+    Capped x = {z, 0.0f, 1.0f};
+    if (cap > 0.0f) x = soft_cap(z, cap);
+    float g = row.slope * exp_difference(x.hi, row.softmax.max, x.lo);
     if (smooth > 0.0f) g = fmaf(-row.smoothing, weight(k), g);
-    return cap > 0.0f ? g * cap_slope(z) : g;
+    return g * x.slope;
   }
 };
 

@@ -15,6 +15,8 @@ struct Operand {
   float absent;
 };
 
+// Eight at a time for every pointer, so that sums group alike; i is a multiple of 8 then, and a pointer
+// that is not 16-byte aligned costs scalar accesses.
 template <int N>
 LK_DEVICE void load(const Operand& in, int dtype, u64 i, float (&x)[N]) {
   if (!in.data) {
@@ -27,9 +29,13 @@ LK_DEVICE void load(const Operand& in, int dtype, u64 i, float (&x)[N]) {
       x[j] = load1(in.data, dtype, k);
       if (++k == in.period) k = 0;
     }
-  } else if constexpr (N == kChunk) {
-    load8(in.data, dtype, i, x);
   } else {
+    if constexpr (N == kChunk) {
+      if (aligned16(in.data)) {
+        load8(in.data, dtype, i, x);
+        return;
+      }
+    }
 #pragma unroll
     for (int j = 0; j < N; ++j) x[j] = load1(in.data, dtype, i + j);
   }
@@ -38,11 +44,13 @@ LK_DEVICE void load(const Operand& in, int dtype, u64 i, float (&x)[N]) {
 template <int N>
 LK_DEVICE void put(void* out, int dtype, u64 i, const float (&x)[N]) {
   if constexpr (N == kChunk) {
-    store8(out, dtype, i, x);
-  } else {
-#pragma unroll
-    for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
+    if (aligned16(out)) {
+      store8(out, dtype, i, x);
+      return;
+    }
   }
+#pragma unroll
+  for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
 }
 
 template <class Loss>
@@ -74,13 +82,6 @@ struct Elements {
       const double g = a.grad_loss ? *a.grad_loss : 1.0;
       scale = static_cast<float>(a.opts.reduction == LK_REDUCTION_MEAN ? g / static_cast<double>(Loss::count(a)) : g);
     }
-  }
-
-  LK_DEVICE bool aligned() const {
-    uintptr_t bits = reinterpret_cast<uintptr_t>(losses) | reinterpret_cast<uintptr_t>(grads);
-    for (const Operand& i : in) bits |= i.period ? 0 : reinterpret_cast<uintptr_t>(i.data);
-    for (void* o : out) bits |= reinterpret_cast<uintptr_t>(o);
-    return (bits & 15) == 0;
   }
 
   // Elements i .. i+N-1: everything is read before anything is written, so a gradient may lie over an input.
@@ -126,7 +127,7 @@ template <class Loss>
 LK_DEVICE void elements_kernel(const typename Loss::Args& a) {
   __shared__ double scratch[32];
   const Elements<Loss> elements(a);
-  const u64 n = Loss::count(a), chunks = elements.aligned() ? n / kChunk : 0;
+  const u64 n = Loss::count(a), chunks = n / kChunk;
   const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
   double sum = 0.0;
   for (u64 c = me; c < chunks; c += step) sum += elements.template run<kChunk>(c * kChunk);
