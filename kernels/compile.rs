@@ -24,7 +24,8 @@ pub fn cuda(kernels: &Path, includes: &[PathBuf], out: &Path) {
     for variable in ["LOSSKIT_NVCC", "LOSSKIT_CUDA_ARCHS", "CUDA_HOME", "CUDA_PATH", "CXX"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
-    let sources = sources(kernels);
+    let mut sources = sources(kernels);
+    sources.retain(|s| !s.path.components().any(|c| c.as_os_str() == "emulation"));
     let nvcc = find_nvcc(kernels);
     let archs = env::var("LOSSKIT_CUDA_ARCHS").unwrap_or_else(|_| ARCHS.into());
     let mut flags = vec!["-std=c++17".to_string(), "-O3".into(), "--fatbin".into()];
