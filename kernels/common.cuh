@@ -183,10 +183,10 @@ LK_DEVICE T reduce_group(T value, const T& neutral, T* scratch, Merge merge) {
 // exp(z + z_rest - m) for z <= m. The rounding error of the difference, which exp would turn into a relative
 // error of |z - m| half ulps, is computed exactly and put back.
 LK_DEVICE float exp_difference(float z, float m, float z_rest = 0.0f) {
-  const float d = z - m;
+  const float d = __fsub_rn(z, m);  // never contracted with what z or m come from
   if (d < -104.0f) return 0.0f;  // also z = -inf
-  const float b = z - d;
-  const float error = (z - (d + b)) + (b - m);
+  const float b = __fsub_rn(z, d);
+  const float error = __fsub_rn(z, d + b) + (b - m);
   const float e = expf(d);
   return fmaf(e, error + z_rest, e);
 }

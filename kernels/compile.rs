@@ -28,7 +28,8 @@ pub fn cuda(kernels: &Path, includes: &[PathBuf], out: &Path) {
     sources.retain(|s| !s.path.components().any(|c| c.as_os_str() == "emulation"));
     let nvcc = find_nvcc(kernels);
     let archs = env::var("LOSSKIT_CUDA_ARCHS").unwrap_or_else(|_| ARCHS.into());
-    let mut flags = vec!["-std=c++17".to_string(), "-O3".into(), "--fatbin".into()];
+    let mut flags =
+        vec!["-std=c++17".to_string(), "-O3".into(), "--fatbin".into(), "--compress-mode=size".into()];
     flags.extend(["-ccbin".into(), env::var("CXX").unwrap_or_else(|_| "g++".into())]);
     for arch in archs.split([',', ';', ' ']).filter(|a| !a.is_empty()) {
         let virtual_arch = arch.replace("sm_", "compute_");
@@ -143,7 +144,14 @@ fn files(folder: &Path, suffixes: &[&str]) -> Vec<PathBuf> {
     list
 }
 
-fn compile(nvcc: &Path, flags: &[String], includes: &[PathBuf], source: &Source, folder: &Path, common: Hash) {
+fn compile(
+    nvcc: &Path,
+    flags: &[String],
+    includes: &[PathBuf],
+    source: &Source,
+    folder: &Path,
+    common: Hash,
+) {
     let mut key = common;
     key.add(&fs::read(&source.path).expect("readable .cu file"));
     let key = format!("{:016x}", key.0);
@@ -171,7 +179,7 @@ fn find_nvcc(kernels: &Path) -> PathBuf {
     }
     let mut candidates: Vec<PathBuf> = ["CUDA_HOME", "CUDA_PATH"]
         .iter()
-        .filter_map(|v| env::var_os(v))
+        .filter_map(env::var_os)
         .map(|home| Path::new(&home).join("bin/nvcc"))
         .collect();
     if let Some(path) = env::var_os("PATH") {
@@ -182,8 +190,10 @@ fn find_nvcc(kernels: &Path) -> PathBuf {
         candidates.extend(pythons.flatten().map(|p| p.path().join("site-packages/nvidia/cu13/bin/nvcc")));
     }
     candidates.into_iter().find(|p| p.is_file()).unwrap_or_else(|| {
-        panic!("feature `cuda` needs nvcc: set LOSSKIT_NVCC or CUDA_HOME, put nvcc on the PATH, or install the \
-                PyPI wheels nvidia-cuda-nvcc, -nvvm, -crt, -runtime, -cccl 13.0 into build/venv")
+        panic!(
+            "feature `cuda` needs nvcc: set LOSSKIT_NVCC or CUDA_HOME, put nvcc on the PATH, or install the \
+                PyPI wheels nvidia-cuda-nvcc, -nvvm, -crt, -runtime, -cccl 13.0 into build/venv"
+        )
     })
 }
 

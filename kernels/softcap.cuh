@@ -37,7 +37,7 @@ LK_DEVICE Capped soft_cap(float z, float c) {
 
   const float d = 1.0f + e, d_rest = (e - (d - 1.0f)) + e_rest;
   const float w = e / d, w_rest = (fmaf(-w, d, e) + fmaf(-w, d_rest, e_rest)) / d;
-  const float cut = 2.0f * c * w, cut_rest = fmaf(2.0f * c, w, -cut) + 2.0f * c * w_rest;
+  const float cut = __fmul_rn(2.0f * c, w), cut_rest = fmaf(2.0f * c, w, -cut) + 2.0f * c * w_rest;
   const float hi = c - cut, lo = ((c - hi) - cut) - cut_rest;
   return {copysignf(hi, z), z < 0.0f ? -lo : lo, 4.0f * (w + w_rest) / (d + d_rest)};
 }

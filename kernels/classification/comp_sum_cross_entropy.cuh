@@ -94,7 +94,7 @@ struct CompSumCrossEntropy {
   LK_DEVICE float gradient(const Row& row, float z, u64, bool is_label) const {
     if (is_label) return row.gradient_at;
     const float e = exp_difference(z, row.softmax.max);
-    return e == 0.0f ? 0.0f : row.slope * e * row.root;
+    return e == 0.0f ? row.softmax.poison : row.slope * e * row.root;
   }
 };
 

@@ -80,7 +80,10 @@ impl Driver {
         let mut handle = ptr::null_mut();
         // SAFETY: the image is a fat binary, static and aligned.
         let loaded = unsafe { sys::cuModuleLoadData(&mut handle, module.image.0.as_ptr().cast()) };
-        unavailable(&format!("module {} (driver for CUDA {}.{})", module.name, version / 1000, version % 1000 / 10), loaded)?;
+        unavailable(
+            &format!("module {} (driver for CUDA {}.{})", module.name, version / 1000, version % 1000 / 10),
+            loaded,
+        )?;
         self.modules.push(handle);
         for &kernel in module.kernels {
             let name = CString::new(kernel).expect("kernel names are identifiers");

@@ -38,7 +38,8 @@ pub fn workspace_size(n: u64, reduction: Reduction) -> u64 {
 pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &ElementsPlan) -> Result<()> {
     let p = plan;
     let wants_loss = p.pass.forward() && !p.loss.is_null();
-    if !wants_loss && !(p.pass.backward() && p.wants_gradient) {
+    let wants_gradient = p.pass.backward() && p.wants_gradient;
+    if !wants_loss && !wants_gradient {
         return Ok(());
     }
     let reduced = wants_loss && p.reduction != Reduction::None;

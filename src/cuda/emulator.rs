@@ -42,8 +42,7 @@ impl Device for Emulator {
         };
         let ([gx, gy, gz], [bx, by, bz]) = (grid, block);
         // SAFETY: the entry copies an argument struct of its kernel, which the host half passed.
-        let status =
-            unsafe { entry(gx, gy, gz, bx, by, bz, shared_bytes as usize, args.as_ptr().cast()) };
+        let status = unsafe { entry(gx, gy, gz, bx, by, bz, shared_bytes as usize, args.as_ptr().cast()) };
         let reason = match status {
             0 => return Ok(()),
             1 => "grid, block or shared memory out of range",

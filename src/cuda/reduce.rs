@@ -77,6 +77,7 @@ pub fn run(dev: &dyn Device, args: &ReduceArgs, scratch: *mut f64) -> Result<()>
         return launch(args, 1, args.n.next_multiple_of(32).clamp(32, 1024));
     }
     launch(&ReduceArgs { partials: scratch, ..*args }, blocks, 256)?;
-    let rest = ReduceArgs { n: blocks, values: scratch.cast(), values_kind: PAIRS, labels: ptr::null(), ..*args };
+    let rest =
+        ReduceArgs { n: blocks, values: scratch.cast(), values_kind: PAIRS, labels: ptr::null(), ..*args };
     launch(&rest, 1, blocks.next_multiple_of(32))
 }

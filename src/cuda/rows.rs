@@ -32,7 +32,8 @@ pub struct RowsPlan {
 
 /// Bytes of workspace for a call of any pass. `row_constants`: the loss may set `needs_weight_sum`.
 pub fn workspace_size(rows: u64, classes: u64, reduction: Reduction, row_constants: bool) -> u64 {
-    let scratch = reduce::scratch_bytes(rows).max(if row_constants { reduce::scratch_bytes(classes) } else { 0 });
+    let scratch =
+        reduce::scratch_bytes(rows).max(if row_constants { reduce::scratch_bytes(classes) } else { 0 });
     let losses = if reduction == Reduction::None { 0 } else { rows.saturating_mul(4) };
     if losses == 0 && !row_constants {
         return 0;
@@ -46,7 +47,8 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &RowsPlan) -> Resu
     let reduced = p.reduction != Reduction::None;
     let wants_loss = p.pass.forward() && !p.loss.is_null();
     let wants_gradient = p.pass.backward() && p.wants_gradient;
-    if !wants_loss && !wants_gradient && !(p.pass.forward() && p.wants_saved) {
+    let wants_saved = p.pass.forward() && p.wants_saved;
+    if !wants_loss && !wants_gradient && !wants_saved {
         return Ok(());
     }
     let at = |offset: u64| p.workspace.wrapping_byte_add(offset as usize);
@@ -87,7 +89,11 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &RowsPlan) -> Resu
             Reduction::Mean => ReduceArgs { values: losses.cast(), loss_out: p.loss, ..labels },
             _ => ReduceArgs { divisor: 1.0, ..total },
         };
-        reduce::run(dev, &ReduceArgs { values: if p.rows == 0 { ptr::null() } else { total.values }, ..total }, scratch)?;
+        reduce::run(
+            dev,
+            &ReduceArgs { values: if p.rows == 0 { ptr::null() } else { total.values }, ..total },
+            scratch,
+        )?;
     }
     Ok(())
 }

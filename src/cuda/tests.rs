@@ -10,7 +10,14 @@ struct Args {
     n: u64,
 }
 
-fn launch(kernel: &str, grid: [u32; 3], block: [u32; 3], shared: u32, out: &mut [u64], n: u64) -> super::Result<()> {
+fn launch(
+    kernel: &str,
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared: u32,
+    out: &mut [u64],
+    n: u64,
+) -> super::Result<()> {
     let args = Args { out: out.as_mut_ptr(), n };
     // SAFETY: a struct of a pointer and an integer.
     Emulator::new().launch(kernel, grid, block, shared, unsafe { bytes_of(&args) })
@@ -40,7 +47,7 @@ fn shared_memory_and_barriers() {
 
 fn expected_shuffle(t: u64) -> u64 {
     let (lane, first) = (t % 32, t / 32 * 32);
-    if t / 32 % 2 == 0 {
+    if (t / 32).is_multiple_of(2) {
         return (first..first + 32).sum();
     }
     let down = if lane + 3 < 32 { t + 3 } else { t };
