@@ -36,14 +36,10 @@ pub fn cuda(kernels: &Path, includes: &[PathBuf], out: &Path) {
         flags.push("-gencode".into());
         flags.push(format!("arch={virtual_arch},code={arch}"));
     }
-    // Headers are few and shared by all: one key for them together.
     let mut common = Hash::new();
     common.add(nvcc.as_os_str().as_encoded_bytes());
     common.add(flags.join(" ").as_bytes());
-    let headers = includes.iter().flat_map(|d| files(d, &["h", "cuh"])).chain(files(kernels, &["h", "cuh"]));
-    for header in headers {
-        common.add(&fs::read(header).expect("readable header"));
-    }
+    common.add_headers(kernels, includes);
     let folder = out.join("fatbin");
     fs::create_dir_all(&folder).expect("OUT_DIR is writable");
     let next = AtomicUsize::new(0);
@@ -85,7 +81,22 @@ pub fn emulation(kernels: &Path, includes: &[PathBuf], out: &Path) {
         write_if_changed(&wrapper, &format!("#include {:?}\n", s.path));
         build.file(wrapper);
     }
-    build.compile("losskit_emulated_kernels");
+    // cc compiles everything each time: not where nothing has changed.
+    let mut key = Hash::new();
+    key.add(env::var("CXX").unwrap_or_default().as_bytes());
+    key.add_headers(kernels, includes);
+    for path in files(kernels, &["cu", "cpp"]) {
+        key.add(&fs::read(path).expect("readable source"));
+    }
+    let (library, stamp, key) = ("losskit_emulated_kernels", wrappers.join("key"), format!("{:016x}", key.0));
+    let unchanged = fs::read_to_string(&stamp).is_ok_and(|old| old == key);
+    if unchanged && out.join(format!("lib{library}.a")).exists() {
+        println!("cargo:rustc-link-search=native={}", out.display());
+        println!("cargo:rustc-link-lib=static={library}\ncargo:rustc-link-lib=stdc++");
+    } else {
+        build.compile(library);
+        fs::write(stamp, key).expect("OUT_DIR is writable");
+    }
     let mut table = String::from("unsafe extern \"C\" {\n");
     let names: Vec<&String> = sources.iter().flat_map(|s| &s.kernels).collect();
     for name in &names {
@@ -215,6 +226,14 @@ impl Hash {
     fn add(&mut self, bytes: &[u8]) {
         for &b in bytes.iter().chain(&[0xff]) {
             self.0 = (self.0 ^ u64::from(b)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    /// All headers: they are few, and shared by most sources.
+    fn add_headers(&mut self, kernels: &Path, includes: &[PathBuf]) {
+        for header in
+            includes.iter().flat_map(|d| files(d, &["h", "cuh"])).chain(files(kernels, &["h", "cuh"]))
+        {
+            self.add(&fs::read(header).expect("readable header"));
         }
     }
 }
