@@ -3,7 +3,8 @@
 use std::ffi::c_void;
 
 use super::reduce::{self, PAIRS, ReduceArgs};
-use super::{Device, Pass, Reduction, Result, align_up};
+use super::{Device, Result, align_up};
+use crate::registry::{Pass, Reduction};
 
 const THREADS: u64 = 256;
 /// Up to this many elements one block does everything, and the kernel writes the loss itself.

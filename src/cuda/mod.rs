@@ -18,6 +18,41 @@ use std::ffi::c_void;
 
 pub use error::{CudaError, Result};
 
+use crate::registry::Error;
+
+/// Device ordinal of the emulator; LK_CUDA_DEVICE_EMULATED in the C interface.
+const EMULATED: i32 = -1;
+
+/// The device with this ordinal, working on the caller's stream.
+pub fn open(ordinal: i32, stream: *mut c_void) -> crate::registry::Result<Box<dyn Device>> {
+    if ordinal < EMULATED {
+        return Err(Error::argument(format!(
+            "lk_context_create_cuda: argument 'device_ordinal' is {ordinal}, expected the number of a device"
+        )));
+    }
+    open_checked(ordinal, stream).map_err(|error| {
+        let Error { status, message } = error.into();
+        Error::new(status, format!("lk_context_create_cuda: argument 'device_ordinal' is {ordinal}: {message}"))
+    })
+}
+
+fn open_checked(ordinal: i32, stream: *mut c_void) -> Result<Box<dyn Device>> {
+    if ordinal == EMULATED {
+        #[cfg(feature = "cuda-emulation")]
+        {
+            let emulator = emulator::Emulator::new();
+            emulator.set_stream(stream);
+            return Ok(Box::new(emulator));
+        }
+        #[cfg(not(feature = "cuda-emulation"))]
+        return Err(CudaError::Missing("this library was built without the feature cuda-emulation".into()));
+    }
+    #[cfg(feature = "cuda")]
+    return Ok(Box::new(driver::Driver::new(ordinal, stream)?));
+    #[cfg(not(feature = "cuda"))]
+    Err(CudaError::Missing("this library was built without the feature cuda".into()))
+}
+
 /// Bit of the device flag word: a label was out of range.
 pub const FLAG_LABEL: u32 = 1;
 
@@ -44,49 +79,6 @@ pub trait Device: Send + Sync {
     fn stream(&self) -> *mut c_void;
 
     fn is_emulated(&self) -> bool;
-}
-
-/// The C enum of all entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduction {
-    None,
-    Mean,
-    Sum,
-}
-
-impl Reduction {
-    /// From a checked `LK_REDUCTION_*`.
-    pub fn from_c(value: i32) -> Self {
-        match value {
-            0 => Reduction::None,
-            1 => Reduction::Mean,
-            _ => Reduction::Sum,
-        }
-    }
-}
-
-/// The `pass` of the argument structs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    Forward,
-    Backward,
-    Both,
-}
-
-impl Pass {
-    pub fn from_c(value: i32) -> Self {
-        match value {
-            0 => Pass::Forward,
-            1 => Pass::Backward,
-            _ => Pass::Both,
-        }
-    }
-    pub fn forward(self) -> bool {
-        self != Pass::Backward
-    }
-    pub fn backward(self) -> bool {
-        self != Pass::Forward
-    }
 }
 
 /// The bytes of a `#[repr(C)]` argument struct, padding included.

@@ -4,7 +4,8 @@ use std::ffi::c_void;
 use std::ptr;
 
 use super::reduce::{self, ReduceArgs};
-use super::{Device, Pass, Reduction, Result, align_up};
+use super::{Device, Result, align_up};
+use crate::registry::{Pass, Reduction};
 
 /// Constants over all rows at the start of the workspace: the normaliser, then the sum of class weights.
 const HEADER_BYTES: u64 = 256;
@@ -114,3 +115,25 @@ pub fn shape(rows: u64, classes: u64) -> ([u32; 3], [u32; 3]) {
     let blocks = rows.div_ceil(rows_per_block).clamp(1, 0x7fff_ffff);
     ([blocks as u32, 1, 1], [per_row as u32, rows_per_block as u32, 1])
 }
+
+/// The [`RowsPlan`] of an `Args` with inputs `logits` and `labels`, options `ignore_index` and `reduction`.
+macro_rules! rows_plan {
+    ($args:expr) => {
+        $crate::cuda::rows::RowsPlan {
+            rows: $args.rows,
+            classes: $args.classes,
+            dtype: $args.dtype,
+            reduction: $crate::registry::Reduction::from_code($args.opts.reduction),
+            pass: $crate::registry::Pass::from_code($args.pass),
+            loss: $args.loss,
+            wants_saved: !$args.saved.is_null(),
+            wants_gradient: !$args.grad_logits.is_null(),
+            labels: $args.labels,
+            ignore_index: $args.opts.ignore_index,
+            class_weights: std::ptr::null(),
+            needs_weight_sum: false,
+            workspace: $args.workspace,
+        }
+    };
+}
+pub(crate) use rows_plan;

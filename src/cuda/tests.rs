@@ -1,7 +1,8 @@
 //! The emulator itself: what it promises to kernels, and how it reports kernels that are wrong.
 
 use super::emulator::Emulator;
-use super::{CudaError, Device, FLAG_LABEL, Reduction, bytes_of, elements, rows};
+use super::{CudaError, Device, FLAG_LABEL, bytes_of, elements, rows};
+use crate::registry::Reduction;
 
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -3,6 +3,10 @@
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softmax::{self, SoftmaxStats};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::comp_sum_cross_entropy::Args};
 use crate::registry::Result;
 use crate::registry::entries::comp_sum_cross_entropy::Call;
 
@@ -42,4 +46,15 @@ impl RowLoss for CompSum {
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     rows::run(cpu, &CompSum { c: 1.0 - call.opts.tau }, rows_problem!(call));
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = rows_plan!(a);
+    Ok(cuda::rows::run(device, "comp_sum_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
 }

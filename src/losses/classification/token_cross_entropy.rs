@@ -5,6 +5,10 @@ use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softmax::{Accumulator, SoftmaxStats};
 use crate::cpu::storage::{load_vector, read_one};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::{RowsPlan, rows_plan}};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::token_cross_entropy::Args};
 use crate::registry::entries::token_cross_entropy::Call;
 use crate::registry::{Floats, Result};
 use bytemuck::{Pod, Zeroable};
@@ -191,4 +195,19 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     };
     rows::run(cpu, &loss, rows_problem!(call));
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = RowsPlan {
+        class_weights: a.class_weights,
+        needs_weight_sum: a.opts.label_smoothing > 0.0,
+        ..rows_plan!(a)
+    };
+    Ok(cuda::rows::run(device, "token_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), a.opts.label_smoothing > 0.0)
 }

@@ -2,6 +2,10 @@
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::z_loss::Args};
 use crate::registry::Result;
 use crate::registry::entries::z_loss::Call;
 use bytemuck::{Pod, Zeroable};
@@ -94,4 +98,15 @@ impl RowLoss for ZLoss {
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     rows::run(cpu, &ZLoss { a: call.opts.a, b: call.opts.b }, rows_problem!(call));
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = rows_plan!(a);
+    Ok(cuda::rows::run(device, "z_loss", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
 }
