@@ -1,9 +1,7 @@
 //! The same checks for every entry, driven by its descriptor.
 
 use super::context::lk_context;
-use crate::registry::{
-    Buffer, BufferRole, DType, Element, Entry, Error, Extent, Pass, Result, Rule, Status,
-};
+use crate::registry::{Buffer, BufferRole, DType, Element, Entry, Error, Extent, Pass, Result, Rule, Status};
 
 /// Where the buffers of a call live.
 pub enum Target {
@@ -40,7 +38,10 @@ pub unsafe fn options(entry: &Entry, opts: *const u8, args: *mut u8) -> Result<(
         return Ok(());
     }
     if !opts.addr().is_multiple_of(align_of::<usize>()) {
-        return Err(Error::argument(format!("{}: argument 'opts' is misaligned, expected an aligned options struct", entry.name)));
+        return Err(Error::argument(format!(
+            "{}: argument 'opts' is misaligned, expected an aligned options struct",
+            entry.name
+        )));
     }
     let given: usize = unsafe { get(opts, 0) };
     let known = entry.options_size;
@@ -107,7 +108,9 @@ pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
     let fail = |text: String| Err(Error::argument(format!("{}: {text}", entry.name)));
     let dtype: i32 = unsafe { get(args, entry.dtype) };
     if DType::from_code(dtype).is_none() {
-        return fail(format!("argument 'dtype' is {dtype}, expected LK_DTYPE_F32, LK_DTYPE_F16 or LK_DTYPE_BF16"));
+        return fail(format!(
+            "argument 'dtype' is {dtype}, expected LK_DTYPE_F32, LK_DTYPE_F16 or LK_DTYPE_BF16"
+        ));
     }
     for dim in entry.dims {
         let value: u64 = unsafe { get(args, dim.offset) };
@@ -123,7 +126,10 @@ pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
             if stride == 0 {
                 unsafe { args.add(offset).cast::<u64>().write(least) };
             } else if stride < least && buffer.role == BufferRole::Input {
-                return fail(format!("argument '{}_stride' is {stride}, expected 0 or at least {least}", buffer.name));
+                return fail(format!(
+                    "argument '{}_stride' is {stride}, expected 0 or at least {least}",
+                    buffer.name
+                ));
             }
         }
         call.bytes(buffer)?;
@@ -184,7 +190,8 @@ impl CheckedSizes<'_> {
                     // Rows times stride, without the last row's padding.
                     let stride: u64 = unsafe { get(self.args, offset) };
                     let columns = self.extent(buffer.shape[buffer.shape.len() - 1])?;
-                    let padded = extent.saturating_sub(1).checked_mul(stride).and_then(|p| p.checked_add(columns));
+                    let padded =
+                        extent.saturating_sub(1).checked_mul(stride).and_then(|p| p.checked_add(columns));
                     span = if extent == 0 { 0 } else { padded.ok_or_else(|| self.too_large(buffer.name))? };
                     break;
                 }

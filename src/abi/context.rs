@@ -43,7 +43,10 @@ pub unsafe extern "C" fn lk_context_options_init(opts: *mut lk_context_options) 
 /// Creates a context for the CPU. `opts` may be NULL. Threads are started by the first call that needs
 /// them; a process forked while a context exists starts its own.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lk_context_create(ctx: *mut *mut lk_context, opts: *const lk_context_options) -> lk_status {
+pub unsafe extern "C" fn lk_context_create(
+    ctx: *mut *mut lk_context,
+    opts: *const lk_context_options,
+) -> lk_status {
     guard(|| {
         let opts = unsafe { options("lk_context_create", opts)? };
         unsafe { hand_out("lk_context_create", ctx, || Ok(Device::Cpu(Cpu::new(opts.num_threads as usize)))) }
@@ -93,7 +96,9 @@ pub unsafe extern "C" fn lk_context_set_stream(ctx: *mut lk_context, stream: *mu
         match device {
             Device::Cpu(_) => {
                 let _ = stream;
-                Err(Error::argument("lk_context_set_stream: argument 'ctx' is a CPU context, expected a CUDA context"))
+                Err(Error::argument(
+                    "lk_context_set_stream: argument 'ctx' is a CPU context, expected a CUDA context",
+                ))
             }
             #[cfg(gpu)]
             Device::Cuda(cuda) => {
@@ -162,9 +167,15 @@ unsafe fn options(function: &str, opts: *const lk_context_options) -> Result<lk_
     Ok(all)
 }
 
-unsafe fn hand_out(function: &str, ctx: *mut *mut lk_context, make: impl FnOnce() -> Result<Device>) -> Result<()> {
+unsafe fn hand_out(
+    function: &str,
+    ctx: *mut *mut lk_context,
+    make: impl FnOnce() -> Result<Device>,
+) -> Result<()> {
     if ctx.is_null() {
-        return Err(Error::argument(format!("{function}: argument 'ctx' is NULL, expected a place for the new context")));
+        return Err(Error::argument(format!(
+            "{function}: argument 'ctx' is NULL, expected a place for the new context"
+        )));
     }
     let device = make()?;
     unsafe { ctx.write_unaligned(Box::into_raw(Box::new(lk_context { device }))) };

@@ -59,7 +59,10 @@ pub(super) unsafe fn workspace_size(
         let entry = vtable.entry;
         let ctx = unsafe { check::context(ctx, entry.name)? };
         if bytes.is_null() {
-            return Err(Error::argument(format!("{}: argument 'bytes' is NULL, expected a size_t to write to", entry.name)));
+            return Err(Error::argument(format!(
+                "{}: argument 'bytes' is NULL, expected a size_t to write to",
+                entry.name
+            )));
         }
         unsafe { check::options(entry, opts, args)? };
         unsafe { check::sizes(entry, args)? };

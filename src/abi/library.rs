@@ -3,10 +3,11 @@ use std::ffi::{CStr, c_char};
 /// Version of the library in use, as "major.minor.patch"; compare with LK_VERSION_STRING of the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn lk_version() -> *const c_char {
-    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(version) => version,
-        Err(_) => panic!("the version holds no zero byte"),
-    };
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => panic!("the version holds no zero byte"),
+        };
     VERSION.as_ptr()
 }
 

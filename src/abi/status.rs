@@ -52,6 +52,9 @@ pub(super) fn guard(body: impl FnOnce() -> Result<()>) -> lk_status {
             .map(String::as_str)
             .or(cause.downcast_ref::<&str>().copied())
             .unwrap_or("unknown cause");
-        Err(Error::new(crate::registry::Status::Internal, format!("internal error, please report it: {text}")))
+        Err(Error::new(
+            crate::registry::Status::Internal,
+            format!("internal error, please report it: {text}"),
+        ))
     }))
 }

@@ -4,7 +4,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd, convert};
-use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
+use crate::cpu::storage::{self, BLOCK, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
 
 /// The mathematics of a loss of `I` inputs with gradients for `G` of them.
@@ -43,7 +43,11 @@ pub struct Problem<'a, const I: usize, const G: usize> {
     pub gradients: [Option<FloatsMut<'a>>; G],
 }
 
-pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(cpu: &Cpu, loss: &L, problem: Problem<I, G>) {
+pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(
+    cpu: &Cpu,
+    loss: &L,
+    problem: Problem<I, G>,
+) {
     let Problem { n, inputs, reduction, grad_loss, gradients, .. } = problem;
     let per_element = reduction == Reduction::None;
     let scale = if reduction == Reduction::Mean && n > 0 { 1.0 / n as f64 } else { 1.0 };
@@ -52,34 +56,19 @@ pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(cpu: &Cpu, loss
         Some(all) if per_element => (Some(Cells::new(all)), None),
         one => (None, one),
     };
-    let in_place = |g: &FloatsMut| inputs.iter().any(|x| matches!(x, Operand::Full(x) if x.ptr == g.ptr.cast_const()));
-    let bytes = |g: &FloatsMut| n * g.dtype.size();
-    let outputs = gradients.map(|g| g.map(|g| Output { stream: bytes(&g) > STREAM_BYTES && !in_place(&g), to: g }));
     // One upstream gradient for all, or one per element.
     let (upstream, scale_of) = match grad_loss {
         Some(g) if per_element => (Some(g), scale as f32),
         Some(g) => (None, (f64::from(g.first().copied().unwrap_or(1.0)) * scale) as f32),
         None => (None, scale as f32),
     };
-    let pass = Pass { loss, inputs, losses, want_loss, upstream, scale: scale_of, outputs };
+    let pass = Pass { loss, inputs, losses, want_loss, upstream, scale: scale_of, outputs: gradients };
     let blocks = Blocks::new(n, 16 * BLOCK, BLOCK);
     let traffic = n * inputs.len() * 4;
-    let total = cpu.sum(blocks.count, traffic, &|i| cpu.isa.dispatch(PassBlock { pass: &pass, range: blocks.range(i) }));
+    let total = cpu
+        .sum(blocks.count, traffic, &|i| cpu.isa.dispatch(PassBlock { pass: &pass, range: blocks.range(i) }));
     if let Some(out) = reduced {
         out[0] = (total * scale) as f32;
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Output<'a> {
-    to: FloatsMut<'a>,
-    stream: bool,
-}
-
-impl Output<'_> {
-    /// Whether values can be stored without conversion.
-    fn is_direct(&self) -> bool {
-        self.to.dtype == DType::F32 && !self.stream
     }
 }
 
@@ -90,7 +79,7 @@ struct Pass<'a, const I: usize, const G: usize, L> {
     want_loss: bool,
     upstream: Option<&'a [f32]>,
     scale: f32,
-    outputs: [Option<Output<'a>>; G],
+    outputs: [Option<FloatsMut<'a>>; G],
 }
 
 struct PassBlock<'a, const I: usize, const G: usize, L> {
@@ -104,125 +93,174 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> Kernel for PassBlock<
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
+        let want_gradient = self.pass.outputs.iter().any(Option::is_some);
+        match (self.pass.want_loss, want_gradient) {
+            (true, true) => self.sweep::<S, true, true>(s),
+            (true, false) => self.sweep::<S, true, false>(s),
+            (false, true) => self.sweep::<S, false, true>(s),
+            (false, false) => 0.0,
+        }
+    }
+}
+
+/// Where the values of one block stand.
+struct Place<const I: usize, const G: usize> {
+    from: [*const f32; I],
+    /// Factor of each element's gradient.
+    scale: *const f32,
+    losses: *mut f32,
+    to: [*mut f32; G],
+}
+
+impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L> {
+    #[inline(always)]
+    fn sweep<S: Simd, const LOSS: bool, const GRADIENT: bool>(self, s: S) -> f64 {
         let pass = self.pass;
-        let mut sources = std::array::from_fn::<_, I, _>(|i| Source::new(s, pass.inputs[i], self.range.len()));
-        let mut scratch = std::array::from_fn::<Scratch, G, _>(|_| Scratch::new());
-        let want_gradient = pass.outputs.iter().any(Option::is_some);
+        let most = BLOCK.min(self.range.len());
+        let mut inputs = [const { Scratch::<{ 2 * BLOCK }>::new() }; I];
+        let mut outputs = [const { Scratch::<BLOCK>::new() }; G];
+        let (mut scales, mut values) = (Scratch::<BLOCK>::new(), Scratch::<BLOCK>::new());
+        for i in 0..I {
+            // SAFETY: the scratch has room for two blocks.
+            unsafe { prepare(s, pass.inputs[i], inputs[i].ptr(), most) };
+        }
+        // What is not wanted goes to scratch too: the loop over the elements then has no branches.
+        let mut place =
+            Place { from: [std::ptr::null(); I], scale: scales.ptr(), losses: values.ptr(), to: [std::ptr::null_mut(); G] };
+        if pass.upstream.is_none() {
+            // SAFETY: within the scratch.
+            (0..most).for_each(|k| unsafe { scales.ptr().add(k).write(pass.scale) });
+        }
         let mut total = s.d_zero();
         let mut start = self.range.start;
         while start < self.range.end {
             let n = BLOCK.min(self.range.end - start);
-            // SAFETY: everything below is within the checked buffers; this block alone writes its range.
+            // SAFETY: everything is within the checked buffers; this block alone writes its range.
             unsafe {
-                let mut from = [std::ptr::null(); I];
                 for i in 0..I {
-                    from[i] = sources[i].read(s, start, n);
+                    place.from[i] = read(s, pass.inputs[i], start, n, inputs[i].ptr());
                 }
-                let mut to = [std::ptr::null_mut(); G];
                 for g in 0..G {
-                    to[g] = match &pass.outputs[g] {
-                        Some(output) if output.is_direct() => output.to.at(start).cast(),
-                        Some(_) => scratch[g].ptr(),
-                        None => std::ptr::null_mut(),
+                    place.to[g] = match &pass.outputs[g] {
+                        Some(output) if output.dtype == DType::F32 => output.at(start).cast(),
+                        _ => outputs[g].ptr(),
                     };
                 }
-                let losses = pass.losses.map_or(std::ptr::null_mut(), |l| l.at(start));
-                let upstream = pass.upstream.map_or(std::ptr::null(), |u| u.as_ptr().add(start));
+                if let Some(losses) = pass.losses {
+                    place.losses = losses.at(start);
+                }
+                if let Some(upstream) = pass.upstream {
+                    scale_into(s, &upstream[start..start + n], pass.scale, scales.ptr());
+                }
                 let mut k = 0;
-                while k < n {
-                    let lanes = S::LANES.min(n - k);
-                    let mut x = [s.splat(0.0); I];
-                    for i in 0..I {
-                        x[i] = storage::load_lanes(s, from[i].add(k), lanes);
-                    }
-                    if pass.want_loss {
-                        let value = pass.loss.value(s, x);
-                        if losses.is_null() {
-                            let counted =
-                                if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.splat(0.0)) };
-                            total = s.d_add(total, counted);
-                        } else {
-                            storage::store_lanes(s, losses.add(k), lanes, value);
-                        }
-                    }
-                    if want_gradient {
-                        let mut scale = s.splat(pass.scale);
-                        if !upstream.is_null() {
-                            scale = s.mul(scale, storage::load_lanes(s, upstream.add(k), lanes));
-                        }
-                        let gradient = pass.loss.gradient(s, x);
-                        for g in 0..G {
-                            if !to[g].is_null() {
-                                storage::store_lanes(s, to[g].add(k), lanes, s.mul(scale, gradient[g]));
-                            }
-                        }
-                    }
+                while k + S::LANES <= n {
+                    self.step::<S, LOSS, GRADIENT>(s, &place, k, S::LANES, &mut total);
                     k += S::LANES;
+                }
+                if k < n {
+                    self.step::<S, LOSS, GRADIENT>(s, &place, k, n - k, &mut total);
                 }
                 for g in 0..G {
                     if let Some(output) = &pass.outputs[g]
-                        && !output.is_direct()
+                        && output.dtype != DType::F32
                     {
-                        storage::write(s, output.to.dtype, to[g], output.to.at(start), n, output.stream);
+                        storage::write(s, output.dtype, place.to[g], output.at(start), n);
                     }
                 }
             }
             start += n;
         }
-        if pass.outputs.iter().flatten().any(|o| o.stream) {
-            s.fence();
-        }
         s.d_sum(total)
     }
-}
 
-/// An operand with the scratch it is converted into.
-struct Source<'a> {
-    operand: Operand<'a>,
-    scratch: Scratch<{ 2 * BLOCK }>,
-}
-
-impl<'a> Source<'a> {
-    /// `most`: elements that will be read; a short call prepares no more than it needs.
+    /// One vector, or the `lanes` that are left of one.
     #[inline(always)]
-    fn new<S: Simd>(s: S, operand: Operand<'a>, most: usize) -> Source<'a> {
-        let mut source = Source { operand, scratch: Scratch::new() };
-        let tile = source.scratch.ptr();
-        // SAFETY: the scratch has room for two blocks, a short row and a block beyond it.
+    unsafe fn step<S: Simd, const LOSS: bool, const GRADIENT: bool>(
+        &self,
+        s: S,
+        place: &Place<I, G>,
+        k: usize,
+        lanes: usize,
+        total: &mut S::D,
+    ) {
         unsafe {
-            match operand {
-                Operand::Constant(value) => (0..BLOCK.min(most)).for_each(|k| tile.add(k).write(value)),
-                Operand::Row(row) if row.len > 0 && row.len <= BLOCK => {
-                    widen(s, row, 0, tile, row.len);
-                    for k in row.len..row.len + BLOCK.min(most) {
-                        tile.add(k).write(*tile.add(k - row.len));
-                    }
+            let mut x = [s.zero(); I];
+            for i in 0..I {
+                x[i] = storage::load_lanes(s, place.from[i].add(k), lanes);
+            }
+            if LOSS {
+                let value = self.pass.loss.value(s, x);
+                storage::store_lanes(s, place.losses.add(k), lanes, value);
+                let counted =
+                    if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
+                *total = s.d_add(*total, counted);
+            }
+            if GRADIENT {
+                let scale = storage::load_lanes(s, place.scale.add(k), lanes);
+                let gradient = self.pass.loss.gradient(s, x);
+                for g in 0..G {
+                    storage::store_lanes(s, place.to[g].add(k), lanes, s.mul(scale, gradient[g]));
                 }
-                _ => {}
             }
         }
-        source
     }
+}
 
-    /// # Safety
-    /// `start..start + n` is within the elements of the call and `n` within a block.
-    #[inline(always)]
-    unsafe fn read<S: Simd>(&mut self, s: S, start: usize, n: usize) -> *const f32 {
-        let scratch = self.scratch.ptr();
-        unsafe {
-            match self.operand {
-                Operand::Full(x) => storage::read(s, x.dtype, x.at(start), n, scratch),
-                Operand::Constant(_) => scratch,
-                Operand::Row(row) if row.len <= BLOCK => scratch.add(start % row.len),
-                Operand::Row(row) => {
-                    let phase = start % row.len;
-                    let first = n.min(row.len - phase);
-                    widen(s, row, phase, scratch, first);
-                    widen(s, row, 0, scratch.add(first), n - first);
-                    scratch
+/// Fills the scratch of an operand with what is the same for all blocks of `most` elements.
+///
+/// # Safety
+/// `tile` has room for two blocks: a short row, and a block beyond it.
+#[inline(always)]
+unsafe fn prepare<S: Simd>(s: S, operand: Operand, tile: *mut f32, most: usize) {
+    unsafe {
+        match operand {
+            Operand::Constant(value) => (0..most).for_each(|k| tile.add(k).write(value)),
+            Operand::Row(row) if row.len > 0 && row.len <= BLOCK => {
+                widen(s, row, 0, tile, row.len);
+                for k in row.len..row.len + most {
+                    tile.add(k).write(*tile.add(k - row.len));
                 }
             }
+            _ => {}
         }
+    }
+}
+
+/// Where elements `start..start + n` of an operand stand as f32.
+///
+/// # Safety
+/// They are elements of the call, no more than a block; `scratch` was prepared.
+#[inline(always)]
+unsafe fn read<S: Simd>(s: S, operand: Operand, start: usize, n: usize, scratch: *mut f32) -> *const f32 {
+    unsafe {
+        match operand {
+            Operand::Full(x) => storage::read(s, x.dtype, x.at(start), n, scratch),
+            Operand::Constant(_) => scratch,
+            Operand::Row(row) if row.len <= BLOCK => scratch.add(start % row.len),
+            Operand::Row(row) => {
+                let phase = start % row.len;
+                let first = n.min(row.len - phase);
+                widen(s, row, phase, scratch, first);
+                widen(s, row, 0, scratch.add(first), n - first);
+                scratch
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `to` has room for a block.
+#[inline(always)]
+unsafe fn scale_into<S: Simd>(s: S, from: &[f32], scale: f32, to: *mut f32) {
+    let mut k = 0;
+    while k < from.len() {
+        let lanes = S::LANES.min(from.len() - k);
+        // SAFETY: within the slice and the block.
+        unsafe {
+            let x = storage::load_lanes(s, from.as_ptr().add(k), lanes);
+            s.store(to.add(k), s.mul(s.splat(scale), x));
+        }
+        k += S::LANES;
     }
 }
 

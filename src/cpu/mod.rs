@@ -5,6 +5,7 @@ pub mod elements;
 mod parallel;
 pub mod rows;
 pub mod simd;
+pub mod softcap;
 pub mod softmax;
 pub mod storage;
 

@@ -4,9 +4,11 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{self, BLOCK, Scratch, STREAM_BYTES};
+use crate::cpu::storage::{self, BLOCK, Scratch, ahead};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
 use bytemuck::{Pod, Zeroable};
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
 
 /// The mathematics of a loss on one row of logits and its label.
 pub trait RowLoss: Sync {
@@ -71,13 +73,32 @@ pub struct Row {
     dtype: DType,
     pub len: usize,
     scratch: *mut f32,
+    /// Room for what the first sweep computed of each element, null where the second will not need it or
+    /// the row is too long.
+    pub cache: *mut Cache,
+    /// Set by the first sweep when it has filled the cache.
+    pub cached: Cell<bool>,
+}
+
+/// Longest row whose values are kept between the sweeps; half a second-level cache.
+const CACHED: usize = 64 << 10;
+
+/// One value per element of a row, and one per block.
+#[repr(C, align(64))]
+pub struct Cache {
+    pub values: [f32; CACHED],
+    pub blocks: [f32; CACHED / BLOCK],
+}
+
+thread_local! {
+    /// Of fixed size, and not on the stack of the caller's thread.
+    static CACHE: Box<UnsafeCell<MaybeUninit<Cache>>> = Box::new(UnsafeCell::new(MaybeUninit::uninit()));
 }
 
 /// Where the gradient of a row goes.
 pub struct RowOut {
     ptr: *mut u8,
     dtype: DType,
-    stream: bool,
     scratch: *mut f32,
 }
 
@@ -89,6 +110,29 @@ impl Row {
         unsafe { storage::read_one(self.dtype, self.ptr.add(k * self.dtype.size())) }
     }
 
+    /// Where the cache holds the values from `start` on, a multiple of [`BLOCK`].
+    #[inline(always)]
+    pub fn cache_at(&self, start: usize) -> *mut f32 {
+        assert!(!self.cache.is_null() && start < CACHED);
+        // SAFETY: within the cache.
+        unsafe { (&raw mut (*self.cache).values).cast::<f32>().add(start) }
+    }
+
+    /// Keeps one value for the block that begins at `start`.
+    #[inline(always)]
+    pub fn set_block_value(&self, start: usize, value: f32) {
+        assert!(!self.cache.is_null());
+        // SAFETY: this thread alone has the cache; the index is checked.
+        unsafe { (&mut (*self.cache).blocks)[start / BLOCK] = value }
+    }
+
+    #[inline(always)]
+    pub fn block_value(&self, start: usize) -> f32 {
+        assert!(!self.cache.is_null());
+        // SAFETY: as above.
+        unsafe { (&(*self.cache).blocks)[start / BLOCK] }
+    }
+
     /// Calls `sweep(start, block)` for consecutive blocks of at most [`BLOCK`] values.
     #[inline(always)]
     pub fn blocks<S: Simd>(&self, s: S, mut sweep: impl FnMut(usize, &[f32])) {
@@ -98,6 +142,7 @@ impl Row {
             // SAFETY: within the row; the slice ends before anything is written to the row.
             let block = unsafe {
                 let src = self.ptr.add(start * self.dtype.size());
+                ahead(src, n * self.dtype.size());
                 std::slice::from_raw_parts(storage::read(s, self.dtype, src, n, self.scratch), n)
             };
             sweep(start, block);
@@ -107,42 +152,82 @@ impl Row {
 
     /// As [`Row::blocks`], on values that `map` changed first.
     #[inline(always)]
-    pub fn mapped_blocks<S: Simd>(&self, s: S, map: impl Fn(S::F) -> S::F, mut sweep: impl FnMut(usize, &[f32])) {
+    pub fn mapped_blocks<S: Simd>(
+        &self,
+        s: S,
+        map: impl Fn(S::F) -> S::F,
+        mut sweep: impl FnMut(usize, &[f32]),
+    ) {
         let scratch = self.scratch;
-        self.blocks(s, #[inline(always)] |start, block| {
-            let n = block.len();
-            // SAFETY: `block` is the row or the scratch itself, read one vector before it is written.
-            unsafe {
-                map_into(s, block.as_ptr(), scratch, n, #[inline(always)] |z, _| map(z));
-                sweep(start, std::slice::from_raw_parts(scratch, n));
-            }
-        });
+        self.blocks(
+            s,
+            #[inline(always)]
+            |start, block| {
+                let n = block.len();
+                // SAFETY: `block` is the row or the scratch itself, read one vector before it is written.
+                unsafe {
+                    map_into(
+                        s,
+                        block.as_ptr(),
+                        scratch,
+                        n,
+                        #[inline(always)]
+                        |z, _| map(z),
+                    );
+                    sweep(start, std::slice::from_raw_parts(scratch, n));
+                }
+            },
+        );
     }
 
     /// Stores `map(z, start of the vector)` for every element of the row. `map` sees a value of 0 beyond the
     /// end.
     #[inline(always)]
     pub fn map_to<S: Simd>(&self, s: S, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
-        let direct = out.dtype == DType::F32 && !out.stream;
+        out.blocks(
+            s,
+            self.len,
+            #[inline(always)]
+            |start, n, target| {
+                // SAFETY: within the row; each vector is read before it is written, so `out` may be the row.
+                unsafe {
+                    let src = self.ptr.add(start * self.dtype.size());
+                    let src = storage::read(s, self.dtype, src, n, self.scratch);
+                    map_into(
+                        s,
+                        src,
+                        target,
+                        n,
+                        #[inline(always)]
+                        |z, k| map(z, start + k),
+                    );
+                }
+            },
+        );
+    }
+}
+
+impl RowOut {
+    /// Has `fill(start, n, target)` write each block of the row as f32.
+    #[inline(always)]
+    pub fn blocks<S: Simd>(&self, s: S, len: usize, fill: impl Fn(usize, usize, *mut f32)) {
+        let direct = self.dtype == DType::F32;
         let mut start = 0;
-        while start < self.len {
-            let n = BLOCK.min(self.len - start);
-            // SAFETY: within the rows; each vector is read before it is written, so `out` may be the row.
+        while start < len {
+            let n = BLOCK.min(len - start);
+            // SAFETY: within the row.
             unsafe {
-                let src = storage::read(s, self.dtype, self.ptr.add(start * self.dtype.size()), n, self.scratch);
-                let dst = out.ptr.add(start * out.dtype.size());
-                let target = if direct { dst.cast() } else { out.scratch };
-                map_into(s, src, target, n, #[inline(always)] |z, k| map(z, start + k));
+                let dst = self.ptr.add(start * self.dtype.size());
+                ahead(dst, n * self.dtype.size());
+                fill(start, n, if direct { dst.cast() } else { self.scratch });
                 if !direct {
-                    storage::write(s, out.dtype, out.scratch, dst, n, out.stream);
+                    storage::write(s, self.dtype, self.scratch, dst, n);
                 }
             }
             start += n;
         }
     }
-}
 
-impl RowOut {
     /// Overrides element `k`; after [`Row::map_to`].
     #[inline(always)]
     pub fn set(&self, k: usize, value: f32) {
@@ -156,8 +241,18 @@ impl RowOut {
     }
 }
 
+/// Stores `map(z, k)` for `n` values.
+///
+/// # Safety
+/// Both hold `n` values; they may be the same.
 #[inline(always)]
-unsafe fn map_into<S: Simd>(s: S, src: *const f32, dst: *mut f32, n: usize, map: impl Fn(S::F, usize) -> S::F) {
+pub unsafe fn map_into<S: Simd>(
+    s: S,
+    src: *const f32,
+    dst: *mut f32,
+    n: usize,
+    map: impl Fn(S::F, usize) -> S::F,
+) {
     unsafe {
         let mut k = 0;
         while k + S::LANES <= n {
@@ -255,7 +350,11 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     let total_weight = || -> f64 {
         let blocks = Blocks::new(rows, 4096, 1);
         cpu.sum(blocks.count, rows * 8, &|i| {
-            labels[blocks.range(i)].iter().filter(|&&l| !is_ignored(l)).map(|&l| loss.weight(l as usize)).sum()
+            labels[blocks.range(i)]
+                .iter()
+                .filter(|&&l| !is_ignored(l))
+                .map(|&l| loss.weight(l as usize))
+                .sum()
         })
     };
     let scale = match reduction {
@@ -285,13 +384,11 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         saved_out: problem.saved_out.map(Cells::new),
         grad_loss: problem.grad_loss,
         grad_logits: problem.grad_logits,
-        stream: problem.grad_logits.is_some_and(|g| g.ptr.cast_const() != logits.ptr)
-            && row_bytes >= 256
-            && rows * row_bytes > STREAM_BYTES && std::env::var_os("NOSTREAM").is_none(),
     };
     let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
     let traffic = rows * (2 * row_bytes + 16);
-    let total = cpu.sum(blocks.count, traffic, &|i| cpu.isa.dispatch(SweepBlock { pass: &pass, rows: blocks.range(i) }));
+    let total = cpu
+        .sum(blocks.count, traffic, &|i| cpu.isa.dispatch(SweepBlock { pass: &pass, rows: blocks.range(i) }));
     if let Some(out) = reduced {
         out[0] = if scale == 0.0 { 0.0 } else { (total * scale) as f32 };
     }
@@ -310,7 +407,6 @@ struct Sweep<'a, L> {
     saved_out: Option<Cells<'a>>,
     grad_loss: Option<&'a [f32]>,
     grad_logits: Option<FloatsMut<'a>>,
-    stream: bool,
 }
 
 struct SweepBlock<'a, L> {
@@ -326,17 +422,29 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
     fn run<S: Simd>(self, s: S) -> f64 {
         let pass = self.pass;
         let (mut read_scratch, mut write_scratch) = (Scratch::<BLOCK>::new(), Scratch::<BLOCK>::new());
-                let mut total = 0.0;
+        let cache = if pass.grad_logits.is_some() && pass.saved_in.is_none() && pass.logits.columns <= CACHED
+        {
+            CACHE.with(|cache| cache.get().cast())
+        } else {
+            std::ptr::null_mut()
+        };
+        let mut total = 0.0;
         for r in self.rows {
             let label = pass.labels[r];
             // SAFETY: row r is within the checked buffers, and only this block writes it.
             let (row, out) = unsafe {
                 let logits = &pass.logits;
-                let row = Row { ptr: logits.row(r), dtype: logits.dtype, len: logits.columns, scratch: read_scratch.ptr() };
+                let row = Row {
+                    ptr: logits.row(r),
+                    dtype: logits.dtype,
+                    len: logits.columns,
+                    scratch: read_scratch.ptr(),
+                    cache,
+                    cached: Cell::new(false),
+                };
                 let out = pass.grad_logits.as_ref().map(|g| RowOut {
                     ptr: g.row(r),
                     dtype: g.dtype,
-                    stream: pass.stream,
                     scratch: write_scratch.ptr(),
                 });
                 (row, out)
@@ -379,9 +487,6 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                 let scale = (f64::from(upstream) * pass.scale) as f32;
                 pass.loss.gradient(s, &stats, &row, label, scale, &out);
             }
-        }
-        if pass.stream {
-            s.fence();
         }
         total
     }

@@ -1,6 +1,6 @@
 //! Statistics of a softmax row, shared by the losses built on log p_y.
 
-use crate::cpu::rows::{self, Row};
+use crate::cpu::rows::{self, Row, RowOut};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
 
@@ -21,19 +21,21 @@ impl SoftmaxStats {
         f64::from(self.rest) + f64::from(self.own)
     }
 
-    pub fn log_sum_exp(&self) -> f64 {
-        f64::from(self.max) + self.sum().ln()
-    }
-
     /// Sum less the largest term: exactly `rest` where the label has the largest logit.
     fn excess(&self) -> f32 {
         (f64::from(self.rest) + (f64::from(self.own) - 1.0)) as f32
     }
 
-    /// -log p_y = lse - z_y, without cancellation.
+    /// -log p_y = lse - z_y, without cancellation. `below`: max - z_y.
     #[inline(always)]
-    pub fn neg_log_prob<S: Simd>(&self, s: S, own_logit: f32) -> f32 {
-        (self.max - own_logit) + s.reduce_max(math::ln_1p(s, s.splat(self.excess())))
+    pub fn neg_log_prob<S: Simd>(&self, s: S, below: f32) -> f32 {
+        below + s.reduce_max(math::ln_1p(s, s.splat(self.excess())))
+    }
+
+    /// The same where its rounding would be raised to a power.
+    pub fn neg_log_prob_f64(&self, own_logit: f32) -> f64 {
+        let excess = f64::from(self.rest) + (f64::from(self.own) - 1.0);
+        f64::from(self.max) - f64::from(own_logit) + excess.ln_1p()
     }
 
     /// p_y and 1 - p_y.
@@ -69,35 +71,23 @@ impl<S: Simd> Accumulator<S> {
     /// After the first block, maximum and exponentials are taken in one sweep, about the largest logit so
     /// far: the loads are then hidden behind arithmetic. A block that tops it by much is swept again.
     #[inline(always)]
-    pub fn add(&mut self, start: usize, block: &[f32]) {
+    pub fn add(&mut self, row: &Row, start: usize, block: &[f32]) {
         let own = self.label.wrapping_sub(start);
         if self.about == f32::NEG_INFINITY {
-            self.refer_to(self.top(block, own));
+            self.refer_to(block_max(self.s, block, own));
         }
-        let (mut top, mut sum) = self.sweep(block, own);
+        let terms = if row.cache.is_null() { std::ptr::null_mut() } else { row.cache_at(start) };
+        let (mut top, mut sum) = self.sweep(block, own, terms);
         if top > self.about + HEADROOM {
             self.refer_to(top);
-            (top, sum) = self.sweep(block, own);
+            (top, sum) = self.sweep(block, own, terms);
+        }
+        if !terms.is_null() {
+            row.set_block_value(start, self.about);
         }
         // Also when it is NaN.
         self.max = if top <= self.max { self.max } else { top };
         self.rest += f64::from(sum);
-    }
-
-    #[inline(always)]
-    fn top(&self, block: &[f32], own: usize) -> f32 {
-        let s = self.s;
-        let top = rows::fold_without(
-            s,
-            block,
-            own,
-            f32::NEG_INFINITY,
-            [s.splat(f32::NEG_INFINITY); 4],
-            // A NaN may get lost here; the sum finds it.
-            #[inline(always)]
-            |acc, z, _| s.max(acc, z),
-        );
-        s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])))
     }
 
     fn refer_to(&mut self, about: f32) {
@@ -109,9 +99,13 @@ impl<S: Simd> Accumulator<S> {
 
     /// Largest logit and sum of exponentials of a block, without the label's.
     #[inline(always)]
-    fn sweep(&self, block: &[f32], own: usize) -> (f32, f32) {
+    fn sweep(&self, block: &[f32], own: usize, terms: *mut f32) -> (f32, f32) {
         let s = self.s;
         if self.about == f32::NEG_INFINITY {
+            if !terms.is_null() {
+                // SAFETY: the cache has room for the block.
+                unsafe { terms.write_bytes(0, block.len()) };
+            }
             return (f32::NEG_INFINITY, 0.0); // nothing but -inf so far: no term yet
         }
         let about = s.splat(self.about);
@@ -123,7 +117,14 @@ impl<S: Simd> Accumulator<S> {
             f32::NEG_INFINITY,
             [(low, s.zero()); 4],
             #[inline(always)]
-            |(top, sum), z, _| (s.max(top, z), s.add(sum, math::exp_softmax(s, s.sub(z, about)))),
+            |(top, sum), z, k| {
+                let term = math::exp_softmax(s, s.sub(z, about));
+                if !terms.is_null() {
+                    // SAFETY: the cache has room for the block, rounded up to whole vectors.
+                    unsafe { s.store(terms.add(k), term) };
+                }
+                (s.max(top, z), s.add(sum, term))
+            },
         );
         let top = s.max(s.max(acc[0].0, acc[1].0), s.max(acc[2].0, acc[3].0));
         let sum = s.add(s.add(acc[0].1, acc[1].1), s.add(acc[2].1, acc[3].1));
@@ -132,7 +133,7 @@ impl<S: Simd> Accumulator<S> {
 
     /// `own_logit`: as the row's blocks had it.
     #[inline(always)]
-    pub fn finish(mut self, own_logit: f32) -> SoftmaxStats {
+    pub fn finish(mut self, row: &Row, own_logit: f32) -> SoftmaxStats {
         let s = self.s;
         // NaN if either is.
         let max = if self.max > own_logit || self.max.is_nan() { self.max } else { own_logit };
@@ -142,9 +143,62 @@ impl<S: Simd> Accumulator<S> {
         if self.about != max {
             self.refer_to(max);
         }
+        row.cached.set(!row.cache.is_null());
         let own = s.reduce_max(math::exp_softmax(s, s.splat(own_logit - max)));
         SoftmaxStats { max, rest: self.rest as f32, own }
     }
+}
+
+/// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
+#[inline(always)]
+fn block_max<S: Simd>(s: S, block: &[f32], own: usize) -> f32 {
+    let low = s.splat(f32::NEG_INFINITY);
+    let top = rows::fold_without(
+        s,
+        block,
+        own,
+        f32::NEG_INFINITY,
+        [low; 4],
+        #[inline(always)]
+        |acc, z, _| s.max(acc, z),
+    );
+    s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])))
+}
+
+/// Largest logit of a row, or NaN if one is.
+#[inline(always)]
+pub fn row_max<S: Simd>(s: S, row: &Row) -> f32 {
+    let mut max = [s.splat(f32::NEG_INFINITY); 4];
+    row.blocks(
+        s,
+        #[inline(always)]
+        |_, block| {
+            max = rows::fold(
+                s,
+                block,
+                f32::NEG_INFINITY,
+                max,
+                #[inline(always)]
+                |acc, z, _| s.max_nan(acc, z),
+            );
+        },
+    );
+    s.reduce_max(s.max_nan(s.max_nan(max[0], max[1]), s.max_nan(max[2], max[3])))
+}
+
+/// Sum of exp(x) over a block of x <= 0 without element `own`.
+#[inline(always)]
+pub fn sum_of_terms<S: Simd>(s: S, block: &[f32], own: usize) -> f64 {
+    let sum = rows::fold_without(
+        s,
+        block,
+        own,
+        f32::NEG_INFINITY,
+        [s.zero(); 4],
+        #[inline(always)]
+        |acc, x, _| s.add(acc, math::exp_softmax(s, x)),
+    );
+    f64::from(s.reduce_add(s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3]))))
 }
 
 /// Statistics of a row of plain logits.
@@ -157,9 +211,46 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
     row.blocks(
         s,
         #[inline(always)]
-        |start, block| acc.add(start, block),
+        |start, block| acc.add(row, start, block),
     );
-    acc.finish(row.get(label))
+    acc.finish(row, row.get(label))
+}
+
+/// Stores `map(exp(z_k - max), k)` for every element of a row of plain logits; what the label's own element
+/// gets is unspecified. The terms of the first sweep are used where it kept them.
+#[inline(always)]
+pub fn map_terms<S: Simd>(s: S, row: &Row, max: f32, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
+    if !row.cached.get() {
+        let about = s.splat(max);
+        row.map_to(
+            s,
+            out,
+            #[inline(always)]
+            |z, k| map(math::exp_softmax(s, s.sub(z, about)), k),
+        );
+        return;
+    }
+    out.blocks(
+        s,
+        row.len,
+        #[inline(always)]
+        |start, n, target| {
+            let about = row.block_value(start);
+            let factor =
+                s.splat(if about == max { 1.0 } else { (f64::from(about) - f64::from(max)).exp() as f32 });
+            // SAFETY: the first sweep filled the cache of the row.
+            unsafe {
+                rows::map_into(
+                    s,
+                    row.cache_at(start),
+                    target,
+                    n,
+                    #[inline(always)]
+                    |term, k| map(s.mul(factor, term), start + k),
+                );
+            }
+        },
+    );
 }
 
 /// [`stats`] of a row that fits one vector, with a single exponential.
@@ -179,6 +270,12 @@ fn stats_of_vector<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
             // Beside the term there are only zeros.
             let own = s.reduce_add(s.select(own, terms, s.zero()));
             stats = SoftmaxStats { max, rest, own };
+            if !row.cache.is_null() {
+                // SAFETY: the cache has room for a vector.
+                unsafe { s.store(row.cache_at(0), terms) };
+                row.set_block_value(0, max);
+                row.cached.set(true);
+            }
         },
     );
     if stats.max == f32::NEG_INFINITY {

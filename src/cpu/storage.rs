@@ -8,16 +8,13 @@ use std::mem::MaybeUninit;
 /// Elements converted at a time.
 pub const BLOCK: usize = 1024;
 
-/// Output above this many bytes goes around the cache, which it would only flush.
-pub const STREAM_BYTES: usize = 16 << 20;
-
 /// Scratch of one block, aligned for every vector width; not cleared, a call on ten logits should not pay
 /// for it.
 #[repr(C, align(64))]
 pub struct Scratch<const N: usize = BLOCK>(MaybeUninit<[f32; N]>);
 
 impl<const N: usize> Scratch<N> {
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Scratch(MaybeUninit::uninit())
     }
 
@@ -54,24 +51,23 @@ unsafe fn widen<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, scratch: 
         if k < n {
             // Stored whole: a partial store would stall the load that follows.
             let p = src.add(k);
-            let v =
-                if half { s.load_f16_partial(p, n - k, 0.0) } else { s.load_bf16_partial(p, n - k, 0.0) };
+            let v = if half { s.load_f16_partial(p, n - k, 0.0) } else { s.load_bf16_partial(p, n - k, 0.0) };
             s.store(scratch.add(k), v);
         }
     }
 }
 
-/// Stores `n` values; `stream` bypasses the cache, for output much larger than it.
+/// Stores `n` values. Not around the cache: on the processors measured, stores after a prefetch are faster.
 ///
 /// # Safety
 /// `dst` has room for `n` elements of `dtype`; `src` holds `n`.
 #[inline(always)]
-pub unsafe fn write<S: Simd>(s: S, dtype: DType, src: *const f32, dst: *mut u8, n: usize, stream: bool) {
+pub unsafe fn write<S: Simd>(s: S, dtype: DType, src: *const f32, dst: *mut u8, n: usize) {
     unsafe {
         match dtype {
-            DType::F32 => convert::copy_f32(s, src, dst.cast(), n, stream),
-            DType::F16 => convert::narrow_f16(s, src, dst.cast(), n, stream),
-            DType::Bf16 => convert::narrow_bf16(s, src, dst.cast(), n, stream),
+            DType::F32 => convert::copy_f32(s, src, dst.cast(), n, false),
+            DType::F16 => convert::narrow_f16(s, src, dst.cast(), n, false),
+            DType::Bf16 => convert::narrow_bf16(s, src, dst.cast(), n, false),
         }
     }
 }
@@ -133,4 +129,19 @@ pub unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
 #[inline(always)]
 pub unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, lanes: usize, v: S::F) {
     unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, lanes, v) } }
+}
+
+/// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept: the processor's own
+/// prefetching stops at every page.
+#[inline(always)]
+pub fn ahead(from: *const u8, bytes: usize) {
+    const DISTANCE: usize = 4096;
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, without architectural effect whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(DISTANCE + line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes, DISTANCE);
 }

@@ -32,7 +32,10 @@ pub fn open(ordinal: i32, stream: *mut c_void) -> crate::registry::Result<Box<dy
     }
     open_checked(ordinal, stream).map_err(|error| {
         let Error { status, message } = error.into();
-        Error::new(status, format!("lk_context_create_cuda: argument 'device_ordinal' is {ordinal}: {message}"))
+        Error::new(
+            status,
+            format!("lk_context_create_cuda: argument 'device_ordinal' is {ordinal}: {message}"),
+        )
     })
 }
 

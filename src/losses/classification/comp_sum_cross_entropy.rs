@@ -2,7 +2,7 @@
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softmax::{self, SoftmaxStats};
-use crate::cpu::{Cpu, simd::Simd, simd::math};
+use crate::cpu::{Cpu, simd::Simd};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
 #[cfg(gpu)]
@@ -25,9 +25,12 @@ impl RowLoss for CompSum {
 
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
-        let v = stats.neg_log_prob(s, row.get(label));
+        let own = row.get(label);
+        if self.c == 0.0 {
+            return stats.neg_log_prob(s, stats.max - own);
+        }
         // expm1(c v) / c keeps its accuracy down to the smallest c.
-        if self.c == 0.0 { v } else { ((self.c * f64::from(v)).exp_m1() / self.c) as f32 }
+        ((self.c * stats.neg_log_prob_f64(own)).exp_m1() / self.c) as f32
     }
 
     /// dl/dz_k = -p_y^(tau - 1) (delta_ky - p_k).
@@ -35,10 +38,17 @@ impl RowLoss for CompSum {
     fn gradient<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize, scale: f32, out: &RowOut) {
         let mut factor = f64::from(scale);
         if self.c != 0.0 {
-            factor *= (self.c * f64::from(stats.neg_log_prob(s, row.get(label)))).exp();
+            factor *= (self.c * stats.neg_log_prob_f64(row.get(label))).exp();
         }
-        let (max, weight) = (s.splat(stats.max), s.splat((factor / stats.sum()) as f32));
-        row.map_to(s, out, #[inline(always)] |z, _| s.mul(weight, math::exp_softmax(s, s.sub(z, max))));
+        let weight = s.splat((factor / stats.sum()) as f32);
+        softmax::map_terms(
+            s,
+            row,
+            stats.max,
+            out,
+            #[inline(always)]
+            |term, _| s.mul(weight, term),
+        );
         out.set(label, (-factor * stats.own_prob().1) as f32);
     }
 }

@@ -2,14 +2,15 @@
 //! c tanh(z / c) where softcap c > 0.
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
-use crate::cpu::softmax::{Accumulator, SoftmaxStats};
+use crate::cpu::softcap::{Capped, soft_cap};
+use crate::cpu::softmax::{self, Accumulator, SoftmaxStats};
 use crate::cpu::storage::{load_vector, read_one};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, rows::{RowsPlan, rows_plan}};
+use crate::registry::entries::token_cross_entropy::Call;
 #[cfg(gpu)]
 use crate::registry::{Reduction, entries::token_cross_entropy::Args};
-use crate::registry::entries::token_cross_entropy::Call;
 use crate::registry::{Floats, Result};
 use bytemuck::{Pod, Zeroable};
 
@@ -27,6 +28,7 @@ struct TokenCrossEntropy<'a> {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Stats {
+    /// With a cap, `max` is the largest logit before capping.
     softmax: SoftmaxStats,
     /// sum_k w_k (z_k - max), with smoothing only; the gradient does without.
     spread: f32,
@@ -38,46 +40,87 @@ impl TokenCrossEntropy<'_> {
         self.weights.map_or(1.0, |w| f64::from(unsafe { read_one(w.dtype, w.at(class)) }))
     }
 
+    /// Weights of the classes from `k` on.
     #[inline(always)]
-    fn capped<S: Simd>(&self, s: S, z: S::F) -> S::F {
-        let cap = s.splat(self.softcap);
-        s.mul(cap, math::tanh(s, s.div(z, cap)))
-    }
-
-    #[inline(always)]
-    fn capped_one<S: Simd>(&self, s: S, z: f32) -> f32 {
-        if self.softcap > 0.0 { s.reduce_max(self.capped(s, s.splat(z))) } else { z }
-    }
-
-    #[inline(always)]
-    fn add<S: Simd>(&self, s: S, sums: &mut Sums<S>, start: usize, block: &[f32]) {
-        sums.softmax.add(start, block);
-        if self.smoothing == 0.0 {
-            return;
+    fn weights_at<S: Simd>(&self, s: S, k: usize) -> S::F {
+        match self.weights {
+            // SAFETY: one weight per class.
+            Some(w) => unsafe { load_vector(s, w, k) },
+            None => s.splat(1.0),
         }
-        sums.weighted = rows::fold(
+    }
+
+    /// Adds w_k x_k. A class of weight 0 does not count, not even with a logit of -inf.
+    #[inline(always)]
+    fn add_weighted<S: Simd>(&self, s: S, acc: S::D, x: S::F, k: usize) -> S::D {
+        if self.weights.is_none() {
+            return s.d_add(acc, x);
+        }
+        let w = self.weights_at(s, k);
+        s.d_mul_add(acc, w, s.select(s.eq(w, s.zero()), s.zero(), x))
+    }
+
+    #[inline(always)]
+    fn cap_one<S: Simd>(&self, s: S, z: f32) -> Capped<S> {
+        soft_cap(s, s.splat(z), self.softcap)
+    }
+
+    #[inline(always)]
+    fn plain_stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
+        if self.smoothing == 0.0 {
+            return Stats { softmax: softmax::stats(s, row, label), spread: 0.0 };
+        }
+        let mut terms = Accumulator::new(s, label);
+        let mut weighted = [s.d_zero(); 4];
+        row.blocks(
             s,
-            block,
-            0.0,
-            sums.weighted,
             #[inline(always)]
-            |acc, z, k| match self.weights {
-                // A class of weight 0 does not count, not even with a logit of -inf.
-                Some(weights) => {
-                    // SAFETY: one weight per class.
-                    let w = unsafe { load_vector(s, weights, start + k) };
-                    s.d_mul_add(acc, w, s.select(s.eq(w, s.splat(0.0)), s.splat(0.0), z))
-                }
-                None => s.d_add(acc, z),
+            |start, block| {
+                terms.add(row, start, block);
+                weighted = rows::fold(
+                    s,
+                    block,
+                    0.0,
+                    weighted,
+                    #[inline(always)]
+                    |acc, z, k| self.add_weighted(s, acc, z, start + k),
+                );
             },
         );
+        let softmax = terms.finish(row, row.get(label));
+        let spread = rows::total(s, weighted) - self.weight_sum * f64::from(softmax.max);
+        Stats { softmax, spread: spread as f32 }
     }
-}
 
-/// What the first sweep adds up: the softmax, and sum_k w_k z_k with smoothing.
-struct Sums<S: Simd> {
-    softmax: Accumulator<S>,
-    weighted: [S::D; 4],
+    /// Two sweeps: the cap keeps the order, so the largest logit is known before any is capped.
+    #[inline(always)]
+    fn capped_stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
+        let max = softmax::row_max(s, row);
+        let top = self.cap_one(s, max).first(s);
+        let (mut rest, mut weighted) = (0.0, [s.d_zero(); 4]);
+        row.mapped_blocks(
+            s,
+            #[inline(always)]
+            |z| soft_cap(s, z, self.softcap).minus(s, top),
+            #[inline(always)]
+            |start, block| {
+                rest += softmax::sum_of_terms(s, block, label.wrapping_sub(start));
+                if self.smoothing > 0.0 {
+                    weighted = rows::fold(
+                        s,
+                        block,
+                        0.0,
+                        weighted,
+                        #[inline(always)]
+                        |acc, x, k| self.add_weighted(s, acc, x, start + k),
+                    );
+                }
+            },
+        );
+        let own = self.cap_one(s, row.get(label)).minus(s, top);
+        let own = s.reduce_max(math::exp_softmax(s, own));
+        Stats { softmax: SoftmaxStats { max, rest: rest as f32, own }, spread: rows::total(s, weighted) as f32 }
+    }
 }
 
 impl RowLoss for TokenCrossEntropy<'_> {
@@ -86,90 +129,96 @@ impl RowLoss for TokenCrossEntropy<'_> {
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
-        let mut sums = Sums { softmax: Accumulator::new(s, label), weighted: [s.d_zero(); 4] };
-        if self.softcap > 0.0 {
-            row.mapped_blocks(
-                s,
-                #[inline(always)]
-                |z| self.capped(s, z),
-                #[inline(always)]
-                |start, block| self.add(s, &mut sums, start, block),
-            );
-        } else {
-            row.blocks(
-                s,
-                #[inline(always)]
-                |start, block| self.add(s, &mut sums, start, block),
-            );
-        }
-        let softmax = sums.softmax.finish(self.capped_one(s, row.get(label)));
-        let spread = rows::total(s, sums.weighted) - self.weight_sum * f64::from(softmax.max);
-        Stats { softmax, spread: spread as f32 }
+        if self.softcap > 0.0 { self.capped_stats(s, row, label) } else { self.plain_stats(s, row, label) }
     }
 
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, stats: &Stats, row: &Row, label: usize) -> f32 {
         let softmax = &stats.softmax;
+        let mut max = f64::from(softmax.max);
+        let mut below = softmax.max - row.get(label);
+        if self.softcap > 0.0 {
+            let top = self.cap_one(s, softmax.max).first(s);
+            max = f64::from(top.0) + f64::from(top.1);
+            below = s.reduce_max(s.neg(self.cap_one(s, row.get(label)).minus(s, top)));
+        }
+        if self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none() {
+            return softmax.neg_log_prob(s, below);
+        }
         let mut loss = 0.0;
         if self.smoothing < 1.0 {
-            let own = self.capped_one(s, row.get(label));
-            loss += (1.0 - self.smoothing) * self.class_weight(label) * f64::from(softmax.neg_log_prob(s, own));
+            let own = f64::from(softmax.neg_log_prob(s, below));
+            loss += (1.0 - self.smoothing) * self.class_weight(label) * own;
         }
+        let log_sum = softmax.sum().ln();
         if self.smoothing > 0.0 {
-            loss += self.share * (self.weight_sum * softmax.sum().ln() - f64::from(stats.spread));
+            loss += self.share * (self.weight_sum * log_sum - f64::from(stats.spread));
         }
         if self.z_weight > 0.0 {
-            loss += self.z_weight * softmax.log_sum_exp().powi(2);
+            loss += self.z_weight * (max + log_sum).powi(2);
         }
         loss as f32
     }
 
     /// dl/dz_k = (Q + 2 z_weight lse) p_k - q_k, q_k = (e/C) w_k + (1 - e) w_y delta_ky, Q its sum; times
-    /// 1 - (z_k / c)^2 with a cap.
+    /// 1 - tanh(z_k / c)^2 with a cap.
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, stats: &Stats, row: &Row, label: usize, scale: f32, out: &RowOut) {
         let softmax = &stats.softmax;
+        let own_logit = row.get(label);
         let scale = f64::from(scale);
-        let own_logit = self.capped_one(s, row.get(label));
         let hard = (1.0 - self.smoothing) * self.class_weight(label);
         let mut soft = self.share * self.weight_sum;
+        let capped = self.softcap > 0.0;
+        let top = if capped { self.cap_one(s, softmax.max).first(s) } else { (softmax.max, 0.0) };
         if self.z_weight > 0.0 {
-            soft += 2.0 * self.z_weight * softmax.log_sum_exp();
+            let lse = f64::from(top.0) + f64::from(top.1) + softmax.sum().ln();
+            soft += 2.0 * self.z_weight * lse;
         }
-        let max = s.splat(softmax.max);
         let factor = s.splat((scale * (hard + soft) / softmax.sum()) as f32);
-        let share = (scale * self.share) as f32;
-        let inverse_cap = s.splat(1.0 / self.softcap);
-        let one = s.splat(1.0);
-        match (self.softcap > 0.0, self.smoothing > 0.0) {
-            (false, false) => row.map_to(s, out, #[inline(always)] |z, _| s.mul(factor, math::exp_softmax(s, s.sub(z, max)))),
-            (capped, smoothed) => row.map_to(s, out, #[inline(always)] |z, k| {
-                let z = if capped { self.capped(s, z) } else { z };
-                let mut g = s.mul(factor, math::exp_softmax(s, s.sub(z, max)));
-                if smoothed {
-                    // SAFETY: one weight per class.
-                    let w = match self.weights {
-                        Some(w) => unsafe { load_vector(s, w, k) },
-                        None => one,
-                    };
-                    g = s.sub(g, s.mul(s.splat(share), w));
-                }
-                if capped {
-                    let t = s.mul(z, inverse_cap);
-                    g = s.mul(g, s.sub(one, s.mul(t, t)));
-                }
-                g
-            }),
+        let share = s.splat((scale * self.share) as f32);
+        let smoothed = self.smoothing > 0.0;
+        if capped {
+            row.map_to(
+                s,
+                out,
+                #[inline(always)]
+                |z, k| {
+                    let cap = soft_cap(s, z, self.softcap);
+                    let mut g = s.mul(factor, math::exp_softmax(s, cap.minus(s, top)));
+                    if smoothed {
+                        g = s.sub(g, s.mul(share, self.weights_at(s, k)));
+                    }
+                    s.mul(g, cap.slope)
+                },
+            );
+        } else if smoothed {
+            softmax::map_terms(
+                s,
+                row,
+                softmax.max,
+                out,
+                #[inline(always)]
+                |term, k| s.sub(s.mul(factor, term), s.mul(share, self.weights_at(s, k))),
+            );
+        } else {
+            softmax::map_terms(
+                s,
+                row,
+                softmax.max,
+                out,
+                #[inline(always)]
+                |term, _| s.mul(factor, term),
+            );
         }
         // The label's own element from 1 - p_y, which p_y - 1 would lose.
         let (own, rest) = softmax.own_prob();
         let mut g = soft * own - hard * rest;
-        if self.smoothing > 0.0 {
+        if smoothed {
             g -= self.share * self.class_weight(label);
         }
-        if self.softcap > 0.0 {
-            let t = f64::from(own_logit) / f64::from(self.softcap);
-            g *= 1.0 - t * t;
+        if capped {
+            g *= f64::from(s.reduce_max(self.cap_one(s, own_logit).slope));
         }
         out.set(label, (scale * g) as f32);
     }
@@ -209,5 +258,6 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
 
 #[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), a.opts.label_smoothing > 0.0)
+    let smoothed = a.opts.label_smoothing > 0.0;
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), smoothed)
 }
