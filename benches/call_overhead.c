@@ -33,8 +33,8 @@ int main(void) {
     const double start = now();
     double time;
     for (i = 0; i < CALLS; i++) {
-      if (lk_token_cross_entropy_forward_backward(ctx, &opts, LK_DTYPE_F32, 1, 10, 0, logits, &label, NULL, NULL,
-                                                  &loss, grad, NULL, 0) != LK_STATUS_OK) {
+      if (lk_token_cross_entropy_forward_backward(ctx, &opts, LK_DTYPE_F32, 1, 10, 0, logits, &label, NULL,
+                                                  NULL, &loss, grad, NULL, 0) != LK_STATUS_OK) {
         fprintf(stderr, "%s\n", lk_last_error_message());
         return 1;
       }
@@ -43,8 +43,10 @@ int main(void) {
     sum += time;
     if (time < best) best = time;
   }
-  printf("token_cross_entropy forward_backward, f32 1 x 10, one thread: %.0f ns per call (best of %d rounds, mean %.0f)\n",
-         best, ROUNDS, sum / ROUNDS);
+  printf(
+      "token_cross_entropy forward_backward, f32 1 x 10, one thread: %.0f ns per call (best of %d rounds, "
+      "mean %.0f)\n",
+      best, ROUNDS, sum / ROUNDS);
   lk_context_destroy(ctx);
   return 0;
 }

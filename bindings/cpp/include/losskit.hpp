@@ -263,14 +263,15 @@ class Check {
     if (view.dtype() == dtype_) {
       size(name, view.size(), shape, stride);
     } else {
-      fail(name, std::string("is ") + to_string(view.dtype()) + ", expected " + to_string(dtype_) + " as '" +
-                     first_ + "'");
+      fail(name, std::string("is ") + to_string(view.dtype()) + ", expected " + to_string(dtype_) +
+                     " as '" + first_ + "'");
     }
     return *this;
   }
 
  private:
-  void size(const char *name, std::size_t given, std::initializer_list<std::size_t> shape, std::size_t stride) {
+  void size(const char *name, std::size_t given, std::initializer_list<std::size_t> shape,
+            std::size_t stride) {
     const std::size_t needed = elements(shape, stride);
     if (given >= needed) return;
     std::string text =

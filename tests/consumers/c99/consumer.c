@@ -9,12 +9,12 @@
 
 static int failures = 0;
 
-#define CHECK(condition)                                                        \
-  do {                                                                          \
-    if (!(condition)) {                                                         \
-      failures++;                                                               \
-      printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);            \
-    }                                                                           \
+#define CHECK(condition)                                             \
+  do {                                                               \
+    if (!(condition)) {                                              \
+      failures++;                                                    \
+      printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+    }                                                                \
   } while (0)
 
 static void check_near(int line, double got, double expected) {
@@ -39,9 +39,10 @@ enum { ROWS = 3, CLASSES = 4 };
 static const float LOGITS[ROWS * CLASSES] = {1, -2, 0.5f, 3, 0, 0.25f, -1, 2, -3, 4, 1, 0};
 static const int64_t LABELS[ROWS] = {3, -100, 0};
 
-static lk_status token(const lk_context *ctx, const lk_token_cross_entropy_options *opts, float *loss, float *grad) {
-  return lk_token_cross_entropy_forward_backward(ctx, opts, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, LABELS, NULL,
-                                                 NULL, loss, grad, NULL, 0);
+static lk_status token(const lk_context *ctx, const lk_token_cross_entropy_options *opts, float *loss,
+                       float *grad) {
+  return lk_token_cross_entropy_forward_backward(ctx, opts, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, LABELS,
+                                                 NULL, NULL, loss, grad, NULL, 0);
 }
 
 static void token_values(const lk_context *ctx) {
@@ -60,10 +61,10 @@ static void token_values(const lk_context *ctx) {
   }
   CHECK_NEAR(loss, expected);
 
-  CHECK(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, LABELS, NULL, &forward,
-                                       saved, NULL, 0) == LK_STATUS_OK);
-  CHECK(lk_token_cross_entropy_backward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, LABELS, NULL, saved,
-                                        NULL, backward, NULL, 0) == LK_STATUS_OK);
+  CHECK(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, LABELS, NULL,
+                                       &forward, saved, NULL, 0) == LK_STATUS_OK);
+  CHECK(lk_token_cross_entropy_backward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, LABELS, NULL,
+                                        saved, NULL, backward, NULL, 0) == LK_STATUS_OK);
   CHECK_NEAR(forward, loss);
   for (k = 0; k < ROWS * CLASSES; k++) CHECK_NEAR(backward[k], grad[k]);
 }
@@ -74,15 +75,15 @@ static void other_values(const lk_context *ctx) {
   lk_mse_loss_options each;
   lk_mse_loss_options_init(&each);
   each.reduction = LK_REDUCTION_NONE;
-  CHECK(lk_mse_loss_forward_backward(ctx, &each, LK_DTYPE_F32, 2, pred, target, upstream, loss, grad, NULL, NULL,
-                                     0) == LK_STATUS_OK);
+  CHECK(lk_mse_loss_forward_backward(ctx, &each, LK_DTYPE_F32, 2, pred, target, upstream, loss, grad, NULL,
+                                     NULL, 0) == LK_STATUS_OK);
   CHECK_NEAR(loss[0], 0.25);
   CHECK_NEAR(loss[1], 4);
   CHECK_NEAR(grad[0], 1);
   CHECK_NEAR(grad[1], -40);
   /* In place, mean. */
-  CHECK(lk_bce_with_logits_forward_backward(ctx, NULL, LK_DTYPE_F32, 1, 2, pred, target, NULL, NULL, NULL, loss,
-                                            pred, NULL, NULL, 0) == LK_STATUS_OK);
+  CHECK(lk_bce_with_logits_forward_backward(ctx, NULL, LK_DTYPE_F32, 1, 2, pred, target, NULL, NULL, NULL,
+                                            loss, pred, NULL, NULL, 0) == LK_STATUS_OK);
   CHECK_NEAR(loss[0], (log1p(exp(-1.5)) + log1p(exp(-2))) / 2);
   CHECK_NEAR(pred[0], (1 / (1 + exp(-1.5)) - 1) / 2);
   CHECK_NEAR(pred[1], 1 / (1 + exp(2)) / 2);
@@ -94,28 +95,29 @@ static void refusals(lk_context *ctx) {
   lk_token_cross_entropy_options opts;
   lk_token_cross_entropy_options_init(&opts);
   opts.label_smoothing = 1.5;
-  CHECK_REFUSED(token(ctx, &opts, &loss, grad), LK_STATUS_INVALID_OPTION, "'label_smoothing' is 1.5, expected");
+  CHECK_REFUSED(token(ctx, &opts, &loss, grad), LK_STATUS_INVALID_OPTION,
+                "'label_smoothing' is 1.5, expected");
   opts.label_smoothing = NAN;
   CHECK_REFUSED(token(ctx, &opts, &loss, grad), LK_STATUS_INVALID_OPTION, "'label_smoothing' is NaN");
   CHECK_REFUSED(token(NULL, NULL, &loss, grad), LK_STATUS_INVALID_ARGUMENT, "'ctx' is NULL");
-  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, labels, NULL,
-                                               &loss, NULL, NULL, 0),
-                LK_STATUS_INVALID_LABEL, "'labels' has value 9 in row 2, expected a value in [0, 4)");
-  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, 5, ROWS, CLASSES, 0, LOGITS, LABELS, NULL, &loss, NULL,
-                                               NULL, 0),
-                LK_STATUS_INVALID_ARGUMENT, "'dtype' is 5");
-  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, NULL, LABELS, NULL,
-                                               &loss, NULL, NULL, 0),
-                LK_STATUS_INVALID_ARGUMENT, "'logits' is NULL, expected f32 [3, 4]");
-  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 3, LOGITS, LABELS, NULL,
-                                               &loss, NULL, NULL, 0),
-                LK_STATUS_INVALID_ARGUMENT, "'logits_stride' is 3, expected 0 or at least 4");
-  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, SIZE_MAX / 2, CLASSES, 0, LOGITS, LABELS,
+  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, LOGITS, labels,
                                                NULL, &loss, NULL, NULL, 0),
+                LK_STATUS_INVALID_LABEL, "'labels' has value 9 in row 2, expected a value in [0, 4)");
+  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, 5, ROWS, CLASSES, 0, LOGITS, LABELS, NULL, &loss,
+                                               NULL, NULL, 0),
+                LK_STATUS_INVALID_ARGUMENT, "'dtype' is 5");
+  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 0, NULL, LABELS,
+                                               NULL, &loss, NULL, NULL, 0),
+                LK_STATUS_INVALID_ARGUMENT, "'logits' is NULL, expected f32 [3, 4]");
+  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, ROWS, CLASSES, 3, LOGITS, LABELS,
+                                               NULL, &loss, NULL, NULL, 0),
+                LK_STATUS_INVALID_ARGUMENT, "'logits_stride' is 3, expected 0 or at least 4");
+  CHECK_REFUSED(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, SIZE_MAX / 2, CLASSES, 0, LOGITS,
+                                               LABELS, NULL, &loss, NULL, NULL, 0),
                 LK_STATUS_INVALID_ARGUMENT, "too large");
   CHECK(loss == 7 && grad[0] == 7);
-  CHECK(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, 0, CLASSES, 0, NULL, NULL, NULL, &loss, NULL, NULL,
-                                       0) == LK_STATUS_OK);
+  CHECK(lk_token_cross_entropy_forward(ctx, NULL, LK_DTYPE_F32, 0, CLASSES, 0, NULL, NULL, NULL, &loss,
+                                       NULL, NULL, 0) == LK_STATUS_OK);
   CHECK(loss == 0);
 }
 
@@ -180,8 +182,8 @@ static void threads(void) {
     opts.num_threads = counts[k];
     grads[k] = malloc(n * sizeof **grads);
     CHECK(lk_context_create(&ctx, &opts) == LK_STATUS_OK);
-    CHECK(lk_z_loss_forward_backward(ctx, NULL, LK_DTYPE_F32, rows, classes, 0, logits, labels, NULL, &losses[k],
-                                     grads[k], NULL, 0) == LK_STATUS_OK);
+    CHECK(lk_z_loss_forward_backward(ctx, NULL, LK_DTYPE_F32, rows, classes, 0, logits, labels, NULL,
+                                     &losses[k], grads[k], NULL, 0) == LK_STATUS_OK);
     if (counts[k] == 1) CHECK(threads_of_process() == 1);
     lk_context_destroy(ctx);
   }

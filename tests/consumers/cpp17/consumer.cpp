@@ -1,6 +1,7 @@
 // A C++ program that knows losskit from its installed package alone.
 #include <losskit.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -142,7 +143,8 @@ void errors_and_statuses(losskit::Context &ctx) {
   check_throws(LK_STATUS_INVALID_LABEL, "row 1", [&] { Loss::forward(ctx, data.call<Loss>()); });
   Loss::options o;
   o.softcap = -1;
-  check_throws(LK_STATUS_INVALID_OPTION, "'softcap' is -1", [&] { Loss::forward(ctx, data.call<Loss>(), o); });
+  check_throws(LK_STATUS_INVALID_OPTION, "'softcap' is -1",
+               [&] { Loss::forward(ctx, data.call<Loss>(), o); });
   CHECK(Loss::workspace_size(ctx, losskit::Dtype::f32, data.call<Loss>()) == 0);
   ctx.check();
 

@@ -12,9 +12,13 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
-static bool is_terminal() { return isatty(1) != 0; }
+static bool is_terminal() {
+  return isatty(1) != 0;
+}
 #else
-static bool is_terminal() { return false; }
+static bool is_terminal() {
+  return false;
+}
 #endif
 
 namespace {
@@ -36,10 +40,12 @@ class Display {
     const auto now = std::chrono::steady_clock::now();
     if (terminal_ ? !done && now - shown_ < std::chrono::milliseconds(100) : !done) return;
     shown_ = now;
-    std::printf("%s%3zu/%zu runs  %-24s %-4s seed %zu  epoch %3zu/%zu  training loss %7.3f  test accuracy %5.1f %%%s",
-                terminal_ ? "\r" : "", finished_, runs_, objective.name.c_str(), STORAGE[storage], seed + 1,
-                progress.epoch, settings_.epochs, progress.loss, 100 * progress.accuracy,
-                terminal_ && finished_ < runs_ ? "  " : "\n");
+    std::printf(
+        "%s%3zu/%zu runs  %-24s %-4s seed %zu  epoch %3zu/%zu  training loss %7.3f  test accuracy %5.1f "
+        "%%%s",
+        terminal_ ? "\r" : "", finished_, runs_, objective.name.c_str(), STORAGE[storage], seed + 1,
+        progress.epoch, settings_.epochs, progress.loss, 100 * progress.accuracy,
+        terminal_ && finished_ < runs_ ? "  " : "\n");
     std::fflush(stdout);
   }
 
@@ -66,9 +72,9 @@ Results run_all(const Digits &digits, const Settings &settings, unsigned threads
         const std::size_t k = run / settings.seeds / 2;
         const Objective &objective = results.objectives[k];
         const auto report = [&](const Progress &p) { display.epoch(objective, storage, seed, p); };
-        std::vector<double> curve = storage == 0
-                                        ? train<float>(objective, digits, settings, seed + 1, report)
-                                        : train<losskit::bf16>(objective, digits, settings, seed + 1, report);
+        std::vector<double> curve =
+            storage == 0 ? train<float>(objective, digits, settings, seed + 1, report)
+                         : train<losskit::bf16>(objective, digits, settings, seed + 1, report);
         for (double &accuracy : curve) accuracy *= 100;
         results.at(k, storage, seed) = curve;
       }
@@ -133,23 +139,27 @@ int main(int count, char **words) {
     const std::size_t train = digits.size() * 3 / 4;
     const auto start = std::chrono::steady_clock::now();
     char about[256], title[128];
-    std::snprintf(title, sizeof title, "Handwritten digits, %.0f %% of the training labels wrong", 100 * settings.noise);
-    std::snprintf(about, sizeof about, "%zu training and %zu clean test digits, network 64-128-64-10, %zu %s%s", train,
-                  digits.size() - train, settings.seeds, settings.seeds == 1 ? "seed" : "seeds: ",
-                  settings.seeds == 1 ? "" : "mean ± standard deviation");
+    std::snprintf(title, sizeof title, "Handwritten digits, %.0f %% of the training labels wrong",
+                  100 * settings.noise);
+    std::snprintf(
+        about, sizeof about, "%zu training and %zu clean test digits, network 64-128-64-10, %zu %s%s",
+        train, digits.size() - train, settings.seeds,
+        settings.seeds == 1 ? "seed" : "seeds: ", settings.seeds == 1 ? "" : "mean ± standard deviation");
     std::printf("%s\n%s\nlosskit %s, %u threads\n\n", title, about, lk_version(), threads);
 
     const Results results = run_all(digits, settings, threads);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     char heading[128];
-    std::snprintf(heading, sizeof heading, "Accuracy on clean test digits after epoch %zu, %%\n\n", settings.epochs);
+    std::snprintf(heading, sizeof heading, "Accuracy on clean test digits after epoch %zu, %%\n\n",
+                  settings.epochs);
     const std::string report = std::string(title) + "\n" + about + "\n" + heading + table(results);
     write(out + "/table.txt", report);
     write(out + "/table.csv", table_csv(results));
     write(out + "/curves.csv", curves_csv(results));
     write(out + "/accuracy.svg", Plot(results).svg(title, about));
-    std::printf("\n%s%s\n%.0f s. Table, curves and plot: %s/{table.txt,table.csv,curves.csv,accuracy.svg}\n", heading,
-                table(results).c_str(), seconds, out.c_str());
+    std::printf(
+        "\n%s%s\n%.0f s. Table, curves and plot: %s/{table.txt,table.csv,curves.csv,accuracy.svg}\n",
+        heading, table(results).c_str(), seconds, out.c_str());
   } catch (const std::exception &e) {
     std::cerr << "\ndigits: " << e.what() << "\n";
     return 1;

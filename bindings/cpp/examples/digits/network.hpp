@@ -23,8 +23,14 @@ inline float dot(const float *a, const float *b, std::size_t n) {
 class Linear {
  public:
   Linear(std::size_t inputs, std::size_t outputs, Random &random)
-      : inputs_(inputs), outputs_(outputs), weights_(inputs * outputs), bias_(outputs),
-        weight_gradient_(weights_.size()), bias_gradient_(outputs), weight_speed_(weights_.size()), bias_speed_(outputs) {
+      : inputs_(inputs),
+        outputs_(outputs),
+        weights_(inputs * outputs),
+        bias_(outputs),
+        weight_gradient_(weights_.size()),
+        bias_gradient_(outputs),
+        weight_speed_(weights_.size()),
+        bias_speed_(outputs) {
     const double scale = std::sqrt(2.0 / static_cast<double>(inputs));
     for (float &w : weights_) w = static_cast<float>(scale * random.normal());
   }
@@ -56,15 +62,23 @@ class Linear {
     }
   }
 
-  void step(float learning_rate, float momentum) {
-    descend(weights_, weight_gradient_, weight_speed_, learning_rate, momentum);
-    descend(bias_, bias_gradient_, bias_speed_, learning_rate, momentum);
+  double squared_gradient() const {
+    double sum = 0;
+    for (float g : weight_gradient_) sum += static_cast<double>(g * g);
+    for (float g : bias_gradient_) sum += static_cast<double>(g * g);
+    return sum;
+  }
+
+  void step(float learning_rate, float momentum, float gradient_scale) {
+    descend(weights_, weight_gradient_, weight_speed_, learning_rate, momentum, gradient_scale);
+    descend(bias_, bias_gradient_, bias_speed_, learning_rate, momentum, gradient_scale);
   }
 
  private:
-  static void descend(std::vector<float> &w, const std::vector<float> &g, std::vector<float> &v, float rate, float momentum) {
+  static void descend(std::vector<float> &w, const std::vector<float> &g, std::vector<float> &v, float rate,
+                      float momentum, float scale) {
     for (std::size_t i = 0; i < w.size(); i++) {
-      v[i] = momentum * v[i] + g[i];
+      v[i] = momentum * v[i] + scale * g[i];
       w[i] -= rate * v[i];
     }
   }
@@ -110,8 +124,13 @@ class Network {
     layers_[0].backward(rows, input_, dy, nullptr);
   }
 
-  void step(float learning_rate, float momentum) {
-    for (Linear &layer : layers_) layer.step(learning_rate, momentum);
+  // A gradient longer than `longest` is shortened to it: one bad batch cannot throw the weights far off.
+  void step(float learning_rate, float momentum, float longest) {
+    double squares = 0;
+    for (const Linear &layer : layers_) squares += layer.squared_gradient();
+    const auto length = static_cast<float>(std::sqrt(squares));
+    const float scale = length > longest ? longest / length : 1;
+    for (Linear &layer : layers_) layer.step(learning_rate, momentum, scale);
   }
 
  private:

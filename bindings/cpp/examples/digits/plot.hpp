@@ -27,9 +27,9 @@ class Plot {
     const double rows = static_cast<double>(order_.size());
     bars_bottom_ = BARS_TOP + ROW * rows;
     const int height = static_cast<int>(bars_bottom_ + 72);
-    add("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 %d\" width=\"960\" height=\"%d\" "
+    add("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 990 %d\" width=\"990\" height=\"%d\" "
         "font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" font-size=\"15\" fill=\"#222\">\n"
-        "<rect width=\"960\" height=\"%d\" fill=\"white\"/>\n",
+        "<rect width=\"990\" height=\"%d\" fill=\"white\"/>\n",
         height, height, height);
     text(LEFT - 56, 34, "start", title, "font-size=\"20\" font-weight=\"bold\"");
     text(LEFT - 56, 58, "start", subtitle, "fill=\"#555\"");
@@ -39,8 +39,8 @@ class Plot {
   }
 
  private:
-  static constexpr double LEFT = 76, RIGHT = 720, TOP = 88, BOTTOM = 428;
-  static constexpr double BARS_LEFT = 276, BARS_RIGHT = 720, BARS_TOP = 532, ROW = 40;
+  static constexpr double LEFT = 76, RIGHT = 720, TOP = 112, BOTTOM = 452;
+  static constexpr double BARS_LEFT = 276, BARS_RIGHT = 720, BARS_TOP = 560, ROW = 40;
 
   // Okabe and Ito's colours, told apart by the colour-blind too.
   static const char *colour(std::size_t k) {
@@ -59,8 +59,8 @@ class Plot {
     out_ += words + "</text>\n";
   }
   void line(double x1, double y1, double x2, double y2, const char *stroke, double width = 1) {
-    add("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"%.1f\"/>\n", x1, y1, x2, y2,
-        stroke, width);
+    add("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"%.1f\"/>\n", x1,
+        y1, x2, y2, stroke, width);
   }
 
   double x(double epoch) const {
@@ -75,11 +75,15 @@ class Plot {
   }
 
   void curves() {
+    text(LEFT - 56, TOP - 20, "start", "While training, in f32", "font-weight=\"bold\"");
     for (double a = lowest_; a <= 100; a += 10) {
       line(LEFT, y(a), RIGHT, y(a), "#ddd");
       text(LEFT - 10, y(a) + 5, "end", std::to_string(static_cast<int>(a)));
     }
-    const std::size_t every = results_.epochs <= 10 ? 1 : results_.epochs <= 30 ? 5 : results_.epochs <= 100 ? 10 : 50;
+    const std::size_t every = results_.epochs <= 10    ? 1
+                              : results_.epochs <= 30  ? 5
+                              : results_.epochs <= 100 ? 10
+                                                       : 50;
     for (std::size_t e = 1; e <= results_.epochs; e++) {
       if (e != 1 && e % every != 0) continue;
       const double at = x(static_cast<double>(e));
@@ -90,8 +94,8 @@ class Plot {
     add("<text transform=\"translate(%.1f %.1f) rotate(-90)\" text-anchor=\"middle\">"
         "accuracy on clean test digits, %%</text>\n",
         LEFT - 48, (TOP + BOTTOM) / 2);
-    add("<clipPath id=\"frame\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n", LEFT, TOP,
-        RIGHT - LEFT, BOTTOM - TOP);
+    add("<clipPath id=\"frame\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n",
+        LEFT, TOP, RIGHT - LEFT, BOTTOM - TOP);
 
     out_ += "<g clip-path=\"url(#frame)\">\n";
     for (std::size_t k : order_) {
@@ -115,7 +119,8 @@ class Plot {
   // One standard deviation to both sides.
   void band(std::size_t k) {
     std::string back;
-    out_ += "<polygon stroke=\"none\" fill-opacity=\"0.10\" fill=\"" + std::string(colour(k)) + "\" points=\"";
+    out_ +=
+        "<polygon stroke=\"none\" fill-opacity=\"0.09\" fill=\"" + std::string(colour(k)) + "\" points=\"";
     for (std::size_t e = 1; e <= results_.epochs; e++) {
       const Mean m = results_.after(k, 0, e);
       const double at = x(static_cast<double>(e));
@@ -147,13 +152,13 @@ class Plot {
   }
 
   void bars() {
-    text(LEFT - 56, BARS_TOP - 28, "start", "After the last epoch, logits and gradients stored as", "font-weight=\"bold\"");
-    mark(LEFT + 364, BARS_TOP - 33, "#222", false);
-    text(LEFT + 376, BARS_TOP - 28, "start", "f32", "font-weight=\"bold\"");
-    mark(LEFT + 424, BARS_TOP - 33, "#222", true);
-    text(LEFT + 436, BARS_TOP - 28, "start", "bf16", "font-weight=\"bold\"");
-    text(RIGHT + 24, BARS_TOP - 10, "start", "f32", "font-weight=\"bold\"");
-    text(RIGHT + 126, BARS_TOP - 10, "start", "bf16", "font-weight=\"bold\"");
+    text(LEFT - 56, BARS_TOP - 16, "start",
+         "After the last epoch, logits and their gradients stored as f32 or as bf16",
+         "font-weight=\"bold\"");
+    for (std::size_t d = 0; d < 2; d++) {
+      mark(column(d) + 6, BARS_TOP - 21, "#222", d == 1);
+      text(column(d) + 20, BARS_TOP - 16, "start", STORAGE[d], "font-weight=\"bold\"");
+    }
     for (double a = lowest_; a <= 100; a += 10) {
       line(bar_x(a), BARS_TOP, bar_x(a), bars_bottom_, "#ddd");
       text(bar_x(a), bars_bottom_ + 22, "middle", std::to_string(static_cast<int>(a)));
@@ -169,14 +174,17 @@ class Plot {
         const double at = middle + (d == 0 ? -7 : 7);
         line(bar_x(m.mean - m.deviation), at, bar_x(m.mean + m.deviation), at, colour(k), 2);
         mark(bar_x(m.mean), at, colour(k), d == 1);
-        text(RIGHT + (d == 0 ? 24 : 126), middle + 5, "start", plus_minus(m));
+        text(column(d), middle + 5, "start", plus_minus(m));
       }
     }
   }
 
+  // Of the figures beside the marks.
+  static double column(std::size_t storage) { return RIGHT + 24 + 110 * static_cast<double>(storage); }
+
   void mark(double x, double y, const char *stroke, bool hollow) {
-    add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" stroke=\"%s\" stroke-width=\"2\" fill=\"%s\"/>\n", x, y, stroke,
-        hollow ? "white" : stroke);
+    add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" stroke=\"%s\" stroke-width=\"2\" fill=\"%s\"/>\n", x, y,
+        stroke, hollow ? "white" : stroke);
   }
 
   const Results &results_;

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../../../.."
 source tests/scripts/venv.sh build
 here=bindings/cpp/examples/digits
 
-cmake -S . -B build/cmake -G Ninja -DCMAKE_INSTALL_LIBDIR=lib -DLOSSKIT_CARGO_TARGET_DIR="$PWD/target" >/dev/null
+cmake -S . -B build/cmake -G Ninja -DCMAKE_INSTALL_LIBDIR=lib \
+  -DLOSSKIT_CARGO_TARGET_DIR="$PWD/target" >/dev/null
 cmake --build build/cmake
 cmake --install build/cmake --prefix build/prefix >/dev/null
 

@@ -9,7 +9,7 @@
 struct Settings {
   double noise = 0.4;
   std::size_t epochs = 60, batch = 32, seeds = 5;
-  float learning_rate = 0.02f, momentum = 0.9f;
+  float learning_rate = 0.02f, momentum = 0.9f, longest_gradient = 1;
 };
 
 // After each epoch.
@@ -65,7 +65,7 @@ std::vector<double> train(const Objective &objective, const Digits &digits, cons
       loss += loss_and_gradient(objective, ctx, batch) * static_cast<double>(batch.rows);
       for (std::size_t i = 0; i < batch.rows * CLASSES; i++) gradient[i] = batch.gradient[i];
       network.backward(batch.rows, gradient.data());
-      network.step(settings.learning_rate, settings.momentum);
+      network.step(settings.learning_rate, settings.momentum, settings.longest_gradient);
     }
     curve.push_back(test_accuracy(network, split.test, settings.batch));
     report({epoch + 1, loss / static_cast<double>(order.size()), curve.back()});
