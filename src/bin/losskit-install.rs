@@ -83,6 +83,7 @@ fn install(places: &Places) -> Result<(), String> {
     }
     let source = env::var_os("CARGO_MANIFEST_DIR").map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     let library = places.prefix.join(&places.libdir);
+    let (shared, archive) = (built("liblosskit.so")?, built("liblosskit.a")?);
     for header in HEADERS {
         let from = source.join(header);
         put(&places.prefix.join(&places.includedir).join(from.file_name().unwrap()), &read(&from)?)?;
@@ -90,8 +91,8 @@ fn install(places: &Places) -> Result<(), String> {
 
     let major = VERSION.split('.').next().unwrap();
     let (real, soname) = (format!("liblosskit.so.{VERSION}"), format!("liblosskit.so.{major}"));
-    put(&library.join("liblosskit.a"), &built("liblosskit.a")?)?;
-    put(&library.join(&real), &built("liblosskit.so")?)?;
+    put(&library.join("liblosskit.a"), &archive)?;
+    put(&library.join(&real), &shared)?;
     executable(&library.join(&real))?;
     link(&library.join(&soname), &real)?;
     link(&library.join("liblosskit.so"), &soname)?;
