@@ -10,7 +10,9 @@ mod codegen;
 #[path = "kernels/compile.rs"]
 mod compile;
 
-use codegen::{c_interface, header, json, kernel_args, schema, types};
+use codegen::{c_interface, cpp, header, json, kernel_args, schema, types};
+
+const CPP_ENTRIES: &str = "bindings/cpp/include/losskit_entries.hpp";
 
 fn main() {
     if let Err(message) = generate() {
@@ -23,6 +25,7 @@ fn generate() -> Result<(), String> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     let version = env::var("CARGO_PKG_VERSION").unwrap();
+    println!("cargo:rerun-if-changed={CPP_ENTRIES}");
     for watched in
         ["build.rs", "cbindgen.toml", "include", "kernels", "src/abi", "src/registry", "src/losses"]
     {
@@ -64,6 +67,7 @@ fn generate() -> Result<(), String> {
     let config = root.join("cbindgen.toml");
     let sources = header::Sources { config: &config, core: &core, entries: &files, version: &version };
     derived(&root, &out, "include/losskit.h", &header::render(&entries, &sources)?)?;
+    derived(&root, &out, CPP_ENTRIES, &cpp::header(&entries))?;
     write(&out.join("include/losskit_kernel_args.h"), &kernel_args::header(&entries))?;
 
     let includes = [out.join("include")];

@@ -1,6 +1,7 @@
 //! Code generation from the declarations. Runs in the build script only.
 
 pub mod c_interface;
+pub mod cpp;
 pub mod functions;
 pub mod header;
 pub mod json;
