@@ -20,15 +20,18 @@ fn generate() -> Result<(), String> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     let version = env::var("CARGO_PKG_VERSION").unwrap();
-    for watched in ["build.rs", "cbindgen.toml", "include", "kernels", "src/abi", "src/registry", "src/losses"] {
+    for watched in
+        ["build.rs", "cbindgen.toml", "include", "kernels", "src/abi", "src/registry", "src/losses"]
+    {
         println!("cargo:rerun-if-changed={watched}");
     }
     println!("cargo:rerun-if-env-changed=LOSSKIT_UPDATE_HEADER");
     println!("cargo:rustc-check-cfg=cfg(gpu)");
-    let features: Vec<&str> = [("CARGO_FEATURE_CUDA", "cuda"), ("CARGO_FEATURE_CUDA_EMULATION", "cuda-emulation")]
-        .into_iter()
-        .filter_map(|(variable, name)| env::var_os(variable).map(|_| name))
-        .collect();
+    let features: Vec<&str> =
+        [("CARGO_FEATURE_CUDA", "cuda"), ("CARGO_FEATURE_CUDA_EMULATION", "cuda-emulation")]
+            .into_iter()
+            .filter_map(|(variable, name)| env::var_os(variable).map(|_| name))
+            .collect();
     if !features.is_empty() {
         println!("cargo:rustc-cfg=gpu");
     }

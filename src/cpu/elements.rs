@@ -64,7 +64,7 @@ pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(cpu: &Cpu, loss
     let pass = Pass { loss, inputs, losses, want_loss, upstream, scale: scale_of, outputs };
     let blocks = Blocks::new(n, 16 * BLOCK, BLOCK);
     let traffic = n * inputs.len() * 4;
-    let total = cpu.sum(blocks.count, traffic, |i| cpu.isa.dispatch(PassBlock { pass: &pass, range: blocks.range(i) }));
+    let total = cpu.sum(blocks.count, traffic, &|i| cpu.isa.dispatch(PassBlock { pass: &pass, range: blocks.range(i) }));
     if let Some(out) = reduced {
         out[0] = (total * scale) as f32;
     }
@@ -131,36 +131,29 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> Kernel for PassBlock<
                 let mut k = 0;
                 while k < n {
                     let lanes = S::LANES.min(n - k);
-                    let whole = lanes == S::LANES;
-                    let load = |p: *const f32| {
-                        if whole { s.load(p.add(k)) } else { s.load_partial(p.add(k), lanes, 0.0) }
-                    };
-                    let store = |p: *mut f32, v| {
-                        if whole { s.store(p.add(k), v) } else { s.store_partial(p.add(k), lanes, v) }
-                    };
                     let mut x = [s.splat(0.0); I];
                     for i in 0..I {
-                        x[i] = load(from[i]);
+                        x[i] = storage::load_lanes(s, from[i].add(k), lanes);
                     }
                     if pass.want_loss {
                         let value = pass.loss.value(s, x);
                         if losses.is_null() {
                             let counted =
-                                if whole { value } else { s.select(s.first_n(lanes), value, s.splat(0.0)) };
+                                if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.splat(0.0)) };
                             total = s.d_add(total, counted);
                         } else {
-                            store(losses, value);
+                            storage::store_lanes(s, losses.add(k), lanes, value);
                         }
                     }
                     if want_gradient {
                         let mut scale = s.splat(pass.scale);
                         if !upstream.is_null() {
-                            scale = s.mul(scale, load(upstream));
+                            scale = s.mul(scale, storage::load_lanes(s, upstream.add(k), lanes));
                         }
                         let gradient = pass.loss.gradient(s, x);
                         for g in 0..G {
                             if !to[g].is_null() {
-                                store(to[g], s.mul(scale, gradient[g]));
+                                storage::store_lanes(s, to[g].add(k), lanes, s.mul(scale, gradient[g]));
                             }
                         }
                     }

@@ -38,27 +38,27 @@ impl Cpu {
     }
 
     /// Runs `block(0)` to `block(count - 1)`, on several threads where `bytes` of traffic make it worth it.
-    pub fn run(&self, count: usize, bytes: usize, block: impl Fn(usize) + Sync) {
+    pub fn run(&self, count: usize, bytes: usize, block: &(dyn Fn(usize) + Sync)) {
         if self.threads > 1
             && count > 1
             && bytes > SERIAL_BYTES
             && let Some(pool) = &self.pool().threads
         {
-            pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(&block));
+            pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(block));
         } else {
             (0..count).for_each(block);
         }
     }
 
     /// Sum of what the blocks return, in their order. At most [`MAX_BLOCKS`] of them.
-    pub fn sum(&self, count: usize, bytes: usize, block: impl Fn(usize) -> f64 + Sync) -> f64 {
+    pub fn sum(&self, count: usize, bytes: usize, block: &(dyn Fn(usize) -> f64 + Sync)) -> f64 {
         struct Partials([UnsafeCell<f64>; MAX_BLOCKS]);
         // SAFETY: block i alone writes place i.
         unsafe impl Sync for Partials {}
         assert!(count <= MAX_BLOCKS);
         let partials = Partials([const { UnsafeCell::new(0.0) }; MAX_BLOCKS]);
         let places = &partials;
-        self.run(count, bytes, |i| unsafe { *places.0[i].get() = block(i) });
+        self.run(count, bytes, &|i| unsafe { *places.0[i].get() = block(i) });
         partials.0[..count].iter().map(|p| unsafe { *p.get() }).sum()
     }
 
@@ -167,20 +167,20 @@ mod tests {
     #[test]
     fn sums_do_not_depend_on_threads() {
         let values: Vec<f64> = (0..200).map(|i| 1.0 / (i as f64 + 0.1)).collect();
-        let expected = Cpu::new(1).sum(200, 1 << 30, |i| values[i]);
+        let expected = Cpu::new(1).sum(200, 1 << 30, &|i| values[i]);
         for threads in [2, 3, 7] {
-            assert_eq!(Cpu::new(threads).sum(200, 1 << 30, |i| values[i]), expected);
+            assert_eq!(Cpu::new(threads).sum(200, 1 << 30, &|i| values[i]), expected);
         }
     }
 
     #[test]
     fn a_forked_child_computes_with_its_own_pool() {
         let cpu = Cpu::new(2);
-        assert_eq!(cpu.sum(100, 1 << 30, |i| i as f64), 4950.0);
+        assert_eq!(cpu.sum(100, 1 << 30, &|i| i as f64), 4950.0);
         // SAFETY: the child only computes and leaves without running the parent's cleanup.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let right = cpu.sum(100, 1 << 30, |i| i as f64) == 4950.0;
+            let right = cpu.sum(100, 1 << 30, &|i| i as f64) == 4950.0;
             unsafe { libc::_exit(if right { 7 } else { 1 }) };
         }
         let mut status = 0;

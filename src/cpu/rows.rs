@@ -109,11 +109,11 @@ impl Row {
     #[inline(always)]
     pub fn mapped_blocks<S: Simd>(&self, s: S, map: impl Fn(S::F) -> S::F, mut sweep: impl FnMut(usize, &[f32])) {
         let scratch = self.scratch;
-        self.blocks(s, |start, block| {
+        self.blocks(s, #[inline(always)] |start, block| {
             let n = block.len();
             // SAFETY: `block` is the row or the scratch itself, read one vector before it is written.
             unsafe {
-                map_into(s, block.as_ptr(), scratch, n, |z, _| map(z));
+                map_into(s, block.as_ptr(), scratch, n, #[inline(always)] |z, _| map(z));
                 sweep(start, std::slice::from_raw_parts(scratch, n));
             }
         });
@@ -132,7 +132,7 @@ impl Row {
                 let src = storage::read(s, self.dtype, self.ptr.add(start * self.dtype.size()), n, self.scratch);
                 let dst = out.ptr.add(start * out.dtype.size());
                 let target = if direct { dst.cast() } else { out.scratch };
-                map_into(s, src, target, n, |z, k| map(z, start + k));
+                map_into(s, src, target, n, #[inline(always)] |z, k| map(z, start + k));
                 if !direct {
                     storage::write(s, out.dtype, out.scratch, dst, n, out.stream);
                 }
@@ -212,7 +212,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     let is_ignored = |label: i64| ignore_index == Some(label);
     let total_weight = || -> f64 {
         let blocks = Blocks::new(rows, 4096, 1);
-        cpu.sum(blocks.count, rows * 8, |i| {
+        cpu.sum(blocks.count, rows * 8, &|i| {
             labels[blocks.range(i)].iter().filter(|&&l| !is_ignored(l)).map(|&l| loss.weight(l as usize)).sum()
         })
     };
@@ -249,7 +249,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     };
     let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
     let traffic = rows * (2 * row_bytes + 16);
-    let total = cpu.sum(blocks.count, traffic, |i| cpu.isa.dispatch(SweepBlock { pass: &pass, rows: blocks.range(i) }));
+    let total = cpu.sum(blocks.count, traffic, &|i| cpu.isa.dispatch(SweepBlock { pass: &pass, rows: blocks.range(i) }));
     if let Some(out) = reduced {
         out[0] = if scale == 0.0 { 0.0 } else { (total * scale) as f32 };
     }

@@ -58,7 +58,7 @@ impl<S: Simd> Accumulator<S> {
     pub fn add(&mut self, block: &[f32]) {
         let s = self.s;
         let low = s.splat(f32::NEG_INFINITY);
-        let top = rows::fold(s, block, f32::NEG_INFINITY, [low; 4], |acc, z, _| s.max(acc, z));
+        let top = rows::fold(s, block, f32::NEG_INFINITY, [low; 4], #[inline(always)] |acc, z, _| s.max(acc, z));
         let top = s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])));
         let max = if top > self.max || top.is_nan() { top } else { self.max };
         if max == f32::NEG_INFINITY {
@@ -66,7 +66,7 @@ impl<S: Simd> Accumulator<S> {
         }
         let about = s.splat(max);
         let sums =
-            rows::fold(s, block, f32::NEG_INFINITY, [s.d_zero(); 4], |acc, z, _| s.d_add(acc, math::exp(s, s.sub(z, about))));
+            rows::fold(s, block, f32::NEG_INFINITY, [s.d_zero(); 4], #[inline(always)] |acc, z, _| s.d_add(acc, math::exp(s, s.sub(z, about))));
         let before = if self.sum == 0.0 { 0.0 } else { self.sum * f64::from(self.max - max).exp() };
         self.sum = before + rows::total(s, sums);
         self.max = max;
@@ -90,6 +90,6 @@ impl<S: Simd> Accumulator<S> {
 #[inline(always)]
 pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
     let mut acc = Accumulator::new(s);
-    row.blocks(s, |_, block| acc.add(block));
+    row.blocks(s, #[inline(always)] |_, block| acc.add(block));
     acc.finish(row.get(label))
 }

@@ -104,3 +104,19 @@ pub unsafe fn load_vector<S: Simd>(s: S, from: Floats, at: usize) -> S::F {
         }
     }
 }
+
+/// The first `lanes` values at `p`; 0 in the others.
+///
+/// # Safety
+/// `p` holds `lanes <= LANES` values.
+#[inline(always)]
+pub unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
+    unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, 0.0) } }
+}
+
+/// # Safety
+/// `p` has room for `lanes <= LANES` values.
+#[inline(always)]
+pub unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, lanes: usize, v: S::F) {
+    unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, lanes, v) } }
+}

@@ -281,21 +281,33 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn reduce_add(self, a: __m256) -> f32 {
-        fold(a, #[inline(always)] |a, b| unsafe { _mm_add_ps(a, b) })
+        fold(
+            a,
+            #[inline(always)]
+            |a, b| unsafe { _mm_add_ps(a, b) },
+        )
     }
     #[inline(always)]
     fn reduce_max(self, a: __m256) -> f32 {
         if self.any(self.is_nan(a)) {
             return f32::NAN;
         }
-        fold(a, #[inline(always)] |a, b| unsafe { _mm_max_ps(a, b) })
+        fold(
+            a,
+            #[inline(always)]
+            |a, b| unsafe { _mm_max_ps(a, b) },
+        )
     }
     #[inline(always)]
     fn reduce_min(self, a: __m256) -> f32 {
         if self.any(self.is_nan(a)) {
             return f32::NAN;
         }
-        fold(a, #[inline(always)] |a, b| unsafe { _mm_min_ps(a, b) })
+        fold(
+            a,
+            #[inline(always)]
+            |a, b| unsafe { _mm_min_ps(a, b) },
+        )
     }
 
     #[inline(always)]
@@ -305,9 +317,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn d_add(self, d: Self::D, a: __m256) -> Self::D {
         let (lo, hi) = halves(a);
-        unsafe {
-            (_mm256_add_pd(d.0, _mm256_cvtps_pd(lo)), _mm256_add_pd(d.1, _mm256_cvtps_pd(hi)))
-        }
+        unsafe { (_mm256_add_pd(d.0, _mm256_cvtps_pd(lo)), _mm256_add_pd(d.1, _mm256_cvtps_pd(hi))) }
     }
     #[inline(always)]
     fn d_mul_add(self, d: Self::D, a: __m256, b: __m256) -> Self::D {
@@ -359,7 +369,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn frexp(self, x: __m256) -> (__m256, __m256) {
         unsafe {
-            let one = _mm256_set1_ps(1.0);
+            let zero = _mm256_setzero_ps();
             let inf = _mm256_set1_ps(f32::INFINITY);
             let tiny = _mm256_cmp_ps::<_CMP_LT_OQ>(x, _mm256_set1_ps(f32::MIN_POSITIVE));
             let y = _mm256_blendv_ps(x, _mm256_mul_ps(x, _mm256_set1_ps(8_388_608.0)), tiny);
@@ -372,13 +382,11 @@ impl Simd for Avx2 {
             let e = _mm256_cvtepi32_ps(exponent);
             let e = _mm256_fmadd_ps(e, _mm256_set1_ps(1.0 / 8_388_608.0), shift);
 
-            let is_zero = _mm256_cmp_ps::<_CMP_EQ_OQ>(x, _mm256_setzero_ps());
-            let is_inf = _mm256_cmp_ps::<_CMP_EQ_OQ>(x, inf);
-            let valid = _mm256_cmp_ps::<_CMP_GE_OQ>(x, _mm256_setzero_ps());
-            let m = _mm256_blendv_ps(m, one, _mm256_or_ps(is_zero, is_inf));
-            let m = _mm256_blendv_ps(_mm256_set1_ps(f32::NAN), m, valid);
-            let e = _mm256_blendv_ps(e, x, is_inf);
-            (m, _mm256_blendv_ps(e, _mm256_set1_ps(f32::NEG_INFINITY), is_zero))
+            // Zero and infinity have m = 1 already; all ones make a NaN.
+            let invalid = _mm256_cmp_ps::<_CMP_NGE_UQ>(x, zero);
+            let low = _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(x, zero), _mm256_set1_ps(f32::NEG_INFINITY));
+            let high = _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(x, inf), inf);
+            (_mm256_or_ps(m, invalid), _mm256_add_ps(e, _mm256_or_ps(low, high)))
         }
     }
 }

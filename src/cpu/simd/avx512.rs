@@ -271,21 +271,39 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn reduce_add(self, a: __m512) -> f32 {
-        fold(a, #[inline(always)] |a, b| unsafe { _mm_add_ps(a, b) }, #[inline(always)] |a, b| unsafe { _mm256_add_ps(a, b) })
+        fold(
+            a,
+            #[inline(always)]
+            |a, b| unsafe { _mm_add_ps(a, b) },
+            #[inline(always)]
+            |a, b| unsafe { _mm256_add_ps(a, b) },
+        )
     }
     #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         if self.any(self.is_nan(a)) {
             return f32::NAN;
         }
-        fold(a, #[inline(always)] |a, b| unsafe { _mm_max_ps(a, b) }, #[inline(always)] |a, b| unsafe { _mm256_max_ps(a, b) })
+        fold(
+            a,
+            #[inline(always)]
+            |a, b| unsafe { _mm_max_ps(a, b) },
+            #[inline(always)]
+            |a, b| unsafe { _mm256_max_ps(a, b) },
+        )
     }
     #[inline(always)]
     fn reduce_min(self, a: __m512) -> f32 {
         if self.any(self.is_nan(a)) {
             return f32::NAN;
         }
-        fold(a, #[inline(always)] |a, b| unsafe { _mm_min_ps(a, b) }, #[inline(always)] |a, b| unsafe { _mm256_min_ps(a, b) })
+        fold(
+            a,
+            #[inline(always)]
+            |a, b| unsafe { _mm_min_ps(a, b) },
+            #[inline(always)]
+            |a, b| unsafe { _mm256_min_ps(a, b) },
+        )
     }
 
     #[inline(always)]
@@ -295,9 +313,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn d_add(self, d: Self::D, a: __m512) -> Self::D {
         let (lo, hi) = halves(a);
-        unsafe {
-            (_mm512_add_pd(d.0, _mm512_cvtps_pd(lo)), _mm512_add_pd(d.1, _mm512_cvtps_pd(hi)))
-        }
+        unsafe { (_mm512_add_pd(d.0, _mm512_cvtps_pd(lo)), _mm512_add_pd(d.1, _mm512_cvtps_pd(hi))) }
     }
     #[inline(always)]
     fn d_mul_add(self, d: Self::D, a: __m512, b: __m512) -> Self::D {

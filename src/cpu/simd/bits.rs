@@ -1,8 +1,6 @@
 //! Branch-free bit manipulation of single floats, shared by the ISAs that lack an instruction for it.
 //! Written so that a loop over lanes vectorises.
 
-use super::{EXP_MAX, EXP_MIN};
-
 #[inline(always)]
 pub fn f16_to_f32(h: u16) -> f32 {
     // Exponent and fraction moved into place are the value scaled by 2^-112, subnormals included.
@@ -43,32 +41,6 @@ pub fn f32_to_bf16(x: f32) -> u16 {
     (if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }) as u16
 }
 
-/// See [`super::Simd::exp_finish`].
-#[inline(always)]
-pub fn exp_finish(x: f32, p: f32, t: f32) -> f32 {
-    let y = f32::from_bits(p.to_bits().wrapping_add(t.to_bits() << 23));
-    let y = if x < EXP_MIN { 0.0 } else { y };
-    // Written with <= so that a NaN takes the other branch.
-    if x <= EXP_MAX { y } else { x + f32::INFINITY }
-}
-
-/// See [`super::Simd::frexp`].
-#[inline(always)]
-pub fn frexp(x: f32) -> (f32, f32) {
-    let tiny = x < f32::MIN_POSITIVE;
-    let (y, shift) = if tiny { (x * 8_388_608.0, -23.0) } else { (x, 0.0) };
-    let bits = y.to_bits();
-    let exponent = bits.wrapping_sub(TWO_THIRDS) & 0xff80_0000;
-    let m = f32::from_bits(bits.wrapping_sub(exponent));
-    let e = (exponent as i32) as f32 * (1.0 / 8_388_608.0) + shift;
-    let zero = x == 0.0;
-    let inf = x == f32::INFINITY;
-    let m = if zero | inf { 1.0 } else { m };
-    let m = if x >= 0.0 { m } else { f32::NAN };
-    let e = if zero { f32::NEG_INFINITY } else { e };
-    (m, if inf { x } else { e })
-}
-
 /// The bits of 2/3.
 pub const TWO_THIRDS: u32 = 0x3f2a_aaab;
 
@@ -76,6 +48,7 @@ pub const TWO_THIRDS: u32 = 0x3f2a_aaab;
 ///
 /// # Safety
 /// Both pointers are valid for `n` elements and the ranges do not overlap.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub unsafe fn copy_few(src: *const u16, dst: *mut u16, n: usize) {
     debug_assert!(n < 16);

@@ -1,8 +1,16 @@
 //! Elementary functions, generic over the instruction set.
 //!
-//! Errors are in units in the last place against the exact result, measured over all 2^32 arguments;
-//! the second figure is for an ISA without fused multiply-add. Results that would be subnormal are 0 for
-//! `exp` and for what is made of it (`sigmoid`, `softplus` of large negative arguments).
+//! Largest errors in units in the last place, against f64 and over every 13th f32; the second figure is for
+//! an ISA without fused multiply-add:
+//!
+//! | exp         | exp_m1      | ln          | ln_1p       | tanh        | sigmoid     | softplus    |
+//! |-------------|-------------|-------------|-------------|-------------|-------------|-------------|
+//! | 0.92 / 1.22 | 1.59 / 1.71 | 0.95 / 0.96 | 1.63 / 1.73 | 2.50 / 2.50 | 2.34 / 2.34 | 1.93 / 2.01 |
+//!
+//! NaN gives NaN. Relative accuracy holds for tiny arguments and results, except that what would be
+//! subnormal is 0 for `exp`, and so for `sigmoid` and `softplus` of large negative arguments.
+//!
+//! A single chain of these is bound by latency: two vectors at a time run faster.
 
 use super::{ROUND_MAGIC, Simd};
 
@@ -21,16 +29,18 @@ macro_rules! polynomial {
 /// (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, a minimax fit.
 #[inline(always)]
 fn exp_poly<S: Simd>(s: S, r: S::F) -> S::F {
-    polynomial!(s, r, 0.5, 0.166_665_435, 0.041_666_437, 0.008_366_555, 0.001_393_757_76)
+    polynomial!(s, r, 0.5, 0.166_665_43, 0.041_666_437, 0.008_366_555, 0.001_393_757_8)
 }
 
-/// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit.
+/// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit. Even and odd terms are summed apart, which halves the
+/// latency.
 #[inline(always)]
 fn ln_poly<S: Simd>(s: S, f: S::F) -> S::F {
-    polynomial!(
-        s, f, -0.5, 0.333_332_15, -0.249_998_05, 0.200_104_45, -0.166_801_8, 0.140_053_4, -0.121_883_82,
-        0.139_867_07, -0.128_742_62
-    )
+    // The addend only keeps the square of a tiny number from being subnormal, which is very slow.
+    let ff = s.mul_add(f, f, s.splat(1e-30));
+    let even = polynomial!(s, ff, -0.5, -0.249_998_05, -0.166_801_8, -0.121_883_82, -0.128_742_62);
+    let odd = polynomial!(s, ff, 0.333_332_15, 0.200_104_45, 0.140_053_4, 0.139_867_07);
+    s.mul_add(odd, f, even)
 }
 
 /// `x = k ln 2 + r` with |r| <= ln(2)/2, as `(k, k + ROUND_MAGIC, r)`.
@@ -56,7 +66,8 @@ pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 #[inline(always)]
 fn exp_m1_inner<S: Simd>(s: S, x: S::F) -> S::F {
     let (k, _, r) = exp_reduce(s, x);
-    let q = s.mul_add(s.mul(r, r), exp_poly(s, r), r);
+    // Not r^2 times the rest: for a tiny argument that square is subnormal, which is very slow.
+    let q = s.mul_add(s.mul(r, exp_poly(s, r)), r, r);
     // 2^k (q + 1) - 1, at half its size so that 2^k cannot overflow before the result does.
     let scale = s.pow2(s.sub(k, s.splat(1.0)));
     let half = s.mul_add(scale, q, s.sub(scale, s.splat(0.5)));
@@ -73,12 +84,11 @@ pub fn exp_m1<S: Simd>(s: S, x: S::F) -> S::F {
 /// ln((1 + f) 2^e) for |f| <= 1/3.
 #[inline(always)]
 fn ln_inner<S: Simd>(s: S, f: S::F, e: S::F) -> S::F {
-    let p = ln_poly(s, f);
-    let ff = s.mul(f, f);
+    let fp = s.mul(f, ln_poly(s, f));
     if S::FMA {
-        s.mul_add(e, s.splat(core::f32::consts::LN_2), s.mul_add(ff, p, f))
+        s.mul_add(e, s.splat(core::f32::consts::LN_2), s.mul_add(fp, f, f))
     } else {
-        let tail = s.mul_add(ff, p, s.mul(e, s.splat(LN2_LO)));
+        let tail = s.mul_add(fp, f, s.mul(e, s.splat(LN2_LO)));
         s.mul_add(e, s.splat(LN2_HI), s.add(tail, f))
     }
 }

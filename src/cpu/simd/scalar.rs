@@ -1,6 +1,6 @@
 //! Portable implementation: arrays of lanes that the compiler may vectorise for the target's baseline.
 
-use super::{Isa, ROUND_MAGIC, Simd, bits};
+use super::{EXP_MAX, EXP_MIN, Isa, ROUND_MAGIC, Simd, bits};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
@@ -262,7 +262,12 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn select(self, m: Mask, a: V, b: V) -> V {
-        std::array::from_fn(|i| if m[i] != 0 { a[i] } else { b[i] })
+        // By bits: the mask is all ones or all zeros, and no branch can come of it.
+        let mut r = a;
+        for i in 0..N {
+            r[i] = f32::from_bits((a[i].to_bits() & m[i]) | (b[i].to_bits() & !m[i]));
+        }
+        r
     }
     #[inline(always)]
     fn mask_bits(self, m: Mask) -> u32 {
@@ -309,7 +314,11 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn exp_finish(self, x: V, p: V, _k: V, t: V) -> V {
-        std::array::from_fn(|i| bits::exp_finish(x[i], p[i], t[i]))
+        let y = zip(p, t, |p, t| f32::from_bits(p.to_bits().wrapping_add(t.to_bits() << 23)));
+        let low = self.lt(x, [EXP_MIN; N]);
+        let in_range = self.le(x, [EXP_MAX; N]);
+        // Above the range or NaN, where the exponent arithmetic made nonsense.
+        self.select(in_range, self.select(low, [0.0; N], y), map(x, |x| x + f32::INFINITY))
     }
     #[inline(always)]
     fn pow2(self, k: V) -> V {
@@ -317,10 +326,17 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn frexp(self, x: V) -> (V, V) {
-        let (mut m, mut e) = (x, x);
-        for i in 0..N {
-            (m[i], e[i]) = bits::frexp(x[i]);
-        }
-        (m, e)
+        let tiny = self.lt(x, [f32::MIN_POSITIVE; N]);
+        let y = self.select(tiny, map(x, |x| x * 8_388_608.0), x);
+        let shift = self.select(tiny, [-23.0; N], [0.0; N]);
+
+        let exponent = map(y, |y| f32::from_bits(y.to_bits().wrapping_sub(bits::TWO_THIRDS) & 0xff80_0000));
+        let m = zip(y, exponent, |y, e| f32::from_bits(y.to_bits().wrapping_sub(e.to_bits())));
+        let e = zip(exponent, shift, |e, s| (e.to_bits() as i32) as f32 * (1.0 / 8_388_608.0) + s);
+
+        // Zero and infinity have m = 1 already.
+        let m = self.select(self.le([0.0; N], x), m, [f32::NAN; N]);
+        let e = self.select(self.eq(x, [0.0; N]), [f32::NEG_INFINITY; N], e);
+        (m, self.select(self.eq(x, [f32::INFINITY; N]), x, e))
     }
 }

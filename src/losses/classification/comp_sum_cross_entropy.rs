@@ -34,7 +34,7 @@ impl RowLoss for CompSum {
             factor *= (self.c * stats.neg_log_prob(row.get(label))).exp();
         }
         let (max, weight) = (s.splat(stats.max), s.splat((factor / stats.sum()) as f32));
-        row.map_to(s, out, |z, _| s.mul(weight, math::exp(s, s.sub(z, max))));
+        row.map_to(s, out, #[inline(always)] |z, _| s.mul(weight, math::exp(s, s.sub(z, max))));
         out.set(label, (-factor * stats.own_prob().1) as f32);
     }
 }

@@ -45,19 +45,35 @@ impl TokenCrossEntropy<'_> {
         if self.softcap > 0.0 { s.reduce_max(self.capped(s, s.splat(z))) } else { z }
     }
 
-    /// Adds sum_k w_k z_k of a block.
     #[inline(always)]
-    fn weighted_sum<S: Simd>(&self, s: S, start: usize, block: &[f32], acc: [S::D; 4]) -> [S::D; 4] {
-        let Some(weights) = self.weights else {
-            return rows::fold(s, block, 0.0, acc, |acc, z, _| s.d_add(acc, z));
-        };
-        rows::fold(s, block, 0.0, acc, |acc, z, k| {
-            // SAFETY: one weight per class.
-            let w = unsafe { load_vector(s, weights, start + k) };
-            // A class of weight 0 does not count, not even with a logit of -inf.
-            s.d_mul_add(acc, w, s.select(s.eq(w, s.splat(0.0)), s.splat(0.0), z))
-        })
+    fn add<S: Simd>(&self, s: S, sums: &mut Sums<S>, start: usize, block: &[f32]) {
+        sums.softmax.add(block);
+        if self.smoothing == 0.0 {
+            return;
+        }
+        sums.weighted = rows::fold(
+            s,
+            block,
+            0.0,
+            sums.weighted,
+            #[inline(always)]
+            |acc, z, k| match self.weights {
+                // A class of weight 0 does not count, not even with a logit of -inf.
+                Some(weights) => {
+                    // SAFETY: one weight per class.
+                    let w = unsafe { load_vector(s, weights, start + k) };
+                    s.d_mul_add(acc, w, s.select(s.eq(w, s.splat(0.0)), s.splat(0.0), z))
+                }
+                None => s.d_add(acc, z),
+            },
+        );
     }
+}
+
+/// What the first sweep adds up: the softmax, and sum_k w_k z_k with smoothing.
+struct Sums<S: Simd> {
+    softmax: Accumulator<S>,
+    weighted: [S::D; 4],
 }
 
 impl RowLoss for TokenCrossEntropy<'_> {
@@ -66,21 +82,24 @@ impl RowLoss for TokenCrossEntropy<'_> {
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
-        let mut softmax = Accumulator::new(s);
-        let mut weighted = [s.d_zero(); 4];
-        let sweep = |start: usize, block: &[f32]| {
-            softmax.add(block);
-            if self.smoothing > 0.0 {
-                weighted = self.weighted_sum(s, start, block, weighted);
-            }
-        };
+        let mut sums = Sums { softmax: Accumulator::new(s), weighted: [s.d_zero(); 4] };
         if self.softcap > 0.0 {
-            row.mapped_blocks(s, |z| self.capped(s, z), sweep);
+            row.mapped_blocks(
+                s,
+                #[inline(always)]
+                |z| self.capped(s, z),
+                #[inline(always)]
+                |start, block| self.add(s, &mut sums, start, block),
+            );
         } else {
-            row.blocks(s, sweep);
+            row.blocks(
+                s,
+                #[inline(always)]
+                |start, block| self.add(s, &mut sums, start, block),
+            );
         }
-        let softmax = softmax.finish(self.capped_one(s, row.get(label)));
-        let spread = rows::total(s, weighted) - self.weight_sum * f64::from(softmax.max);
+        let softmax = sums.softmax.finish(self.capped_one(s, row.get(label)));
+        let spread = rows::total(s, sums.weighted) - self.weight_sum * f64::from(softmax.max);
         Stats { softmax, spread: spread as f32 }
     }
 
@@ -119,8 +138,8 @@ impl RowLoss for TokenCrossEntropy<'_> {
         let inverse_cap = s.splat(1.0 / self.softcap);
         let one = s.splat(1.0);
         match (self.softcap > 0.0, self.smoothing > 0.0) {
-            (false, false) => row.map_to(s, out, |z, _| s.mul(factor, math::exp(s, s.sub(z, max)))),
-            (capped, smoothed) => row.map_to(s, out, |z, k| {
+            (false, false) => row.map_to(s, out, #[inline(always)] |z, _| s.mul(factor, math::exp(s, s.sub(z, max)))),
+            (capped, smoothed) => row.map_to(s, out, #[inline(always)] |z, k| {
                 let z = if capped { self.capped(s, z) } else { z };
                 let mut g = s.mul(factor, math::exp(s, s.sub(z, max)));
                 if smoothed {

@@ -38,10 +38,10 @@ impl RowLoss for ZLoss {
         let shift = row.get(0);
         let about = s.splat(shift);
         let (mut sum, mut squares) = ([s.d_zero(); 4], [s.d_zero(); 4]);
-        row.blocks(s, |_, block| {
+        row.blocks(s, #[inline(always)] |_, block| {
             // Lanes beyond the end see the shift itself and add nothing.
-            sum = rows::fold(s, block, shift, sum, |acc, z, _| s.d_add(acc, s.sub(z, about)));
-            squares = rows::fold(s, block, shift, squares, |acc, z, _| {
+            sum = rows::fold(s, block, shift, sum, #[inline(always)] |acc, z, _| s.d_add(acc, s.sub(z, about)));
+            squares = rows::fold(s, block, shift, squares, #[inline(always)] |acc, z, _| {
                 let d = s.sub(z, about);
                 s.d_mul_add(acc, d, d)
             });
@@ -64,7 +64,7 @@ impl RowLoss for ZLoss {
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, m: &Moments, row: &Row, label: usize, scale: f32, out: &RowOut) {
         if m.std == 0.0 {
-            row.map_to(s, out, |_, _| s.splat(0.0));
+            row.map_to(s, out, #[inline(always)] |_, _| s.splat(0.0));
             return;
         }
         let score = self.score(m, row, label);
@@ -74,7 +74,7 @@ impl RowLoss for ZLoss {
         // For k other than the label: g/C + (g u_y / (C std)) ((z_k - shift) - mean).
         let (base, slope) = (s.splat((g / classes) as f32), s.splat((g * score / (classes * std)) as f32));
         let (shift, mean) = (s.splat(m.shift), s.splat(m.mean));
-        row.map_to(s, out, |z, _| s.mul_add(slope, s.sub(s.sub(z, shift), mean), base));
+        row.map_to(s, out, #[inline(always)] |z, _| s.mul_add(slope, s.sub(s.sub(z, shift), mean), base));
         out.set(label, (-g * (1.0 - 1.0 / classes - score * score / classes)) as f32);
     }
 }

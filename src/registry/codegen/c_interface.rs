@@ -10,11 +10,26 @@ use std::fmt::Write;
 pub fn options(entry: &Entry) -> String {
     let name = &entry.name;
     let mut out = String::new();
-    doc(&mut out, "", &format!("Options of {name}. Set the defaults with lk_{name}_options_init(), then change what you need."));
+    doc(
+        &mut out,
+        "",
+        &format!(
+            "Options of {name}. Set the defaults with lk_{name}_options_init(), then change what you need."
+        ),
+    );
     writeln!(out, "#[repr(C)]\n#[derive(Clone, Copy, Debug)]\npub struct lk_{name}_options {{").unwrap();
     out.push_str("    /// Size of this struct, set by the init function: lets the struct grow in later versions.\n    pub struct_size: usize,\n");
     for option in &entry.options {
-        doc(&mut out, "    ", &format!("{}. {}; default {}.", capitalise(&option.doc), capitalise(&allowed(entry, option)), default_text(entry, option)));
+        doc(
+            &mut out,
+            "    ",
+            &format!(
+                "{}. {}; default {}.",
+                capitalise(&option.doc),
+                capitalise(&allowed(entry, option)),
+                default_text(entry, option)
+            ),
+        );
         writeln!(out, "    pub {}: {},", option.name, option_rust_type(option)).unwrap();
     }
     out.push_str("}\n");
@@ -29,7 +44,9 @@ pub fn options(entry: &Entry) -> String {
 /// The defaults, for the Rust side only.
 pub fn options_default(entry: &Entry) -> String {
     let name = &entry.name;
-    let mut out = format!("impl lk_{name}_options {{\n    pub const DEFAULT: Self = Self {{ struct_size: size_of::<Self>(), ");
+    let mut out = format!(
+        "impl lk_{name}_options {{\n    pub const DEFAULT: Self = Self {{ struct_size: size_of::<Self>(), "
+    );
     for option in &entry.options {
         write!(out, "{}: {}, ", option.name, option_default(option)).unwrap();
     }
@@ -65,7 +82,9 @@ pub fn vtable(entry: &Entry) -> String {
     let (name, family) = (&entry.name, &entry.family);
     let path = format!("crate::losses::{family}::{name}");
     let cuda = if entry.devices.iter().any(|d| d == "cuda") {
-        format!("Some(|device, args| {path}::cuda(device, unsafe {{ &*args.cast::<entries::{name}::Args>() }}))")
+        format!(
+            "Some(|device, args| {path}::cuda(device, unsafe {{ &*args.cast::<entries::{name}::Args>() }}))"
+        )
     } else {
         "None".into()
     };
@@ -136,8 +155,15 @@ fn args_literal(entry: &Entry, params: &[Param], pass: Pass) -> String {
                 format!("{field} as u64")
             }
             Some(_) => field.clone(),
-            None if entry.dims.iter().any(|d| d.name == field) || field.ends_with("_stride") || field == "workspace_bytes" => "0".into(),
-            None if field == "grad_loss" || entry.inputs.iter().any(|i| i.name == field) => "std::ptr::null()".into(),
+            None if entry.dims.iter().any(|d| d.name == field)
+                || field.ends_with("_stride")
+                || field == "workspace_bytes" =>
+            {
+                "0".into()
+            }
+            None if field == "grad_loss" || entry.inputs.iter().any(|i| i.name == field) => {
+                "std::ptr::null()".into()
+            }
             None => "std::ptr::null_mut()".into(),
         };
         writeln!(out, "        {field}: {value},").unwrap();
@@ -292,7 +318,11 @@ fn backward_doc(entry: &Entry) -> String {
     let gradients: Vec<String> = entry.differentiable().map(|i| format!("grad_{}", i.name)).collect();
     let mut text = format!("Gradient of lk_{}_forward. Arguments as there, and\n", entry.name);
     if entry.saved > 0 {
-        text.push_str(&argument_line("saved", "f32", "what forward saved for the same inputs and options, or NULL"));
+        text.push_str(&argument_line(
+            "saved",
+            "f32",
+            "what forward saved for the same inputs and options, or NULL",
+        ));
     }
     text.push_str(&gradient_lines(entry, &gradients));
     text
@@ -300,7 +330,11 @@ fn backward_doc(entry: &Entry) -> String {
 
 fn gradient_lines(entry: &Entry, gradients: &[String]) -> String {
     let output = &entry.outputs[0].name;
-    let mut text = argument_line("grad_loss", "f32", &format!("upstream gradient, of the shape of {output}; NULL = ones"));
+    let mut text = argument_line(
+        "grad_loss",
+        "f32",
+        &format!("upstream gradient, of the shape of {output}; NULL = ones"),
+    );
     for (name, input) in gradients.iter().zip(entry.differentiable()) {
         let stride = if input.stride { " (and stride)" } else { "" };
         let place = if input.in_place { format!("; may be {} itself", input.name) } else { String::new() };
@@ -311,8 +345,5 @@ fn gradient_lines(entry: &Entry, gradients: &[String]) -> String {
 }
 
 fn forward_backward_doc(entry: &Entry) -> String {
-    format!(
-        "lk_{0}_forward and lk_{0}_backward in one pass over memory. Arguments as there.\n",
-        entry.name
-    )
+    format!("lk_{0}_forward and lk_{0}_backward in one pass over memory. Arguments as there.\n", entry.name)
 }

@@ -45,7 +45,8 @@ pub fn option_constants(entry: &Entry, option: &Opt) -> Vec<(String, usize)> {
 pub fn module(entry: &Entry) -> String {
     let name = &entry.name;
     let mut out = String::new();
-    writeln!(out, "pub mod {name} {{\nuse super::prelude::*;\npub use super::lk_{name}_options as Options;").unwrap();
+    writeln!(out, "pub mod {name} {{\nuse super::prelude::*;\npub use super::lk_{name}_options as Options;")
+        .unwrap();
     arguments(entry, &mut out);
     view(entry, &mut out);
     descriptor(entry, &mut out);
@@ -114,7 +115,10 @@ fn view(entry: &Entry, out: &mut String) {
             Element::Float => {
                 // A strided or two-dimensional input is a matrix; its last extent is the row length.
                 let (columns, stride) = float_matrix(entry, input);
-                ("Floats<'a>".to_string(), format!("floats(a.{name}, a.dtype, {length}, {columns}, {stride})"))
+                (
+                    "Floats<'a>".to_string(),
+                    format!("floats(a.{name}, a.dtype, {length}, {columns}, {stride})"),
+                )
             }
             element => {
                 let t = pointer(element, false).replace("*const ", "");
@@ -166,7 +170,8 @@ fn view(entry: &Entry, out: &mut String) {
             length = format!("if a.opts.{option} == 0 {{ {length} }} else {{ 1 }}");
         }
         fields.push_str("    pub grad_loss: Option<&'a [f32]>,\n");
-        writeln!(inits, "        grad_loss: (!a.grad_loss.is_null()).then(|| slice(a.grad_loss, {length})),").unwrap();
+        writeln!(inits, "        grad_loss: (!a.grad_loss.is_null()).then(|| slice(a.grad_loss, {length})),")
+            .unwrap();
     }
     for input in entry.differentiable() {
         let name = format!("grad_{}", input.name);
@@ -199,7 +204,12 @@ fn descriptor(entry: &Entry, out: &mut String) {
     writeln!(out, "    defaults: &Options::DEFAULT as *const Options as *const u8,").unwrap();
     writeln!(out, "    dims: &[").unwrap();
     for dim in &entry.dims {
-        writeln!(out, "        Dim {{ name: \"{0}\", min: {1}, offset: offset_of!(Args, {0}) }},", dim.name, dim.min).unwrap();
+        writeln!(
+            out,
+            "        Dim {{ name: \"{0}\", min: {1}, offset: offset_of!(Args, {0}) }},",
+            dim.name, dim.min
+        )
+        .unwrap();
     }
     writeln!(out, "    ],\n    options: &[").unwrap();
     for option in &entry.options {
@@ -220,7 +230,11 @@ fn descriptor(entry: &Entry, out: &mut String) {
         None => "None".into(),
     };
     writeln!(out, "    ],\n    reduction: {reduction},").unwrap();
-    writeln!(out, "    workspace: offset_of!(Args, workspace), workspace_bytes: offset_of!(Args, workspace_bytes),").unwrap();
+    writeln!(
+        out,
+        "    workspace: offset_of!(Args, workspace), workspace_bytes: offset_of!(Args, workspace_bytes),"
+    )
+    .unwrap();
     writeln!(out, "    dtype: offset_of!(Args, dtype), pass: offset_of!(Args, pass), device_flags: offset_of!(Args, device_flags),\n}};").unwrap();
 }
 
@@ -228,7 +242,11 @@ fn option_rule(option: &Opt) -> String {
     match &option.value {
         OptValue::Float { range, also, .. } => format!(
             "Rule::Float {{ low: {}, high: {}, low_open: {}, high_open: {}, also: &{also:?}, text: \"{}\" }}",
-            rust_f64(range.low), rust_f64(range.high), range.low_open, range.high_open, range.text
+            rust_f64(range.low),
+            rust_f64(range.high),
+            range.low_open,
+            range.high_open,
+            range.text
         ),
         OptValue::Int { min, max, .. } => {
             format!("Rule::Int {{ min: {}, max: {} }}", min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX))
