@@ -59,7 +59,7 @@ def scale(x, o):
     capped, w, counted, y, log_p, lse, top = _rows(x, o)
     e, classes = o.label_smoothing, log_p.shape[1]
     cap = np.abs(capped).max(axis=1) if o.softcap > 0 else 0
-    size = (1 - e) * w[y] * (cap - _own(log_p, y)) + e / classes * (w * (cap - log_p)).sum(axis=1)
+    size = (1 - e) * w[y] * (cap - _own(log_p, y)) + e / classes * (w * (np.reshape(cap, (-1, 1)) - log_p)).sum(axis=1)
     size = size + o.z_weight * (np.abs(top) + np.abs(lse - top)) ** 2
     return {"loss": np.where(counted, size, 0)}
 

@@ -10,9 +10,9 @@ DTYPES = {"float32": F32, "float16": F16, "bfloat16": BF16}
 LOSS = 1e-6
 #: Relative to the largest gradient of the row.
 GRADIENT = 5e-7
-#: Smallest normal f32. Exponentials that would be smaller are 0 in the library, so that no absolute accuracy
-#: is claimed below.
-TINY = 2.0**-126
+#: Exponentials below the smallest normal f32 are 0 in the library. Factors of up to 16 (weights, upstream
+#: gradients) are allowed for; no accuracy is claimed below.
+TINY = 16 * 2.0**-126
 
 
 def ordered(bits, width):
