@@ -241,8 +241,11 @@ def _gradients(w, entry):
         w(f"_g_{name} = None")
         with w.block(f"if _w_{name}:"):
             if source.stride:
+                columns = _extent(source.shape[-1])
+                # The gradient has the stride of its input: where most of it would be gaps, rows move together.
+                with w.block(f"if _st_{name} > 2 * {columns}:"):
+                    w(f"{name}, _st_{name} = _ready({name}), 0")
                 with w.block(f"if _st_{name}:"):
-                    columns = _extent(source.shape[-1])
                     w(f"_g_{name} = _empty(({_extent(source.shape[0])}, _st_{name}), {dtype})[:, :{columns}]")
                 with w.block("else:"):
                     w(f"_g_{name} = _empty({name}.shape, {dtype})")
