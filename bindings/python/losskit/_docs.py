@@ -156,3 +156,17 @@ def result(entry):
     lines = [f"Outputs of :func:`losskit.{entry.name}`.", ""]
     lines += [f"{output.name}: {output.doc}" for output in entry.outputs.values()]
     return "\n".join(lines) + "\n"
+
+
+def torch_function(entry):
+    text = function(entry)
+    for array, tensor in (("array of float32", "Tensor of float32"), (" array of", " Tensor of"), (" array,", " Tensor,")):
+        text = text.replace(array, tensor)
+    head, _, rest = text.partition("\nReturns:\n")
+    outputs = ", ".join(entry.outputs)
+    returns = "A tensor" if len(entry.outputs) == 1 else f"A named tuple ({outputs})"
+    gradients = f" Gradients flow to {', '.join(entry.differentiable)}." if entry.differentiable else ""
+    source = rest.partition("\nSource:\n")[2]
+    return (
+        f"{head}\nReturns:\n    {returns}.{gradients} See :func:`losskit.{entry.name}` for shapes and errors.\n\nSource:\n{source}"
+    )
