@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 #[path = "src/registry/codegen/mod.rs"]
 mod codegen;
 
+#[path = "kernels/compile.rs"]
+mod compile;
+
 use codegen::{c_interface, header, json, kernel_args, schema, types};
 
 fn main() {
@@ -62,6 +65,14 @@ fn generate() -> Result<(), String> {
     let sources = header::Sources { config: &config, core: &core, entries: &files, version: &version };
     derived(&root, &out, "include/losskit.h", &header::render(&entries, &sources)?)?;
     write(&out.join("include/losskit_kernel_args.h"), &kernel_args::header(&entries))?;
+
+    let includes = [out.join("include")];
+    if features.contains(&"cuda") {
+        compile::cuda(&root.join("kernels"), &includes, &out);
+    }
+    if features.contains(&"cuda-emulation") {
+        compile::emulation(&root.join("kernels"), &includes, &out);
+    }
 
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         let major = version.split('.').next().unwrap();

@@ -96,7 +96,10 @@ pub unsafe extern "C" fn lk_context_set_stream(ctx: *mut lk_context, stream: *mu
                 Err(Error::argument("lk_context_set_stream: argument 'ctx' is a CPU context, expected a CUDA context"))
             }
             #[cfg(gpu)]
-            Device::Cuda(cuda) => cuda.set_stream(stream),
+            Device::Cuda(cuda) => {
+                cuda.set_stream(stream);
+                Ok(())
+            }
         }
     })
 }

@@ -202,6 +202,48 @@ pub fn fold<S: Simd, A: Copy>(
     acc
 }
 
+/// As [`fold`], but element `skip` shows as `fill`; a `skip` beyond the block skips nothing.
+#[inline(always)]
+pub fn fold_without<S: Simd, A: Copy>(
+    s: S,
+    block: &[f32],
+    skip: usize,
+    fill: f32,
+    acc: [A; 4],
+    step: impl Fn(A, S::F, usize) -> A,
+) -> [A; 4] {
+    // Up to the vector with the element, that vector, and what follows.
+    let first = if skip < block.len() { skip / S::LANES * S::LANES } else { block.len() };
+    let mut acc = fold(
+        s,
+        &block[..first],
+        fill,
+        acc,
+        #[inline(always)]
+        |acc, z, k| step(acc, z, k),
+    );
+    if first == block.len() {
+        return acc;
+    }
+    let lanes = S::LANES.min(block.len() - first);
+    // SAFETY: the vector lies within the block.
+    let z = unsafe { s.load_partial(block.as_ptr().add(first), lanes, fill) };
+    let (below, upto) = (s.first_n(skip - first), s.first_n(skip - first + 1));
+    let z = s.select(below, z, s.select(upto, s.splat(fill), z));
+    acc[3] = step(acc[3], z, first);
+    if first + lanes == block.len() {
+        return acc;
+    }
+    fold(
+        s,
+        &block[first + lanes..],
+        fill,
+        acc,
+        #[inline(always)]
+        |acc, z, k| step(acc, z, first + lanes + k),
+    )
+}
+
 #[inline(always)]
 pub fn total<S: Simd>(s: S, acc: [S::D; 4]) -> f64 {
     s.d_sum(s.d_merge(s.d_merge(acc[0], acc[1]), s.d_merge(acc[2], acc[3])))
@@ -245,7 +287,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         grad_logits: problem.grad_logits,
         stream: problem.grad_logits.is_some_and(|g| g.ptr.cast_const() != logits.ptr)
             && row_bytes >= 256
-            && rows * row_bytes > STREAM_BYTES,
+            && rows * row_bytes > STREAM_BYTES && std::env::var_os("NOSTREAM").is_none(),
     };
     let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
     let traffic = rows * (2 * row_bytes + 16);

@@ -1,7 +1,7 @@
 //! Blocks of floats between memory of a run-time type and f32 in the first-level cache. Losses see only the
 //! latter, so they are compiled once, not once per type.
 
-use crate::cpu::simd::{Simd, convert};
+use crate::cpu::simd::{Simd, bits, convert};
 use crate::registry::{DType, Floats};
 use std::mem::MaybeUninit;
 
@@ -29,20 +29,34 @@ impl<const N: usize> Scratch<N> {
 /// Where the next `n <= BLOCK` values stand as f32: in place, or converted into `scratch`.
 ///
 /// # Safety
-/// `src` holds `n` elements of `dtype`; `scratch` has room for a block.
+/// `src` holds `n` elements of `dtype`; `scratch` has room for `n` rounded up to whole vectors.
 #[inline(always)]
 pub unsafe fn read<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, scratch: *mut f32) -> *const f32 {
+    if dtype == DType::F32 {
+        return src.cast();
+    }
+    unsafe { widen(s, dtype, src, n, scratch) };
+    scratch
+}
+
+/// # Safety
+/// See [`read`].
+#[inline(always)]
+unsafe fn widen<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, scratch: *mut f32) {
+    let src = src.cast::<u16>();
+    let half = dtype == DType::F16;
+    let mut k = 0;
     unsafe {
-        match dtype {
-            DType::F32 => src.cast(),
-            DType::F16 => {
-                convert::widen_f16(s, src.cast(), scratch, n);
-                scratch
-            }
-            DType::Bf16 => {
-                convert::widen_bf16(s, src.cast(), scratch, n);
-                scratch
-            }
+        while k + S::LANES <= n {
+            s.store(scratch.add(k), if half { s.load_f16(src.add(k)) } else { s.load_bf16(src.add(k)) });
+            k += S::LANES;
+        }
+        if k < n {
+            // Stored whole: a partial store would stall the load that follows.
+            let p = src.add(k);
+            let v =
+                if half { s.load_f16_partial(p, n - k, 0.0) } else { s.load_bf16_partial(p, n - k, 0.0) };
+            s.store(scratch.add(k), v);
         }
     }
 }
@@ -69,8 +83,8 @@ pub unsafe fn read_one(dtype: DType, src: *const u8) -> f32 {
     unsafe {
         match dtype {
             DType::F32 => *src.cast::<f32>(),
-            DType::F16 => half::f16::from_bits(*src.cast::<u16>()).to_f32(),
-            DType::Bf16 => half::bf16::from_bits(*src.cast::<u16>()).to_f32(),
+            DType::F16 => bits::f16_to_f32(*src.cast()),
+            DType::Bf16 => bits::bf16_to_f32(*src.cast()),
         }
     }
 }
@@ -82,8 +96,8 @@ pub unsafe fn write_one(dtype: DType, value: f32, dst: *mut u8) {
     unsafe {
         match dtype {
             DType::F32 => *dst.cast::<f32>() = value,
-            DType::F16 => *dst.cast::<u16>() = half::f16::from_f32(value).to_bits(),
-            DType::Bf16 => *dst.cast::<u16>() = half::bf16::from_f32(value).to_bits(),
+            DType::F16 => *dst.cast() = bits::f32_to_f16(value),
+            DType::Bf16 => *dst.cast() = bits::f32_to_bf16(value),
         }
     }
 }

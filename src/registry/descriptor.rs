@@ -16,6 +16,14 @@ impl Pass {
             _ => Pass::ForwardBackward,
         }
     }
+
+    pub fn forward(self) -> bool {
+        self != Pass::Backward
+    }
+
+    pub fn backward(self) -> bool {
+        self != Pass::Forward
+    }
 }
 
 pub struct Entry {

@@ -62,6 +62,19 @@ pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.exp_finish(x, p, k, t)
 }
 
+/// e^x for the terms of a softmax, x <= 0: cheaper than [`exp`], with a relative error of at most
+/// 2e-7 + 2e-8 |x|, and exactly 1 at 0. The error that grows with |x| stays far below the sum's, which is
+/// at least 1.
+#[inline(always)]
+pub fn exp_softmax<S: Simd>(s: S, x: S::F) -> S::F {
+    let t = s.mul_add(x, s.splat(core::f32::consts::LOG2_E), s.splat(ROUND_MAGIC));
+    let k = s.sub(t, s.splat(ROUND_MAGIC));
+    let r = s.mul_add(x, s.splat(core::f32::consts::LOG2_E), s.neg(k));
+    // 2^r on |r| <= 1/2, a minimax fit that is exact at 0.
+    let p = polynomial!(s, r, 1.0, 0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_534, 0.001_326_470_1);
+    s.exp_finish(x, p, k, t)
+}
+
 /// e^x - 1 for -18 <= x <= 89 (or NaN).
 #[inline(always)]
 fn exp_m1_inner<S: Simd>(s: S, x: S::F) -> S::F {

@@ -2,6 +2,10 @@
 
 use crate::cpu::elements::{self, ElementLoss, Operand};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
+#[cfg(gpu)]
+use crate::registry::{Pass, entries::bce_with_logits::Args};
 use crate::registry::entries::bce_with_logits::Call;
 use crate::registry::{Reduction, Result};
 
@@ -49,4 +53,22 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     };
     elements::run(cpu, &BceWithLogits { want_target: call.grad_target.is_some() }, problem);
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = ElementsPlan {
+        n: a.rows * a.classes,
+        reduction: Reduction::from_code(a.opts.reduction),
+        pass: Pass::from_code(a.pass),
+        loss: a.loss,
+        wants_gradient: !a.grad_logits.is_null() || !a.grad_target.is_null(),
+        workspace: a.workspace,
+    };
+    Ok(cuda::elements::run(device, "bce_with_logits", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::elements::workspace_size(a.rows * a.classes, Reduction::from_code(a.opts.reduction))
 }

@@ -2,6 +2,10 @@
 
 use crate::cpu::elements::{self, ElementLoss, Operand};
 use crate::cpu::{Cpu, simd::Simd};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
+#[cfg(gpu)]
+use crate::registry::{Pass, entries::mse_loss::Args};
 use crate::registry::entries::mse_loss::Call;
 use crate::registry::{Reduction, Result};
 
@@ -33,4 +37,22 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     };
     elements::run(cpu, &MseLoss, problem);
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = ElementsPlan {
+        n: a.n,
+        reduction: Reduction::from_code(a.opts.reduction),
+        pass: Pass::from_code(a.pass),
+        loss: a.loss,
+        wants_gradient: !a.grad_pred.is_null() || !a.grad_target.is_null(),
+        workspace: a.workspace,
+    };
+    Ok(cuda::elements::run(device, "mse_loss", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::elements::workspace_size(a.n, Reduction::from_code(a.opts.reduction))
 }

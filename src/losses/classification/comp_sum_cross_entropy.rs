@@ -3,6 +3,10 @@
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softmax::{self, SoftmaxStats};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::comp_sum_cross_entropy::Args};
 use crate::registry::Result;
 use crate::registry::entries::comp_sum_cross_entropy::Call;
 
@@ -20,10 +24,10 @@ impl RowLoss for CompSum {
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, _s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
-        let v = stats.neg_log_prob(row.get(label));
+    fn loss<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
+        let v = stats.neg_log_prob(s, row.get(label));
         // expm1(c v) / c keeps its accuracy down to the smallest c.
-        (if self.c == 0.0 { v } else { (self.c * v).exp_m1() / self.c }) as f32
+        if self.c == 0.0 { v } else { ((self.c * f64::from(v)).exp_m1() / self.c) as f32 }
     }
 
     /// dl/dz_k = -p_y^(tau - 1) (delta_ky - p_k).
@@ -31,10 +35,10 @@ impl RowLoss for CompSum {
     fn gradient<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize, scale: f32, out: &RowOut) {
         let mut factor = f64::from(scale);
         if self.c != 0.0 {
-            factor *= (self.c * stats.neg_log_prob(row.get(label))).exp();
+            factor *= (self.c * f64::from(stats.neg_log_prob(s, row.get(label)))).exp();
         }
         let (max, weight) = (s.splat(stats.max), s.splat((factor / stats.sum()) as f32));
-        row.map_to(s, out, #[inline(always)] |z, _| s.mul(weight, math::exp(s, s.sub(z, max))));
+        row.map_to(s, out, #[inline(always)] |z, _| s.mul(weight, math::exp_softmax(s, s.sub(z, max))));
         out.set(label, (-factor * stats.own_prob().1) as f32);
     }
 }
@@ -42,4 +46,15 @@ impl RowLoss for CompSum {
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     rows::run(cpu, &CompSum { c: 1.0 - call.opts.tau }, rows_problem!(call));
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = rows_plan!(a);
+    Ok(cuda::rows::run(device, "comp_sum_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
 }

@@ -5,6 +5,10 @@ use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softmax::{Accumulator, SoftmaxStats};
 use crate::cpu::storage::{load_vector, read_one};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::{RowsPlan, rows_plan}};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::token_cross_entropy::Args};
 use crate::registry::entries::token_cross_entropy::Call;
 use crate::registry::{Floats, Result};
 use bytemuck::{Pod, Zeroable};
@@ -47,7 +51,7 @@ impl TokenCrossEntropy<'_> {
 
     #[inline(always)]
     fn add<S: Simd>(&self, s: S, sums: &mut Sums<S>, start: usize, block: &[f32]) {
-        sums.softmax.add(block);
+        sums.softmax.add(start, block);
         if self.smoothing == 0.0 {
             return;
         }
@@ -82,7 +86,7 @@ impl RowLoss for TokenCrossEntropy<'_> {
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
-        let mut sums = Sums { softmax: Accumulator::new(s), weighted: [s.d_zero(); 4] };
+        let mut sums = Sums { softmax: Accumulator::new(s, label), weighted: [s.d_zero(); 4] };
         if self.softcap > 0.0 {
             row.mapped_blocks(
                 s,
@@ -109,7 +113,7 @@ impl RowLoss for TokenCrossEntropy<'_> {
         let mut loss = 0.0;
         if self.smoothing < 1.0 {
             let own = self.capped_one(s, row.get(label));
-            loss += (1.0 - self.smoothing) * self.class_weight(label) * softmax.neg_log_prob(own);
+            loss += (1.0 - self.smoothing) * self.class_weight(label) * f64::from(softmax.neg_log_prob(s, own));
         }
         if self.smoothing > 0.0 {
             loss += self.share * (self.weight_sum * softmax.sum().ln() - f64::from(stats.spread));
@@ -138,13 +142,16 @@ impl RowLoss for TokenCrossEntropy<'_> {
         let inverse_cap = s.splat(1.0 / self.softcap);
         let one = s.splat(1.0);
         match (self.softcap > 0.0, self.smoothing > 0.0) {
-            (false, false) => row.map_to(s, out, #[inline(always)] |z, _| s.mul(factor, math::exp(s, s.sub(z, max)))),
+            (false, false) => row.map_to(s, out, #[inline(always)] |z, _| s.mul(factor, math::exp_softmax(s, s.sub(z, max)))),
             (capped, smoothed) => row.map_to(s, out, #[inline(always)] |z, k| {
                 let z = if capped { self.capped(s, z) } else { z };
-                let mut g = s.mul(factor, math::exp(s, s.sub(z, max)));
+                let mut g = s.mul(factor, math::exp_softmax(s, s.sub(z, max)));
                 if smoothed {
                     // SAFETY: one weight per class.
-                    let w = self.weights.map_or(one, |w| unsafe { load_vector(s, w, k) });
+                    let w = match self.weights {
+                        Some(w) => unsafe { load_vector(s, w, k) },
+                        None => one,
+                    };
                     g = s.sub(g, s.mul(s.splat(share), w));
                 }
                 if capped {
@@ -188,4 +195,19 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     };
     rows::run(cpu, &loss, rows_problem!(call));
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = RowsPlan {
+        class_weights: a.class_weights,
+        needs_weight_sum: a.opts.label_smoothing > 0.0,
+        ..rows_plan!(a)
+    };
+    Ok(cuda::rows::run(device, "token_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), a.opts.label_smoothing > 0.0)
 }

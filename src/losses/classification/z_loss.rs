@@ -1,7 +1,11 @@
 //! l = softplus(a (b - u_y)) / a,  u = (z - mean) / std of the row.
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
-use crate::cpu::{Cpu, simd::Simd};
+use crate::cpu::{Cpu, simd::Simd, simd::math};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::z_loss::Args};
 use crate::registry::Result;
 use crate::registry::entries::z_loss::Call;
 use bytemuck::{Pod, Zeroable};
@@ -37,27 +41,39 @@ impl RowLoss for ZLoss {
     fn stats<S: Simd>(&self, s: S, row: &Row, _label: usize) -> Moments {
         let shift = row.get(0);
         let about = s.splat(shift);
-        let (mut sum, mut squares) = ([s.d_zero(); 4], [s.d_zero(); 4]);
-        row.blocks(s, #[inline(always)] |_, block| {
-            // Lanes beyond the end see the shift itself and add nothing.
-            sum = rows::fold(s, block, shift, sum, #[inline(always)] |acc, z, _| s.d_add(acc, s.sub(z, about)));
-            squares = rows::fold(s, block, shift, squares, #[inline(always)] |acc, z, _| {
-                let d = s.sub(z, about);
-                s.d_mul_add(acc, d, d)
-            });
-        });
+        let mut sums = [(s.d_zero(), s.d_zero()); 4];
+        row.blocks(
+            s,
+            #[inline(always)]
+            |_, block| {
+                sums = rows::fold(
+                    s,
+                    block,
+                    shift, // lanes beyond the end add nothing
+                    sums,
+                    #[inline(always)]
+                    |(sum, squares), z, _| {
+                        let d = s.sub(z, about);
+                        (s.d_add(sum, d), s.d_mul_add(squares, d, d))
+                    },
+                );
+            },
+        );
         let n = row.len as f64;
-        let mean = rows::total(s, sum) / n;
-        let variance = (rows::total(s, squares) / n - mean * mean).max(0.0);
+        let mean = rows::total(s, sums.map(|(sum, _)| sum)) / n;
+        let variance = (rows::total(s, sums.map(|(_, squares)| squares)) / n - mean * mean).max(0.0);
         // max() drops a NaN; a non-finite row must stay one.
         let std = if mean.is_finite() { variance.sqrt() } else { f64::NAN };
         Moments { shift, mean: mean as f32, std: std as f32 }
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, _s: S, m: &Moments, row: &Row, label: usize) -> f32 {
+    fn loss<S: Simd>(&self, s: S, m: &Moments, row: &Row, label: usize) -> f32 {
         let x = self.a * (self.b - self.score(m, row, label));
-        ((x.max(0.0) + (-x.abs()).exp().ln_1p()) / self.a) as f32
+        let tail = s.reduce_max(math::ln_1p_unit(s, s.splat((-x.abs()).exp() as f32)));
+        // Not x.max(0.0), which drops a NaN.
+        let hinge = if x < 0.0 { 0.0 } else { x };
+        ((hinge + f64::from(tail)) / self.a) as f32
     }
 
     /// dl/dz_k = -logistic(a (b - u_y)) (delta_ky - 1/C - u_y u_k / C) / std.
@@ -82,4 +98,15 @@ impl RowLoss for ZLoss {
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     rows::run(cpu, &ZLoss { a: call.opts.a, b: call.opts.b }, rows_problem!(call));
     Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = rows_plan!(a);
+    Ok(cuda::rows::run(device, "z_loss", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
 }

@@ -1,0 +1,59 @@
+// What the emulation promises, as kernels: run by the tests of src/cuda, not part of the CUDA build.
+#include "../platform.cuh"
+
+struct lk_selftest_args {
+  uint64_t* out;
+  uint64_t n;
+};
+
+// Index arithmetic and by-value arguments.
+LK_KERNEL(selftest_indices, lk_selftest_args) {
+  const uint64_t block = blockIdx.x + gridDim.x * (blockIdx.y + uint64_t(gridDim.y) * blockIdx.z);
+  const uint64_t thread = threadIdx.x + blockDim.x * (threadIdx.y + uint64_t(blockDim.y) * threadIdx.z);
+  const uint64_t i = block * blockDim.x * blockDim.y * blockDim.z + thread;
+  if (i < a.n) a.out[i] = i * i;
+}
+
+// Reverses each block through static shared memory, then through dynamic.
+LK_KERNEL(selftest_reverse, lk_selftest_args) {
+  __shared__ uint32_t fixed[1024];
+  LK_DYNAMIC_SHARED(uint64_t, dynamic);
+  const unsigned t = threadIdx.x, last = blockDim.x - 1;
+  for (unsigned round = 0; round < 3; ++round) {
+    fixed[t] = blockIdx.x * 10000 + t + round;
+    __syncthreads();
+    dynamic[t] = fixed[last - t];
+    __syncthreads();
+    a.out[blockIdx.x * blockDim.x + t] = dynamic[last - t] + dynamic[0];
+    __syncthreads();
+  }
+}
+
+// Every kind of shuffle, on 4 and on 8 bytes, with part of the warps gone on another way.
+LK_KERNEL(selftest_shuffles, lk_selftest_args) {
+  const unsigned t = threadIdx.x, lane = t & 31;
+  uint64_t value = t;
+  if (t / 32 % 2 == 0) {
+    double sum = t;
+    for (int bits = 16; bits > 0; bits >>= 1) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
+    value = static_cast<uint64_t>(sum);
+  } else {
+    const uint32_t down = __shfl_down_sync(0xffffffffu, t, 3u), up = __shfl_up_sync(0xffffffffu, t, 5u, 16);
+    const uint32_t all = __shfl_sync(0xffffffffu, t, 7), segment = __shfl_xor_sync(0xffffffffu, t, 8, 8);
+    value = down + 1000ull * up + 1000000ull * all + 1000000000ull * segment;
+    if (lane < 16) value += __shfl_xor_sync(0x0000ffffu, lane, 1) * 1000000000000ull;
+    __syncwarp();
+  }
+  __syncthreads();
+  a.out[blockIdx.x * blockDim.x + t] = value;
+}
+
+// Wrong in four ways, by n: all must end as errors, not as hangs.
+LK_KERNEL(selftest_divergent, lk_selftest_args) {
+  if (a.n == 0 && threadIdx.x % 2) __syncthreads();
+  if (a.n == 1 && threadIdx.x == 5) return;
+  if (a.n == 1) __syncthreads();
+  if (a.n == 2 && threadIdx.x != 9) __syncwarp();
+  if (a.n == 3) __shfl_sync(threadIdx.x % 2 ? 0xffffffffu : 0x7fffffffu, threadIdx.x, 0);
+  if (a.n > 3) a.out[threadIdx.x] = threadIdx.x;
+}

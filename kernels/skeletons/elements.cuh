@@ -1,0 +1,147 @@
+// Losses on single elements of inputs of one shape.
+//
+// A loss is a functor:
+//   using Args; static constexpr int kInputs, kGradients;
+//   static u64 count(args); static Operand input(args, i); static void* gradient_of(args, i)
+//   Loss(args); float value(x[kInputs]); void gradient(x[kInputs], g[kGradients])
+#pragma once
+#include "../reductions/reduce.cuh"
+
+namespace lk {
+
+struct Operand {
+  const void* data;  // NULL: `absent` everywhere
+  u64 period;        // 0 = one value per element; else element i reads i mod period
+  float absent;
+};
+
+// Eight at a time for every pointer, so that sums group alike; i is a multiple of 8 then, and a pointer
+// that is not 16-byte aligned costs scalar accesses.
+template <int N>
+LK_DEVICE void load(const Operand& in, int dtype, u64 i, float (&x)[N]) {
+  if (!in.data) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) x[j] = in.absent;
+  } else if (in.period) {
+    u64 k = i % in.period;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      x[j] = load1(in.data, dtype, k);
+      if (++k == in.period) k = 0;
+    }
+  } else {
+    if constexpr (N == kChunk) {
+      if (aligned16(in.data)) {
+        load8(in.data, dtype, i, x);
+        return;
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < N; ++j) x[j] = load1(in.data, dtype, i + j);
+  }
+}
+
+template <int N>
+LK_DEVICE void put(void* out, int dtype, u64 i, const float (&x)[N]) {
+  if constexpr (N == kChunk) {
+    if (aligned16(out)) {
+      store8(out, dtype, i, x);
+      return;
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
+}
+
+template <class Loss>
+struct Elements {
+  const typename Loss::Args& a;
+  Loss loss;
+  Operand in[Loss::kInputs];
+  void* out[Loss::kGradients];
+  float* losses;       // reduction none
+  const float* grads;  // reduction none
+  float scale;
+  bool sums, backward;
+
+  LK_DEVICE explicit Elements(const typename Loss::Args& args) : a(args), loss(args) {
+    const bool none = a.opts.reduction == LK_REDUCTION_NONE, forward = a.pass != kPassBackward && a.loss;
+    losses = none && forward ? a.loss : nullptr;
+    sums = !none && forward;
+    grads = none ? a.grad_loss : nullptr;
+    scale = 1.0f;
+    backward = false;
+#pragma unroll
+    for (int i = 0; i < Loss::kInputs; ++i) in[i] = Loss::input(a, i);
+#pragma unroll
+    for (int i = 0; i < Loss::kGradients; ++i) {
+      out[i] = a.pass != kPassForward ? Loss::gradient_of(a, i) : nullptr;
+      backward |= out[i] != nullptr;
+    }
+    if (backward && !none) {
+      const double g = a.grad_loss ? *a.grad_loss : 1.0;
+      scale = static_cast<float>(a.opts.reduction == LK_REDUCTION_MEAN ? g / static_cast<double>(Loss::count(a)) : g);
+    }
+  }
+
+  // Elements i .. i+N-1: everything is read before anything is written, so a gradient may lie over an input.
+  template <int N>
+  LK_DEVICE float run(u64 i) const {
+    float x[Loss::kInputs][N], sum = 0.0f;
+#pragma unroll
+    for (int n = 0; n < Loss::kInputs; ++n) load(in[n], a.dtype, i, x[n]);
+    if (losses || sums) {
+      float l[N];
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        float e[Loss::kInputs];
+#pragma unroll
+        for (int n = 0; n < Loss::kInputs; ++n) e[n] = x[n][j];
+        l[j] = loss.value(e);
+        sum += l[j];
+      }
+      if (losses) put(losses, LK_DTYPE_F32, i, l);
+    }
+    if (!backward) return sum;
+    float s[N];
+    load(Operand{grads, 0, scale}, LK_DTYPE_F32, i, s);
+    float g[Loss::kGradients][N];
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      float e[Loss::kInputs], d[Loss::kGradients];
+#pragma unroll
+      for (int n = 0; n < Loss::kInputs; ++n) e[n] = x[n][j];
+      loss.gradient(e, d);
+#pragma unroll
+      for (int n = 0; n < Loss::kGradients; ++n) g[n][j] = s[j] * d[n];
+    }
+#pragma unroll
+    for (int n = 0; n < Loss::kGradients; ++n) {
+      if (out[n]) put(out[n], a.dtype, i, g[n]);
+    }
+    return sum;
+  }
+};
+
+template <class Loss>
+LK_DEVICE void elements_kernel(const typename Loss::Args& a) {
+  __shared__ double scratch[32];
+  const Elements<Loss> elements(a);
+  const u64 n = Loss::count(a), chunks = n / kChunk;
+  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
+  double sum = 0.0;
+  for (u64 c = me; c < chunks; c += step) sum += elements.template run<kChunk>(c * kChunk);
+  for (u64 i = chunks * kChunk + me; i < n; i += step) sum += elements.template run<1>(i);
+  if (!elements.sums) return;
+  sum = reduce_group(sum, 0.0, scratch, [](double x, double y) { return x + y; });
+  if (threadIdx.x != 0) return;
+  if (gridDim.x == 1) {
+    *a.loss = static_cast<float>(a.opts.reduction == LK_REDUCTION_MEAN ? sum / static_cast<double>(n) : sum);
+  } else {
+    double* partials = static_cast<double*>(a.workspace) + 2 * u64(blockIdx.x);
+    partials[0] = sum;
+    partials[1] = 0.0;
+  }
+}
+
+}  // namespace lk
