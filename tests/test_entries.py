@@ -79,8 +79,10 @@ def test_closed_form_against_differences(name):
         pytest.skip("gradients are compared with differences everywhere")
     with np.errstate(all="ignore"):
         for i, case in enumerate(option_cases(s, F32)):
-            if case.distribution not in ("normal", "tiny", "constant") or i > 60:
-                continue
+            if i > 60:
+                break
+            if case.distribution not in ("normal", "offset"):
+                continue  # the steps would be too large, or the reference not smooth
             x = s.exact(case.inputs, precise=True)
             gradients = s.gradients(x, case.options, None)
             for wanted, closed in gradients.items():

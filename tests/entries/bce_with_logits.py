@@ -19,30 +19,27 @@ def _parts(x):
 
 
 def reference(x, o):
+    # (1 - t) z + k softplus(-z) with k = 1 + (q - 1) t, written without cancellation: z = softplus(z) - softplus(-z).
     z, t, w, q = _parts(x)
-    return {"loss": w * ((1 - t) * z + (1 + (q - 1) * t) * _softplus(-z))}
+    return {"loss": w * ((1 - t) * _softplus(z) + q * t * _softplus(-z))}
 
 
 def gradient(x, o, s):
     z, t, w, q = _parts(x)
     return {
-        "logits": s * w * ((1 - t) - (1 + (q - 1) * t) * _sigmoid(-z)),
-        "target": s * w * (-z + (q - 1) * _softplus(-z)),
+        "logits": s * w * ((1 - t) * _sigmoid(z) - q * t * _sigmoid(-z)),
+        "target": s * w * (q * _softplus(-z) - _softplus(z)),
     }
 
 
-def scale(x, o):
-    """The two terms of the loss cancel for negative logits: (1 - t) z against k softplus(-z) = k |z| + ..."""
-    z, t, w, q = _parts(x)
-    return {"loss": np.abs(w) * (np.abs((1 - t) * z) + np.abs(1 + (q - 1) * t) * _softplus(-z))}
-
-
 def gradient_scale(x, o, s):
-    """The gradient of a soft target vanishes where sigmoid(z) = t, as a difference of the two terms here."""
+    """The gradients are differences of two terms, (1 - t) sigmoid(z) - q t sigmoid(-z) and q softplus(-z) -
+    softplus(z), which cancel where the loss is flat. The loss is a sum of two terms that are not negative,
+    (1 - t) softplus(z) + q t softplus(-z): nothing cancels."""
     z, t, w, q = _parts(x)
     return {
-        "logits": np.abs(s * w) * (np.abs(1 - t) + np.abs(1 + (q - 1) * t) * _sigmoid(-z)),
-        "target": np.abs(s * w) * (np.abs(z) + np.abs(q - 1) * _softplus(-z)),
+        "logits": np.abs(s * w) * ((1 - t) * _sigmoid(z) + q * t * _sigmoid(-z)),
+        "target": np.abs(s * w) * (_softplus(z) + q * _softplus(-z)),
     }
 
 
@@ -79,10 +76,10 @@ def test_hard_targets_far_out(call):
 
 
 def test_small_losses_keep_their_digits(call):
-    """softplus(-20) = 2.06e-9, which 1 - sigmoid would lose."""
-    z = call.floats([[20.0]])
-    loss = call(z, call.floats([[1.0]])).loss
-    assert abs(loss / np.log1p(np.exp(-20.0)) - 1) < 1e-6
+    """softplus(-20) = 2.06e-9: in (1 - t) z + softplus(-z) = -20 + 20 for the negative class it would be lost."""
+    for z, t in ((20.0, 1.0), (-20.0, 0.0)):
+        loss = call(call.floats([[z]]), call.floats([[t]])).loss
+        assert abs(loss / np.log1p(np.exp(-20.0)) - 1) < 1e-6, (z, t, loss)
 
 
 def test_weight_zero_counts_in_the_mean(call):

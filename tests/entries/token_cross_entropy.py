@@ -5,16 +5,20 @@ import numpy as np
 
 def _rows(x, o):
     z = x.logits
-    classes = z.shape[1]
     capped = o.softcap * np.tanh(z / o.softcap) if o.softcap > 0 else z
-    w = np.ones(classes, z.dtype) if x.class_weights is None else x.class_weights
+    w = np.ones(z.shape[1], z.dtype) if x.class_weights is None else x.class_weights
     counted = x.labels != o.ignore_index
     y = np.where(counted, x.labels, 0)
     top = capped.max(axis=1, keepdims=True)
-    total = np.exp(capped - top).sum(axis=1, keepdims=True)
-    log_p = capped - top - np.log(total)
-    lse = (top + np.log(total))[:, 0]
-    return capped, w, counted, y, log_p, lse, top[:, 0]
+    lse = top + np.log(np.exp(capped - top).sum(axis=1, keepdims=True))
+    log_p = capped - lse
+    # -log p_y = log(1 + sum of the others), which keeps its digits where p_y is near 1.
+    own = np.arange(z.shape[1]) == y[:, None]
+    d = capped - _own(capped, y)[:, None]
+    high = np.maximum(np.where(own, -np.inf, d).max(axis=1), 0)
+    others = np.where(own, 0, np.exp(d - high[:, None])).sum(axis=1)
+    v = np.where(high == 0, np.log1p(others), high + np.log(others + np.exp(-high)))
+    return capped, w, counted, y, own, log_p, v, lse[:, 0], top[:, 0]
 
 
 def _own(a, y):
@@ -22,11 +26,11 @@ def _own(a, y):
 
 
 def reference(x, o):
-    capped, w, counted, y, log_p, lse, _ = _rows(x, o)
+    capped, w, counted, y, own, log_p, v, lse, _ = _rows(x, o)
     e, classes = o.label_smoothing, log_p.shape[1]
     loss = 0 * lse
     if e < 1:
-        loss = loss - (1 - e) * w[y] * _own(log_p, y)
+        loss = loss + (1 - e) * w[y] * v
     if e > 0:
         loss = loss - e / classes * np.where(w == 0, 0, w * log_p).sum(axis=1)
     if o.z_weight > 0:
@@ -35,19 +39,19 @@ def reference(x, o):
 
 
 def count(x, o):
-    _, w, counted, y, *_ = _rows(x, o)
-    return (w[y] * counted).sum()
+    w = np.ones(x.logits.shape[1]) if x.class_weights is None else x.class_weights
+    counted = x.labels != o.ignore_index
+    return (w[np.where(counted, x.labels, 0)] * counted).sum()
 
 
 def gradient(x, o, s):
-    capped, w, counted, y, log_p, lse, _ = _rows(x, o)
+    capped, w, counted, y, own, log_p, v, lse, _ = _rows(x, o)
     e, classes = o.label_smoothing, log_p.shape[1]
     p = np.exp(log_p)
-    hard = (1 - e) * w[y]
-    own = np.zeros_like(p)
-    np.put_along_axis(own, y[:, None], 1, axis=1)
-    q = e / classes * w + hard[:, None] * own
-    g = q.sum(axis=1)[:, None] * p - q + 2 * o.z_weight * lse[:, None] * p
+    # Q p_k - q_k in its two parts; p_y - 1 as minus the sum of the others.
+    others = np.where(own, 0, p)
+    g = (1 - e) * w[y][:, None] * np.where(own, -others.sum(axis=1, keepdims=True), p)
+    g = g + e / classes * (w.sum() * p - w) + 2 * o.z_weight * lse[:, None] * p
     if o.softcap > 0:
         g = g * (1 - (capped / o.softcap) ** 2)
     return {"logits": np.where(counted[:, None], s[:, None] * g, 0)}
@@ -56,10 +60,10 @@ def gradient(x, o, s):
 def scale(x, o):
     """The terms are all positive. Within them, lse = max + log(sum) cancels where it is near 0, and the cap
     rounds logits of its own size to f32 before their difference is taken."""
-    capped, w, counted, y, log_p, lse, top = _rows(x, o)
+    capped, w, counted, y, own, log_p, v, lse, top = _rows(x, o)
     e, classes = o.label_smoothing, log_p.shape[1]
-    cap = np.abs(capped).max(axis=1) if o.softcap > 0 else 0
-    size = (1 - e) * w[y] * (cap - _own(log_p, y)) + e / classes * (w * (np.reshape(cap, (-1, 1)) - log_p)).sum(axis=1)
+    cap = np.abs(capped).max(axis=1) if o.softcap > 0 else np.zeros(len(capped))
+    size = (1 - e) * w[y] * (cap + v) + e / classes * (w * (cap[:, None] - log_p)).sum(axis=1)
     size = size + o.z_weight * (np.abs(top) + np.abs(lse - top)) ** 2
     return {"loss": np.where(counted, size, 0)}
 
@@ -67,15 +71,13 @@ def scale(x, o):
 def gradient_scale(x, o, s):
     """The largest gradient of the row, before the factor of the cap: 1 - (z/c)^2 is a difference of numbers
     near 1 for capped logits near the cap. With smoothing and z penalty p_k and q_k may cancel in every
-    element of a row; their size is what counts."""
-    capped, w, counted, y, log_p, lse, top = _rows(x, o)
+    element of a row; their size is what counts. lse itself cancels between max and log(sum)."""
+    capped, w, counted, y, own, log_p, v, lse, top = _rows(x, o)
     e, classes = o.label_smoothing, log_p.shape[1]
     p = np.exp(log_p)
-    hard = (1 - e) * w[y] * (1 - np.exp(_own(log_p, y)))
-    soft = (e / classes * w).sum() * p + e / classes * w
-    # lse itself cancels between max and log(sum).
-    z = 2 * o.z_weight * (np.abs(top) + np.abs(lse - top))[:, None] * p
-    size = np.maximum(hard, (soft + z).max(axis=1))
+    hard = (1 - e) * w[y] * np.where(own, 0, p).sum(axis=1)
+    soft = e / classes * (w.sum() * p + w) + 2 * o.z_weight * (np.abs(top) + np.abs(lse - top))[:, None] * p
+    size = np.maximum(hard, soft.max(axis=1))
     return {"logits": np.broadcast_to((np.abs(s) * counted * size)[:, None], capped.shape)}
 
 
@@ -166,3 +168,16 @@ def test_tiny_losses_keep_their_digits(call):
     expected = -np.exp(-30.0)
     got = float(result.backward()["logits"][0, 0])
     assert abs(got / expected - 1) < 1e-6 if z.itemsize == 4 else abs(got - expected) < 1e-7
+
+
+def test_confident_rows(call):
+    """Where the label is far ahead, loss and gradients are of the size of the other terms, exp(-margin)."""
+    if call.dtype.itemsize != 4:
+        return
+    rng = np.random.default_rng(0)
+    margin = np.array([1, 3, 6, 10, 15, 20, 30, 45, 60, 80.0])
+    z = rng.uniform(-2, 0, (10, 12)) - margin[:, None]
+    y = rng.integers(0, 12, 10)
+    z[np.arange(10), y] = 0
+    z = z.astype(np.float32)
+    call.compare({"logits": z, "labels": y}, {"reduction": "none"})

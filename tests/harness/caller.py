@@ -1,10 +1,10 @@
-"""Calls an entry on one device, the three ways a caller can, and compares."""
+"""Calls an entry on one device."""
 
 import numpy as np
 
 import losskit
 
-from .compare import F32
+from .compare import F32, GRADIENT, LOSS, assert_close
 
 
 class Caller:
@@ -23,6 +23,21 @@ class Caller:
 
     def gradients(self, *inputs, grad_loss=None, **arguments):
         return self(*inputs, **arguments).backward(grad_loss)
+
+    def compare(self, inputs, options):
+        """Outputs and gradients of a call against the reference."""
+        s = self.subject
+        result = self(**inputs, **options)
+        x = s.exact(inputs)
+        expected = s.reference(x, options)
+        scales = s.scales(x, options, expected)
+        for name in expected:
+            assert_close(getattr(result, name), expected[name], scales[name], LOSS, f"{s.name}: {name}")
+        gradients = result.backward()
+        exact = s.gradients(x, options, None)
+        sizes = s.gradient_scales(x, options, None, exact)
+        for name, g in gradients.items():
+            assert_close(g, exact[name], sizes[name], GRADIENT, f"{s.name}: gradient of {name}")
 
     def other(self, name):
         """Another entry on the same device."""

@@ -112,7 +112,7 @@ class Subject:
         o = SimpleNamespace(**self.all_options(options))
         return self.file.gradient(x, o, self.upstream(x, options, grad_loss))
 
-    def differences(self, x, options, grad_loss, name, places=None, step=None):
+    def differences(self, x, options, grad_loss, name, places=None):
         """Central differences of the reference, fourth order, at `places` of input `name` (all by default).
         Returns flat indices and derivatives."""
         value = getattr(x, name)
@@ -120,7 +120,7 @@ class Subject:
         # The mean's divisor does not depend on a differentiable input.
         o = SimpleNamespace(**self.all_options(options))
         s = self.upstream(x, options, grad_loss)
-        step = value.dtype.type(step if step is not None else (3e-4 if value.dtype == np.longdouble else 1e-3))
+        h = value.dtype.type(1e-4 if np.finfo(value.dtype).eps < 1e-18 else 1e-3)
 
         def objective(place, distance):
             moved = value.copy()
@@ -129,7 +129,6 @@ class Subject:
 
         slopes = []
         for place in places:
-            h = step * max(1, abs(value.reshape(-1)[place]) * value.dtype.type(1e-3))
             near = objective(place, h) - objective(place, -h)
             far = objective(place, 2 * h) - objective(place, -2 * h)
             slopes.append((8 * near - far) / (12 * h))

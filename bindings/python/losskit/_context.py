@@ -65,11 +65,14 @@ class Context:
         if self.kind == "cuda":
             self._device.stream = stream or 0
 
-    def close(self):
+    # The default keeps the function alive to the end of the interpreter, when module globals may be gone.
+    def close(self, _destroy=_library.context_destroy):
         """Ends the context. No call may be using it."""
         handle, self._handle = self._handle, 0
         if handle:
-            _library.context_destroy(handle)
+            _destroy(handle)
+            if self.kind == "cuda" and self._device is not None:
+                self._device.close()
 
     def __enter__(self):
         return self
