@@ -181,3 +181,6 @@ def test_confident_rows(call):
     z[np.arange(10), y] = 0
     z = z.astype(np.float32)
     call.compare({"logits": z, "labels": y}, {"reduction": "none"})
+    z = -rng.uniform(1, 86, (200, 2)).astype(np.float32)
+    z[:, 0] = 0
+    call.compare({"logits": z, "labels": np.zeros(200, np.int64)}, {"reduction": "none"})

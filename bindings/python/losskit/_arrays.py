@@ -137,7 +137,7 @@ class Arguments:
         dense = array.shape[1] * size
         if array.flags.aligned and inner == size and step % size == 0 and step >= dense:
             return array, step // size
-        return np.ascontiguousarray(array), 0
+        return self.ready(array), 0
 
     def ready(self, array):
         """A contiguous, aligned copy of the same shape."""

@@ -9,6 +9,7 @@ _TYPES = {"float": "array of float32, float16 or bfloat16", "f32": "float32 arra
 _OUT = {"float": "array of the inputs' dtype", "f32": "float32 array", "i64": "int64 array", "u8": "uint8 array"}
 _SIZES = (4, 10, 3, 5, 6, 7, 2)
 _WIDTH = 100
+_CONTEXT = "Default: the CPU with all its threads"
 
 
 def signature(entry, fused=False):
@@ -67,7 +68,8 @@ def _input(entry, source):
 def _option(option):
     kind = "str" if option.values else option.type
     text = _capital(_sentence(option.doc))
-    return _item(f"{option.name} ({kind}, optional)", f"{text} {_capital(option.allowed)}. Default: {option.default!r}")
+    allowed = f"One of {option.allowed}" if option.values else _capital(option.allowed)
+    return _item(f"{option.name} ({kind}, optional)", f"{text} {allowed}. Default: {option.default!r}")
 
 
 def _output(entry, output):
@@ -100,14 +102,16 @@ def _example(entry):
     required = [i for i in entry.positional if not i.optional]
     passed = [i.name for i in required] + [f"{dim}={sizes[dim]}" for dim in entry.free_dims]
     lines.append(f"result = losskit.{entry.name}({', '.join(passed)})")
-    first = next(iter(entry.outputs))
-    lines.append(f"print(result.{first})")
-    text = ["    >>> " + line for line in lines[:-1]] + ["    >>> " + lines[-1] + "  # doctest: +SKIP"]
+    text = ["    >>> " + line for line in lines]
+    output = next(iter(entry.outputs.values()))
+    single = output.reduced and entry.reduction.default != "none"
+    text.append(f"    >>> result.{output.name}.shape")
+    text.append("    " + shape_text([] if single else [extent.size(sizes) for extent in output.shape]))
     if entry.differentiable:
         name = entry.differentiable[0]
         text.append(f'    >>> result.backward()["{name}"].shape')
         text.append("    " + shape_text([extent.size(sizes) for extent in entry.inputs[name].shape]))
-    return "\n".join(text).replace("  # doctest: +SKIP", "")
+    return "\n".join(text)
 
 
 def function(entry):
@@ -116,7 +120,7 @@ def function(entry):
     doc += ["", "Keyword Args:"]
     doc += [_item(f"{dim} (int)", _capital(_sentence(entry.dims[dim].doc))) for dim in entry.free_dims]
     doc += [_option(option) for option in entry.options.values()]
-    doc.append(_item("context (losskit.Context, optional)", "Where to compute. Default: the CPU with all its threads"))
+    doc.append(_item("context (losskit.Context, optional)", f"Where to compute. {_CONTEXT}"))
     doc += ["", "Returns:", "    A result with the attributes"]
     doc += [textwrap.indent(_output(entry, output), "  ") for output in entry.outputs.values()]
     if entry.differentiable:
@@ -163,6 +167,7 @@ def torch_function(entry):
     for array, tensor in (("array of float32", "Tensor of float32"), (" array of", " Tensor of"), (" array,", " Tensor,")):
         text = text.replace(array, tensor)
     head, _, rest = text.partition("\nReturns:\n")
+    head = head.replace(_CONTEXT, "Default: that of the tensors' device and its current stream")
     outputs = ", ".join(entry.outputs)
     returns = "A tensor" if len(entry.outputs) == 1 else f"A named tuple ({outputs})"
     gradients = f" Gradients flow to {', '.join(entry.differentiable)}." if entry.differentiable else ""
