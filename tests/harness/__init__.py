@@ -18,6 +18,8 @@ and may have
     OPTIONS              values to try, by option; every option of the entry but reductions
     SAMPLERS             by input: sampler(rng, shape, distribution), where the usual ones will not do
     SHAPES               dicts of dims, where the usual ones will not do
+    possible(dims, o)    whether options make sense for a shape
+    SAMPLES_DEPEND       True where a sample's loss depends on others
     EXAMPLES             worked examples: dicts of inputs, options, outputs, gradients
     test_...(call)       further tests; `call` is a `Caller` of the entry on some device
 """

@@ -2,6 +2,7 @@
 
 import itertools
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -63,6 +64,12 @@ class Case:
             else:
                 self.inputs[source.name] = rng.integers(0, 4, shape)
         self.rng = rng
+        self.free = {name: dims[name] for name in subject.entry.free_dims}
+
+    @property
+    def arguments(self):
+        """Of the Python function."""
+        return {**self.inputs, **self.options, **self.free}
 
     def __repr__(self):
         given = [name for name, i in self.subject.entry.inputs.items() if i.optional and name in self.inputs]
@@ -114,8 +121,20 @@ def _absences(subject):
     return [tuple(optional), ()] + [(name,) for name in optional]
 
 
+def possible(cases):
+    """Without the cases that the entry's file says make no sense."""
+    for case in cases:
+        rule = getattr(case.subject.file, "possible", None)
+        if rule is None or rule(case.dims, SimpleNamespace(**case.subject.all_options(case.options))):
+            yield case
+
+
 def shape_cases(subject, dtype, every=1):
     """All shapes, with distributions, options and reductions in rotation."""
+    return possible(_shape_cases(subject, dtype, every))
+
+
+def _shape_cases(subject, dtype, every):
     options, reductions, absences = option_sets(subject), _reductions(subject), _absences(subject)
     for i, dims in enumerate((subject.shapes or usual_shapes(subject))[::every]):
         chosen = {**options[(i * 7) % len(options)], **reductions[i % len(reductions)]}
@@ -138,6 +157,10 @@ def small_dims(subject):
 
 def option_cases(subject, dtype):
     """All option values, reductions and distributions on a small shape."""
+    return possible(_option_cases(subject, dtype))
+
+
+def _option_cases(subject, dtype):
     reductions, absences = _reductions(subject), _absences(subject)
     dims = {name: size + 8 if i == len(subject.entry.dims) - 1 else size for i, (name, size) in enumerate(small_dims(subject).items())}
     if subject.shapes:

@@ -178,7 +178,7 @@ class Fuzzer:
         return Defect(source.name, spoil=spoil, status=(3,))
 
     def workspace(self, call):
-        if self.device == "cpu" or not call.arguments[call.place["workspace_bytes"]]:
+        if not self.has_workspace(call):
             return None
         needed = call.arguments[call.place["workspace_bytes"]]
         kind = self.rng.integers(3)
@@ -190,12 +190,29 @@ class Fuzzer:
         off = int(self.pick([1, 4, 64, 128, 255]))
         return Defect("workspace", {"workspace": call.arguments[call.place["workspace"]] + off}, status=(1, 4))
 
+    def has_workspace(self, call):
+        return self.device != "cpu" and "workspace" in call.place and call.arguments[call.place["workspace_bytes"]]
+
+    def workspace_overlap(self, call):
+        if not self.has_workspace(call):
+            return None
+        room = call.arguments[call.place["workspace_bytes"]]
+        buffers = [b for b in call.buffers.values() if 0 < b.bytes <= room and (b.written or b.role == "input")]
+        if not buffers:
+            return None
+        buffer = self.pick(buffers)
+        # The workspace is zeros, which are valid inputs; only where it lies is wrong.
+        start = call.arguments[call.place["workspace"]] - call.workspace.ctypes.data
+        call.workspace[start : start + room] = 0
+        return Defect([buffer.name, "workspace"], {buffer.name: call.arguments[call.place["workspace"]]})
+
     def null_bytes(self, call):
         return Defect("bytes", {"bytes": 0}) if call.which == "workspace_size" else None
 
     DEFECTS = [
         null_context, null_input, misaligned, dtype, small_dim, huge_dim, short_stride, huge_stride, overlap,
-        null_options_struct_size, future_options, misaligned_options, option, label, workspace, null_bytes,
+        null_options_struct_size, future_options, misaligned_options, option, label, workspace,
+        workspace_overlap, null_bytes,
     ]
 
     def calls(self):

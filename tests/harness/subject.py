@@ -46,10 +46,10 @@ class Subject:
         option = self.entry.reduction
         return options.get(option.name, option.default) if option else None
 
-    def exact(self, inputs, precise=False):
-        """Inputs as the reference takes them."""
+    def exact(self, inputs, precise=False, free=None):
+        """Inputs as the reference takes them, with the dimensions that no input has."""
         kind = np.longdouble if precise else np.float64
-        made = {}
+        made = dict(free or {})
         for source in self.entry.inputs.values():
             value = inputs.get(source.name)
             if value is not None and source.type in ("float", "f32"):
