@@ -1,6 +1,7 @@
 """The entries as the library describes them."""
 
 import ctypes
+import functools
 import json
 
 from . import _library
@@ -136,23 +137,23 @@ class Entry(_Described):
         self._options_struct = None
         self._read_defaults()
 
-    @property
+    @functools.cached_property
     def differentiable(self):
         """Names of the inputs that have a gradient."""
         return tuple(i.name for i in self.inputs.values() if i.differentiable)
 
-    @property
+    @functools.cached_property
     def positional(self):
         """Inputs in the order of a Python call: those that must be given first."""
         return sorted(self.inputs.values(), key=lambda i: i.optional)
 
-    @property
+    @functools.cached_property
     def free_dims(self):
         """Dimensions that no input has, so that a call must say them."""
         seen = {extent.dim for i in self.inputs.values() for extent in i.shape}
         return tuple(name for name in self.dims if name not in seen)
 
-    @property
+    @functools.cached_property
     def reduction(self):
         """The reduction option, if there is one."""
         return next((o for o in self.options.values() if o.type == "reduction"), None)

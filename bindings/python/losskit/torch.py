@@ -63,6 +63,14 @@ class _Runner:
         self.positional = [i.name for i in entry.positional]
         self.inputs = list(entry.inputs.values())
         self.keywords = [*entry.free_dims, *entry.options, "context"]
+        self.positional_inputs = entry.positional
+        # What would otherwise be worked out at every call.
+        whole = list(entry.dims) if entry.elementwise else None
+        self.keeps_shape = {
+            part.name: [str(extent) for extent in part.shape] == whole
+            for part in [*entry.inputs.values(), *entry.outputs.values()]
+        }
+        self.extents = {i.name: [(e.count, e.dim) for e in i.shape] for i in self.inputs}
         self.plan = {which: self._plan(f["parameters"]) for which, f in entry.functions.items()}
         self.tuple = None
         if len(entry.outputs) > 1:
@@ -109,7 +117,7 @@ class _Runner:
             if name not in values:
                 raise TypeError(f"{entry.name}() missing 1 required argument: '{name}'")
             call.dims[name] = operator.index(values[name])
-        tensors = {source.name: self._take(call, source, given.get(source.name)) for source in entry.positional}
+        tensors = {source.name: self._take(call, source, given.get(source.name)) for source in self.positional_inputs}
         call.code = _CODES[call.dtype] if call.dtype else 0
         for name in entry.dims:
             call.dims.setdefault(name, 0)
@@ -121,43 +129,55 @@ class _Runner:
 
     def _take(self, call, source, value):
         """Checks a tensor and learns dtype, device and dims from it."""
-        where = f"{self.entry.name}: {source.name}"
+        name = source.name
         if value is None or value is MISSING:
             if not source.optional:
-                raise TypeError(f"{self.entry.name}() missing 1 required argument: '{source.name}'")
+                raise TypeError(f"{self.entry.name}() missing 1 required argument: '{name}'")
             return None
         if not isinstance(value, torch.Tensor):
-            raise TypeError(f"{where} is a {type(value).__name__}, expected a torch.Tensor")
-        if value.requires_grad and not source.differentiable:
-            raise Error(f"{where} requires a gradient, but {self.entry.name} has none for it; detach() it")
+            raise TypeError(f"{self.entry.name}: {name} is a {type(value).__name__}, expected a torch.Tensor")
+        if not source.differentiable and value.requires_grad:
+            raise Error(
+                f"{self.entry.name}: {name} requires a gradient, but {self.entry.name} has none for it; detach() it"
+            )
         if call.device is None:
             call.device = value.device
         elif value.device != call.device:
-            raise InvalidArgument(f"{where} is on {value.device}, expected {call.device} as the other inputs are")
-        value = self._convert(call, source, value, where)
-        shape = tuple(value.shape)
-        if self.entry.elementwise and [str(e) for e in source.shape] == list(self.entry.dims):
+            raise InvalidArgument(
+                f"{self.entry.name}: {name} is on {value.device}, expected {call.device} as the other inputs are"
+            )
+        if source.type != "i64" or value.dtype is not torch.int64:
+            value = self._convert(call, source, value)
+        shape = value.shape
+        if self.keeps_shape[name]:
             if call.shape is None:
                 call.shape = shape
                 call.dims[next(iter(self.entry.dims))] = value.numel()
             elif shape != call.shape:
-                raise InvalidArgument(f"{where} has shape {shape}, expected {call.shape}")
+                self._bad_shape(source, shape, tuple(call.shape))
             return value
-        fits = len(shape) == len(source.shape)
-        if fits:
-            for extent, size in zip(source.shape, shape):
-                if extent.dim is not None and extent.dim not in call.dims:
-                    call.dims[extent.dim] = size // extent.count
-                fits = fits and extent.size(call.dims) == size
-        if not fits:
-            expected = shape_text(source.shape)
-            if all(e.dim is None or e.dim in call.dims for e in source.shape):
-                expected += f" = {shape_text([e.size(call.dims) for e in source.shape])}"
-            raise InvalidArgument(f"{where} has shape {shape}, expected {expected}")
+        extents, dims = self.extents[name], call.dims
+        if len(shape) != len(extents):
+            self._bad_shape(source, shape, None, dims)
+        for (count, dim), size in zip(extents, shape):
+            if dim is not None and dim not in dims:
+                dims[dim] = size // count
+            if size != (count if dim is None else count * dims[dim]):
+                self._bad_shape(source, shape, None, dims)
         return value
 
-    def _convert(self, call, source, value, where):
+    def _bad_shape(self, source, shape, expected, dims=None):
+        if expected is None:
+            expected = shape_text(source.shape)
+            if all(e.dim is None or e.dim in dims for e in source.shape):
+                expected += f" = {shape_text([e.size(dims) for e in source.shape])}"
+        raise InvalidArgument(f"{self.entry.name}: {source.name} has shape {tuple(shape)}, expected {expected}")
+
+    def _convert(self, call, source, value):
         dtype = value.dtype
+        if dtype is call.dtype and source.type == "float":
+            return value
+        where = f"{self.entry.name}: {source.name}"
         if source.type == "float":
             if dtype not in _CODES:
                 raise TypeError(f"{where} has dtype {dtype}, expected {describe('float')}")
@@ -186,7 +206,7 @@ class _Runner:
     def output_shape(self, call, output):
         if output.reduced and not call.options[1]:
             return ()
-        if call.shape is not None and [str(e) for e in output.shape] == list(self.entry.dims):
+        if self.keeps_shape[output.name]:
             return call.shape
         return tuple(extent.size(call.dims) for extent in output.shape)
 
