@@ -183,21 +183,15 @@ lk_status lk_bce_with_logits_workspace_size(const lk_context *ctx,
 // Source: D. R. Cox, The Regression Analysis of Binary Sequences, 1958; semantics of
 // torch.nn.functional.binary_cross_entropy_with_logits.
 //
-//   rows            size_t                   
-//                                           number of samples
-//   classes         size_t                   
-//                                           number of independent binary labels per sample
-//   logits          dtype [rows, classes]    
-//                                           scores
-//   target          dtype [rows, classes]    
-//                                           probability of the positive class, 0 or 1 for hard labels
-//   weight          dtype [rows, classes]    
-//                                           weight of each element; NULL for none
-//   pos_weight      dtype [classes]          
-//                                           weight of the positive term of each class; NULL for none
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of independent binary labels per sample
+//   logits          dtype [rows, classes]    scores
+//   target          dtype [rows, classes]    probability of the positive class, 0 or 1 for hard labels
+//   weight          dtype [rows, classes]    weight of each element; NULL for none
+//   pos_weight      dtype [classes]          weight of the positive term of each class; NULL for none
 //   loss            f32 [rows, classes] or [1] 
-//                                           the loss; one value unless reduction is none; NULL = not
-//                                           wanted
+//                                            the loss; one value unless reduction is none; NULL = not
+//                                            wanted
 lk_status lk_bce_with_logits_forward(const lk_context *ctx,
                                      const struct lk_bce_with_logits_options *opts,
                                      lk_dtype dtype,
@@ -212,14 +206,11 @@ lk_status lk_bce_with_logits_forward(const lk_context *ctx,
                                      size_t workspace_bytes);
 
 // Gradient of lk_bce_with_logits_forward. Arguments as there, and
-//   grad_loss       f32                      
-//                                           upstream gradient, of the shape of loss; NULL = ones
-//   grad_logits     dtype                    
-//                                           gradient, of the shape of logits; may be logits itself; NULL =
-//                                           not wanted
-//   grad_target     dtype                    
-//                                           gradient, of the shape of target; may be target itself; NULL =
-//                                           not wanted
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
 lk_status lk_bce_with_logits_backward(const lk_context *ctx,
                                       const struct lk_bce_with_logits_options *opts,
                                       lk_dtype dtype,
@@ -282,15 +273,11 @@ lk_status lk_mse_loss_workspace_size(const lk_context *ctx,
 // Source: C. F. Gauss, Theoria combinationis observationum, 1823; semantics of
 // torch.nn.functional.mse_loss.
 //
-//   n               size_t                   
-//                                           number of elements
-//   pred            dtype [n]                
-//                                           predictions
-//   target          dtype [n]                
-//                                           targets
-//   loss            f32 [n] or [1]           
-//                                           the loss; one value unless reduction is none; NULL = not
-//                                           wanted
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
 lk_status lk_mse_loss_forward(const lk_context *ctx,
                               const struct lk_mse_loss_options *opts,
                               lk_dtype dtype,
@@ -302,14 +289,11 @@ lk_status lk_mse_loss_forward(const lk_context *ctx,
                               size_t workspace_bytes);
 
 // Gradient of lk_mse_loss_forward. Arguments as there, and
-//   grad_loss       f32                      
-//                                           upstream gradient, of the shape of loss; NULL = ones
-//   grad_pred       dtype                    
-//                                           gradient, of the shape of pred; may be pred itself; NULL = not
-//                                           wanted
-//   grad_target     dtype                    
-//                                           gradient, of the shape of target; may be target itself; NULL =
-//                                           not wanted
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
 lk_status lk_mse_loss_backward(const lk_context *ctx,
                                const struct lk_mse_loss_options *opts,
                                lk_dtype dtype,
@@ -382,21 +366,14 @@ lk_status lk_comp_sum_cross_entropy_workspace_size(const lk_context *ctx,
 // Source: A. Mao, M. Mohri, Y. Zhong, Cross-Entropy Loss Functions: Theoretical Analysis and Applications,
 // 2023.
 //
-//   rows            size_t                   
-//                                           number of samples
-//   classes         size_t                   
-//                                           number of classes, at least 1
-//   logits_stride   size_t                   
-//                                           elements from one row of logits to the next; 0 = dense
-//   logits          dtype [rows, classes]    
-//                                           scores, one row per sample
-//   labels          int64 [rows]             
-//                                           class of each sample, in [0, classes) or ignore_index
-//   loss            f32 [rows] or [1]        
-//                                           the loss; one value unless reduction is none; NULL = not
-//                                           wanted
-//   saved           f32 [rows, 3]            
-//                                           row statistics that spare backward a pass, or NULL
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 3]            row statistics that spare backward a pass, or NULL
 lk_status lk_comp_sum_cross_entropy_forward(const lk_context *ctx,
                                             const struct lk_comp_sum_cross_entropy_options *opts,
                                             lk_dtype dtype,
@@ -411,13 +388,10 @@ lk_status lk_comp_sum_cross_entropy_forward(const lk_context *ctx,
                                             size_t workspace_bytes);
 
 // Gradient of lk_comp_sum_cross_entropy_forward. Arguments as there, and
-//   saved           f32                      
-//                                           what forward saved for the same inputs and options, or NULL
-//   grad_loss       f32                      
-//                                           upstream gradient, of the shape of loss; NULL = ones
-//   grad_logits     dtype                    
-//                                           gradient, of the shape (and stride) of logits; may be logits
-//                                           itself; NULL = not wanted
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
 lk_status lk_comp_sum_cross_entropy_backward(const lk_context *ctx,
                                              const struct lk_comp_sum_cross_entropy_options *opts,
                                              lk_dtype dtype,
@@ -493,23 +467,15 @@ lk_status lk_token_cross_entropy_workspace_size(const lk_context *ctx,
 // -inf logits are legal (p = 0); at the label they give loss +inf, and a row of nothing else gives NaN.
 // Source: T. Henighan et al., Scaling Laws for Autoregressive Generative Modeling, 2020.
 //
-//   rows            size_t                   
-//                                           number of samples
-//   classes         size_t                   
-//                                           number of classes, at least 1
-//   logits_stride   size_t                   
-//                                           elements from one row of logits to the next; 0 = dense
-//   logits          dtype [rows, classes]    
-//                                           scores, one row per sample
-//   labels          int64 [rows]             
-//                                           class of each sample, in [0, classes) or ignore_index
-//   class_weights   dtype [classes]          
-//                                           weight of each class, >= 0; NULL for none
-//   loss            f32 [rows] or [1]        
-//                                           the loss; one value unless reduction is none; NULL = not
-//                                           wanted
-//   saved           f32 [rows, 3]            
-//                                           row statistics that spare backward a pass, or NULL
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   class_weights   dtype [classes]          weight of each class, >= 0; NULL for none
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 3]            row statistics that spare backward a pass, or NULL
 lk_status lk_token_cross_entropy_forward(const lk_context *ctx,
                                          const struct lk_token_cross_entropy_options *opts,
                                          lk_dtype dtype,
@@ -525,13 +491,10 @@ lk_status lk_token_cross_entropy_forward(const lk_context *ctx,
                                          size_t workspace_bytes);
 
 // Gradient of lk_token_cross_entropy_forward. Arguments as there, and
-//   saved           f32                      
-//                                           what forward saved for the same inputs and options, or NULL
-//   grad_loss       f32                      
-//                                           upstream gradient, of the shape of loss; NULL = ones
-//   grad_logits     dtype                    
-//                                           gradient, of the shape (and stride) of logits; may be logits
-//                                           itself; NULL = not wanted
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
 lk_status lk_token_cross_entropy_backward(const lk_context *ctx,
                                           const struct lk_token_cross_entropy_options *opts,
                                           lk_dtype dtype,
@@ -606,21 +569,14 @@ lk_status lk_z_loss_workspace_size(const lk_context *ctx,
 // Source: A. de Brébisson, P. Vincent, The Z-loss: a shift and scale invariant classification loss
 // belonging to the spherical family, 2016.
 //
-//   rows            size_t                   
-//                                           number of samples
-//   classes         size_t                   
-//                                           number of classes, at least 1
-//   logits_stride   size_t                   
-//                                           elements from one row of logits to the next; 0 = dense
-//   logits          dtype [rows, classes]    
-//                                           scores, one row per sample
-//   labels          int64 [rows]             
-//                                           class of each sample, in [0, classes) or ignore_index
-//   loss            f32 [rows] or [1]        
-//                                           the loss; one value unless reduction is none; NULL = not
-//                                           wanted
-//   saved           f32 [rows, 3]            
-//                                           row statistics that spare backward a pass, or NULL
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 3]            row statistics that spare backward a pass, or NULL
 lk_status lk_z_loss_forward(const lk_context *ctx,
                             const struct lk_z_loss_options *opts,
                             lk_dtype dtype,
@@ -635,13 +591,10 @@ lk_status lk_z_loss_forward(const lk_context *ctx,
                             size_t workspace_bytes);
 
 // Gradient of lk_z_loss_forward. Arguments as there, and
-//   saved           f32                      
-//                                           what forward saved for the same inputs and options, or NULL
-//   grad_loss       f32                      
-//                                           upstream gradient, of the shape of loss; NULL = ones
-//   grad_logits     dtype                    
-//                                           gradient, of the shape (and stride) of logits; may be logits
-//                                           itself; NULL = not wanted
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
 lk_status lk_z_loss_backward(const lk_context *ctx,
                              const struct lk_z_loss_options *opts,
                              lk_dtype dtype,

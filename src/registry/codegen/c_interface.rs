@@ -259,7 +259,7 @@ fn element_text(element: Element) -> &'static str {
 /// A line of the argument table; long texts go on below the text column.
 fn argument_line(name: &str, type_text: &str, text: &str) -> String {
     let head = format!("  {name:<15} {type_text:<24} ");
-    let indent = " ".repeat(42);
+    let indent = " ".repeat(43);
     let mut lines = wrap(text, LINE - indent.len());
     if head.chars().count() > indent.len() {
         lines.insert(0, String::new());
