@@ -176,8 +176,8 @@ lk_status lk_bce_with_logits_workspace_size(const lk_context *ctx,
 
 // Binary cross entropy on logits, with element weights and positive-class weights.
 //
-// With t = target, w = weight, q = pos_weight, k = 1 + (q - 1) t:
-//     loss = w ((1 - t) z + k softplus(-z)).
+// With t = target, w = weight, q = pos_weight:
+//     loss = w ((1 - t) softplus(z) + q t softplus(-z)).
 // Never takes exp of a positive number: exact for logits of hundreds. Targets are meant to lie in
 // [0, 1]; this is not enforced.
 // Source: D. R. Cox, The Regression Analysis of Binary Sequences, 1958; semantics of

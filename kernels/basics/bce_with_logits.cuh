@@ -1,5 +1,5 @@
-// l = w [(1-t) z + k softplus(-z)], k = 1 + (q-1) t; dz = s w [(1-t) - k logistic(-z)];
-// dt = s w [-z + (q-1) softplus(-z)]. For z < 0 the z inside softplus(-z) is taken out and cancelled by
+// l = w [(1-t) softplus(z) + q t softplus(-z)] = w [(1-t) z + k softplus(-z)], k = 1 + (q-1) t;
+// dz = s w [(1-t) - k logistic(-z)]; dt = s w [q softplus(-z) - softplus(z)]. For z < 0 the z inside softplus(-z) is taken out and cancelled by
 // hand: l = w [-q t z + k log1p(e^z)], dz = s w [-q t + k logistic(z)].
 #pragma once
 #include "../skeletons/elements.cuh"
@@ -31,9 +31,9 @@ struct BceWithLogits {
   LK_DEVICE void gradient(const float (&x)[4], float (&g)[2]) const {
     const float z = x[0], t = x[1], q = x[3], k = fmaf(q, t, 1.0f - t);
     const float e = expf(-fabsf(z)), small = e / (1.0f + e);
-    const float softplus = log1pf(e) - fminf(z, 0.0f);
+    const float tail = log1pf(e), above = fmaxf(z, 0.0f) + tail, below = fmaxf(-z, 0.0f) + tail;
     g[0] = x[2] * (z < 0.0f ? fmaf(k, small, -q * t) : fmaf(-k, small, 1.0f - t));
-    g[1] = x[2] * fmaf(q - 1.0f, softplus, -z);
+    g[1] = x[2] * fmaf(q, below, -above);
   }
 };
 

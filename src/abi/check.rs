@@ -1,7 +1,9 @@
 //! The same checks for every entry, driven by its descriptor.
 
 use super::context::lk_context;
-use crate::registry::{Buffer, BufferRole, DType, Element, Entry, Error, Extent, Pass, Result, Rule, Status};
+use crate::registry::{
+    Buffer, BufferRole, DType, Element, Entry, Error, Extent, MAX_BUFFERS, Pass, Result, Rule, Status,
+};
 
 /// Where the buffers of a call live.
 pub enum Target {
@@ -228,6 +230,9 @@ impl CheckedSizes<'_> {
     }
 }
 
+/// Address and bytes of each buffer of a call; a fixed array keeps the checks free of allocation.
+type Spans = [(usize, usize); MAX_BUFFERS];
+
 /// All checks of a call's arguments that need no knowledge of its mathematics.
 ///
 /// # Safety
@@ -235,8 +240,7 @@ impl CheckedSizes<'_> {
 pub unsafe fn arguments(entry: &Entry, args: *mut u8, target: Target) -> Result<()> {
     unsafe { sizes(entry, args)? };
     let call = CheckedSizes { entry, args };
-    // No entry has more; a fixed array keeps the check free of allocation.
-    let mut spans = [(0usize, 0usize); 32];
+    let mut spans: Spans = [(0, 0); MAX_BUFFERS];
     for (i, buffer) in entry.buffers.iter().enumerate() {
         let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
         if address == 0 {
@@ -266,11 +270,11 @@ pub unsafe fn arguments(entry: &Entry, args: *mut u8, target: Target) -> Result<
     match target {
         Target::Host => unsafe { labels(entry, &call) },
         #[cfg(gpu)]
-        Target::Device { workspace } => unsafe { device_workspace(entry, args, workspace(args)) },
+        Target::Device { workspace } => unsafe { device_workspace(entry, args, workspace(args), &spans) },
     }
 }
 
-fn overlaps(entry: &Entry, call: &CheckedSizes, spans: &[(usize, usize); 32]) -> Result<()> {
+fn overlaps(entry: &Entry, call: &CheckedSizes, spans: &Spans) -> Result<()> {
     let pass = Pass::from_code(unsafe { get(call.args, entry.pass) });
     for (i, written) in entry.buffers.iter().enumerate() {
         let (address, bytes) = spans[i];
@@ -335,7 +339,7 @@ unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
 }
 
 #[cfg(gpu)]
-unsafe fn device_workspace(entry: &Entry, args: *const u8, needed: u64) -> Result<()> {
+unsafe fn device_workspace(entry: &Entry, args: *const u8, needed: u64, spans: &Spans) -> Result<()> {
     let address: usize = unsafe { get(args, entry.workspace) };
     let bytes: u64 = unsafe { get(args, entry.workspace_bytes) };
     let fail = |text: String| Err(Error::new(Status::WorkspaceTooSmall, format!("{}: {text}", entry.name)));
@@ -354,7 +358,17 @@ unsafe fn device_workspace(entry: &Entry, args: *const u8, needed: u64) -> Resul
             entry.name
         )));
     }
-    Ok(())
+    let other = entry.buffers.iter().zip(spans).find(|(_, (start, length))| {
+        (*start as u64) < address as u64 + needed && (address as u64) < (start + length) as u64 && *length > 0
+    });
+    match other {
+        None => Ok(()),
+        Some((buffer, (start, length))) => Err(Error::argument(format!(
+            "{}: argument 'workspace' ({address:#x}, {needed} bytes) overlaps '{}' ({start:#x}, {length} bytes), \
+             expected memory of its own",
+            entry.name, buffer.name
+        ))),
+    }
 }
 
 /// # Safety

@@ -125,8 +125,12 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
             unsafe { prepare(s, pass.inputs[i], inputs[i].ptr(), most) };
         }
         // What is not wanted goes to scratch too: the loop over the elements then has no branches.
-        let mut place =
-            Place { from: [std::ptr::null(); I], scale: scales.ptr(), losses: values.ptr(), to: [std::ptr::null_mut(); G] };
+        let mut place = Place {
+            from: [std::ptr::null(); I],
+            scale: scales.ptr(),
+            losses: values.ptr(),
+            to: [std::ptr::null_mut(); G],
+        };
         if pass.upstream.is_none() {
             // SAFETY: within the scratch.
             (0..most).for_each(|k| unsafe { scales.ptr().add(k).write(pass.scale) });

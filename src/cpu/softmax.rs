@@ -4,44 +4,92 @@ use crate::cpu::rows::{self, Row, RowOut};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
 
-/// Kept apart so that neither 1 - p_y nor log p_y near 0 suffers from cancellation.
+/// Kept apart so that neither 1 - p_y nor log p_y near 0 suffers from cancellation, and taken about the
+/// largest of the other logits: about the label's own, a confident row's terms would be small differences
+/// of large numbers.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct SoftmaxStats {
-    /// Largest logit m.
-    pub max: f32,
-    /// Sum over k other than the label of exp(z_k - m).
+    /// Largest logit other than the label's.
+    pub top: f32,
+    /// Sum over k other than the label of exp(z_k - top).
     pub rest: f32,
-    /// exp(z_y - m).
+    /// The label's logit.
     pub own: f32,
 }
 
 impl SoftmaxStats {
-    pub fn sum(&self) -> f64 {
-        f64::from(self.rest) + f64::from(self.own)
+    /// With what makes rows without another finite logit, or with an infinite one, come out right.
+    fn new(top: f32, rest: f64, own: f32) -> Self {
+        if top == f32::NEG_INFINITY {
+            return SoftmaxStats { top: own, rest: 0.0, own };
+        }
+        let rest = if own == f32::INFINITY { f32::NAN } else { rest as f32 };
+        SoftmaxStats { top, rest, own }
     }
 
-    /// Sum less the largest term: exactly `rest` where the label has the largest logit.
-    fn excess(&self) -> f32 {
-        (f64::from(self.rest) + (f64::from(self.own) - 1.0)) as f32
+    pub fn odds(&self) -> Odds {
+        Odds::new(f64::from(self.own) - f64::from(self.top), self.rest)
+    }
+}
+
+/// The label against the rest of a row.
+pub struct Odds {
+    lead: f64,
+    rest: f64,
+    /// exp(-|lead|).
+    decay: f64,
+}
+
+impl Odds {
+    /// `lead`: the label's logit less the largest other one; `rest` as in [`SoftmaxStats`].
+    pub fn new(lead: f64, rest: f32) -> Self {
+        Odds { lead, rest: f64::from(rest), decay: (-lead.abs()).exp() }
     }
 
-    /// -log p_y = lse - z_y, without cancellation. `below`: max - z_y.
+    /// -log p_y as the sum of a part that may be large and ln(1 + x) of this x.
+    fn parts(&self) -> (f64, f64) {
+        if self.lead > 0.0 {
+            (0.0, self.rest * self.decay)
+        } else {
+            (-self.lead, (self.rest - 1.0) + self.decay)
+        }
+    }
+
+    /// -log p_y = lse - z_y to f32's accuracy.
     #[inline(always)]
-    pub fn neg_log_prob<S: Simd>(&self, s: S, below: f32) -> f32 {
-        below + s.reduce_max(math::ln_1p(s, s.splat(self.excess())))
+    pub fn neg_log_prob<S: Simd>(&self, s: S) -> f64 {
+        let (large, x) = self.parts();
+        large + f64::from(s.reduce_max(math::ln_1p(s, s.splat(x as f32))))
     }
 
     /// The same where its rounding would be raised to a power.
-    pub fn neg_log_prob_f64(&self, own_logit: f32) -> f64 {
-        let excess = f64::from(self.rest) + (f64::from(self.own) - 1.0);
-        f64::from(self.max) - f64::from(own_logit) + excess.ln_1p()
+    pub fn neg_log_prob_f64(&self) -> f64 {
+        let (large, x) = self.parts();
+        large + x.ln_1p()
+    }
+
+    /// lse less the largest other logit.
+    #[inline(always)]
+    pub fn log_sum<S: Simd>(&self, s: S) -> f64 {
+        let above = if self.lead > 0.0 { self.lead } else { 0.0 };
+        above + f64::from(s.reduce_max(math::ln_1p(s, s.splat(self.parts().1 as f32))))
     }
 
     /// p_y and 1 - p_y.
-    pub fn own_prob(&self) -> (f64, f64) {
-        let sum = self.sum();
-        (f64::from(self.own) / sum, f64::from(self.rest) / sum)
+    pub fn probabilities(&self) -> (f64, f64) {
+        if self.lead > 0.0 {
+            let x = self.rest * self.decay;
+            (1.0 / (1.0 + x), x / (1.0 + x))
+        } else {
+            let sum = self.rest + self.decay;
+            (self.decay / sum, self.rest / sum)
+        }
+    }
+
+    /// What makes exp(z_k - top) the probability of another class.
+    pub fn share(&self) -> f64 {
+        if self.rest == 0.0 { 0.0 } else { self.probabilities().1 / self.rest }
     }
 }
 
@@ -131,21 +179,13 @@ impl<S: Simd> Accumulator<S> {
         (s.reduce_max(top), s.reduce_add(sum))
     }
 
-    /// `own_logit`: as the row's blocks had it.
     #[inline(always)]
-    pub fn finish(mut self, row: &Row, own_logit: f32) -> SoftmaxStats {
-        let s = self.s;
-        // NaN if either is.
-        let max = if self.max > own_logit || self.max.is_nan() { self.max } else { own_logit };
-        if max == f32::NEG_INFINITY {
-            return SoftmaxStats { max: f32::NAN, rest: f32::NAN, own: f32::NAN };
-        }
-        if self.about != max {
-            self.refer_to(max);
+    pub fn finish(mut self, row: &Row) -> SoftmaxStats {
+        if self.about != self.max {
+            self.refer_to(self.max);
         }
         row.cached.set(!row.cache.is_null());
-        let own = s.reduce_max(math::exp_softmax(s, s.splat(own_logit - max)));
-        SoftmaxStats { max, rest: self.rest as f32, own }
+        SoftmaxStats::new(self.max, self.rest, row.get(self.label))
     }
 }
 
@@ -165,25 +205,16 @@ fn block_max<S: Simd>(s: S, block: &[f32], own: usize) -> f32 {
     s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])))
 }
 
-/// Largest logit of a row, or NaN if one is.
+/// Largest logit of a row other than the label's. A NaN may get lost; the sums find it.
 #[inline(always)]
-pub fn row_max<S: Simd>(s: S, row: &Row) -> f32 {
-    let mut max = [s.splat(f32::NEG_INFINITY); 4];
+pub fn row_top<S: Simd>(s: S, row: &Row, label: usize) -> f32 {
+    let mut top = f32::NEG_INFINITY;
     row.blocks(
         s,
         #[inline(always)]
-        |_, block| {
-            max = rows::fold(
-                s,
-                block,
-                f32::NEG_INFINITY,
-                max,
-                #[inline(always)]
-                |acc, z, _| s.max_nan(acc, z),
-            );
-        },
+        |start, block| top = top.max(block_max(s, block, label.wrapping_sub(start))),
     );
-    s.reduce_max(s.max_nan(s.max_nan(max[0], max[1]), s.max_nan(max[2], max[3])))
+    top
 }
 
 /// Sum of exp(x) over a block of x <= 0 without element `own`.
@@ -213,15 +244,15 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
         #[inline(always)]
         |start, block| acc.add(row, start, block),
     );
-    acc.finish(row, row.get(label))
+    acc.finish(row)
 }
 
-/// Stores `map(exp(z_k - max), k)` for every element of a row of plain logits; what the label's own element
+/// Stores `map(exp(z_k - top), k)` for every element of a row of plain logits; what the label's own element
 /// gets is unspecified. The terms of the first sweep are used where it kept them.
 #[inline(always)]
-pub fn map_terms<S: Simd>(s: S, row: &Row, max: f32, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
+pub fn map_terms<S: Simd>(s: S, row: &Row, top: f32, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
     if !row.cached.get() {
-        let about = s.splat(max);
+        let about = s.splat(top);
         row.map_to(
             s,
             out,
@@ -237,7 +268,7 @@ pub fn map_terms<S: Simd>(s: S, row: &Row, max: f32, out: &RowOut, map: impl Fn(
         |start, n, target| {
             let about = row.block_value(start);
             let factor =
-                s.splat(if about == max { 1.0 } else { (f64::from(about) - f64::from(max)).exp() as f32 });
+                s.splat(if about == top { 1.0 } else { (f64::from(about) - f64::from(top)).exp() as f32 });
             // SAFETY: the first sweep filled the cache of the row.
             unsafe {
                 rows::map_into(
@@ -253,7 +284,35 @@ pub fn map_terms<S: Simd>(s: S, row: &Row, max: f32, out: &RowOut, map: impl Fn(
     );
 }
 
-/// [`stats`] of a row that fits one vector, with a single exponential.
+/// Stores `weight exp(z_k - top)`: the gradient of a softmax loss but for the label's own element.
+#[inline(always)]
+pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, out: &RowOut, weight: f64) {
+    if weight.abs() <= f64::from(f32::MAX) || !weight.is_finite() {
+        let weight = s.splat(weight as f32);
+        map_terms(
+            s,
+            row,
+            top,
+            out,
+            #[inline(always)]
+            |term, _| s.mul(weight, term),
+        );
+        return;
+    }
+    // Too large for one factor, though not for the products; and a term of 0 must not meet an infinity.
+    let root = weight.abs().sqrt();
+    let (first, second) = (s.splat(root as f32), s.splat((weight / root) as f32));
+    map_terms(
+        s,
+        row,
+        top,
+        out,
+        #[inline(always)]
+        |term, _| s.select(s.eq(term, s.zero()), s.zero(), s.mul(s.mul(first, term), second)),
+    );
+}
+
+/// [`stats`] of a row that fits one vector.
 #[inline(always)]
 fn stats_of_vector<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
     let mut stats = SoftmaxStats::zeroed();
@@ -261,25 +320,21 @@ fn stats_of_vector<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
         s,
         #[inline(always)]
         |_, block| {
+            let low = s.splat(f32::NEG_INFINITY);
             // SAFETY: the block is the row, no longer than a vector.
             let z = unsafe { s.load_partial(block.as_ptr(), block.len(), f32::NEG_INFINITY) };
-            let max = s.reduce_max(z);
-            let terms = math::exp_softmax(s, s.sub(z, s.splat(max)));
             let own = s.and(s.first_n(label + 1), s.not(s.first_n(label)));
-            let rest = s.reduce_add(s.select(own, s.zero(), terms));
-            // Beside the term there are only zeros.
-            let own = s.reduce_add(s.select(own, terms, s.zero()));
-            stats = SoftmaxStats { max, rest, own };
+            let z = s.select(own, low, z);
+            let top = s.reduce_max(z);
+            let terms = math::exp_softmax(s, s.sub(z, s.splat(top)));
+            stats = SoftmaxStats::new(top, f64::from(s.reduce_add(terms)), row.get(label));
             if !row.cache.is_null() {
                 // SAFETY: the cache has room for a vector.
                 unsafe { s.store(row.cache_at(0), terms) };
-                row.set_block_value(0, max);
+                row.set_block_value(0, top);
                 row.cached.set(true);
             }
         },
     );
-    if stats.max == f32::NEG_INFINITY {
-        stats = SoftmaxStats { max: f32::NAN, rest: f32::NAN, own: f32::NAN };
-    }
     stats
 }

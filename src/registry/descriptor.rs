@@ -92,6 +92,9 @@ pub enum Extent {
     Dim(u64, usize),
 }
 
+/// Most buffers an entry may have; checked when the library is built.
+pub const MAX_BUFFERS: usize = 32;
+
 pub struct Buffer {
     pub name: &'static str,
     pub role: BufferRole,

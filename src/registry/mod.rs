@@ -5,7 +5,7 @@ mod descriptor;
 mod error;
 mod views;
 
-pub use descriptor::{Buffer, BufferRole, Dim, Element, Entry, Extent, Index, Opt, Pass, Rule};
+pub use descriptor::{Buffer, BufferRole, Dim, Element, Entry, Extent, Index, MAX_BUFFERS, Opt, Pass, Rule};
 pub use error::{Error, Result, Status};
 pub use views::{DType, Floats, FloatsMut, Reduction};
 

@@ -1,12 +1,12 @@
-//! l = w ((1 - t) z + k softplus(-z)), k = 1 + (q - 1) t, with w = weight, q = pos_weight.
+//! l = w ((1 - t) softplus(z) + q t softplus(-z)), with w = weight, q = pos_weight.
 
 use crate::cpu::elements::{self, ElementLoss, Operand};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
+use crate::registry::entries::bce_with_logits::Call;
 #[cfg(gpu)]
 use crate::registry::{Pass, entries::bce_with_logits::Args};
-use crate::registry::entries::bce_with_logits::Call;
 use crate::registry::{Reduction, Result};
 
 struct BceWithLogits {
@@ -16,25 +16,36 @@ struct BceWithLogits {
 impl ElementLoss<4, 2> for BceWithLogits {
     #[inline(always)]
     fn value<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> S::F {
-        let one = s.splat(1.0);
-        let k = s.mul_add(s.sub(q, one), t, one);
-        s.mul(w, s.mul_add(s.sub(one, t), z, s.mul(k, math::softplus(s, s.neg(z)))))
+        let [up, down] = softplus_both(s, z);
+        let negative = s.mul(s.sub(s.splat(1.0), t), up);
+        s.mul(w, s.mul_add(s.mul(q, t), down, negative))
     }
 
-    /// dl/dz = w ((1 - t) - k sigmoid(-z));  dl/dt = w (-z + (q - 1) softplus(-z)).
+    /// dl/dz = w ((1 - t) sigmoid(z) - q t sigmoid(-z));  dl/dt = w (q softplus(-z) - softplus(z)).
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> [S::F; 2] {
         let one = s.splat(1.0);
-        let q1 = s.sub(q, one);
-        let k = s.mul_add(q1, t, one);
-        let dz = s.sub(s.sub(one, t), s.mul(k, math::sigmoid(s, s.neg(z))));
+        let e = math::exp(s, s.neg(s.abs(z)));
+        let near = s.div(one, s.add(one, e));
+        let far = s.mul(e, near);
+        let positive = s.lt(s.zero(), z);
+        let (up, down) = (s.select(positive, near, far), s.select(positive, far, near));
+        let dz = s.sub(s.mul(s.sub(one, t), up), s.mul(s.mul(q, t), down));
         let dt = if self.want_target {
-            s.sub(s.mul(q1, math::softplus(s, s.neg(z))), z)
+            let [up, down] = softplus_both(s, z);
+            s.sub(s.mul(q, down), up)
         } else {
-            s.splat(0.0)
+            s.zero()
         };
         [s.mul(w, dz), s.mul(w, dt)]
     }
+}
+
+/// softplus(z) and softplus(-z).
+#[inline(always)]
+fn softplus_both<S: Simd>(s: S, z: S::F) -> [S::F; 2] {
+    let tail = math::ln_1p_unit(s, math::exp(s, s.neg(s.abs(z))));
+    [s.add(s.max(s.zero(), z), tail), s.add(s.max(s.zero(), s.neg(z)), tail)]
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {

@@ -4,9 +4,9 @@ use crate::cpu::elements::{self, ElementLoss, Operand};
 use crate::cpu::{Cpu, simd::Simd};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
+use crate::registry::entries::mse_loss::Call;
 #[cfg(gpu)]
 use crate::registry::{Pass, entries::mse_loss::Args};
-use crate::registry::entries::mse_loss::Call;
 use crate::registry::{Reduction, Result};
 
 struct MseLoss;

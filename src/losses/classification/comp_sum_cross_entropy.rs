@@ -5,10 +5,10 @@ use crate::cpu::softmax::{self, SoftmaxStats};
 use crate::cpu::{Cpu, simd::Simd};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::comp_sum_cross_entropy::Args};
 use crate::registry::Result;
 use crate::registry::entries::comp_sum_cross_entropy::Call;
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::comp_sum_cross_entropy::Args};
 
 struct CompSum {
     /// 1 - tau.
@@ -24,32 +24,33 @@ impl RowLoss for CompSum {
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize) -> f32 {
-        let own = row.get(label);
+    fn loss<S: Simd>(&self, s: S, stats: &SoftmaxStats, _row: &Row, _label: usize) -> f32 {
+        let odds = stats.odds();
         if self.c == 0.0 {
-            return stats.neg_log_prob(s, stats.max - own);
+            return odds.neg_log_prob(s) as f32;
         }
         // expm1(c v) / c keeps its accuracy down to the smallest c.
-        ((self.c * stats.neg_log_prob_f64(own)).exp_m1() / self.c) as f32
+        ((self.c * odds.neg_log_prob_f64()).exp_m1() / self.c) as f32
     }
 
     /// dl/dz_k = -p_y^(tau - 1) (delta_ky - p_k).
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, stats: &SoftmaxStats, row: &Row, label: usize, scale: f32, out: &RowOut) {
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        stats: &SoftmaxStats,
+        row: &Row,
+        label: usize,
+        scale: f32,
+        out: &RowOut,
+    ) {
+        let odds = stats.odds();
         let mut factor = f64::from(scale);
         if self.c != 0.0 {
-            factor *= (self.c * stats.neg_log_prob_f64(row.get(label))).exp();
+            factor *= (self.c * odds.neg_log_prob_f64()).exp();
         }
-        let weight = s.splat((factor / stats.sum()) as f32);
-        softmax::map_terms(
-            s,
-            row,
-            stats.max,
-            out,
-            #[inline(always)]
-            |term, _| s.mul(weight, term),
-        );
-        out.set(label, (-factor * stats.own_prob().1) as f32);
+        softmax::write_terms(s, row, stats.top, out, factor * odds.share());
+        out.set(label, (-factor * odds.probabilities().1) as f32);
     }
 }
 

@@ -3,15 +3,18 @@
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softcap::{Capped, soft_cap};
-use crate::cpu::softmax::{self, Accumulator, SoftmaxStats};
+use crate::cpu::softmax::{self, Accumulator, Odds, SoftmaxStats};
 use crate::cpu::storage::{load_vector, read_one};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
 #[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, rows::{RowsPlan, rows_plan}};
+use crate::cuda::{
+    self, Device, bytes_of,
+    rows::{RowsPlan, rows_plan},
+};
 use crate::registry::entries::token_cross_entropy::Call;
+use crate::registry::{Floats, Result};
 #[cfg(gpu)]
 use crate::registry::{Reduction, entries::token_cross_entropy::Args};
-use crate::registry::{Floats, Result};
 use bytemuck::{Pod, Zeroable};
 
 struct TokenCrossEntropy<'a> {
@@ -28,9 +31,9 @@ struct TokenCrossEntropy<'a> {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Stats {
-    /// With a cap, `max` is the largest logit before capping.
+    /// With a cap, `top` and `own` are logits before capping.
     softmax: SoftmaxStats,
-    /// sum_k w_k (z_k - max), with smoothing only; the gradient does without.
+    /// sum_k w_k (z_k - top), with smoothing only; the gradient does without.
     spread: f32,
 }
 
@@ -87,21 +90,25 @@ impl TokenCrossEntropy<'_> {
                 );
             },
         );
-        let softmax = terms.finish(row, row.get(label));
-        let spread = rows::total(s, weighted) - self.weight_sum * f64::from(softmax.max);
+        let softmax = terms.finish(row);
+        let spread = rows::total(s, weighted) - self.weight_sum * f64::from(softmax.top);
         Stats { softmax, spread: spread as f32 }
     }
 
     /// Two sweeps: the cap keeps the order, so the largest logit is known before any is capped.
     #[inline(always)]
     fn capped_stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
-        let max = softmax::row_max(s, row);
-        let top = self.cap_one(s, max).first(s);
+        let own = row.get(label);
+        let top = match softmax::row_top(s, row, label) {
+            f32::NEG_INFINITY if row.len == 1 => own,
+            top => top,
+        };
+        let capped_top = self.cap_one(s, top).first(s);
         let (mut rest, mut weighted) = (0.0, [s.d_zero(); 4]);
         row.mapped_blocks(
             s,
             #[inline(always)]
-            |z| soft_cap(s, z, self.softcap).minus(s, top),
+            |z| soft_cap(s, z, self.softcap).minus(s, capped_top),
             #[inline(always)]
             |start, block| {
                 rest += softmax::sum_of_terms(s, block, label.wrapping_sub(start));
@@ -117,9 +124,19 @@ impl TokenCrossEntropy<'_> {
                 }
             },
         );
-        let own = self.cap_one(s, row.get(label)).minus(s, top);
-        let own = s.reduce_max(math::exp_softmax(s, own));
-        Stats { softmax: SoftmaxStats { max, rest: rest as f32, own }, spread: rows::total(s, weighted) as f32 }
+        let rest = if own.is_nan() { own } else { rest as f32 };
+        Stats { softmax: SoftmaxStats { top, rest, own }, spread: rows::total(s, weighted) as f32 }
+    }
+
+    /// The largest other logit as the softmax sees it, in two parts, and the label against the rest.
+    #[inline(always)]
+    fn top_and_odds<S: Simd>(&self, s: S, softmax: &SoftmaxStats) -> ((f32, f32), Odds) {
+        if self.softcap == 0.0 {
+            return ((softmax.top, 0.0), softmax.odds());
+        }
+        let top = self.cap_one(s, softmax.top).first(s);
+        let lead = s.reduce_max(self.cap_one(s, softmax.own).minus(s, top));
+        (top, Odds::new(f64::from(lead), softmax.rest))
     }
 }
 
@@ -133,29 +150,23 @@ impl RowLoss for TokenCrossEntropy<'_> {
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, s: S, stats: &Stats, row: &Row, label: usize) -> f32 {
-        let softmax = &stats.softmax;
-        let mut max = f64::from(softmax.max);
-        let mut below = softmax.max - row.get(label);
-        if self.softcap > 0.0 {
-            let top = self.cap_one(s, softmax.max).first(s);
-            max = f64::from(top.0) + f64::from(top.1);
-            below = s.reduce_max(s.neg(self.cap_one(s, row.get(label)).minus(s, top)));
-        }
+    fn loss<S: Simd>(&self, s: S, stats: &Stats, _row: &Row, label: usize) -> f32 {
+        let (top, odds) = self.top_and_odds(s, &stats.softmax);
+        let own = odds.neg_log_prob(s);
         if self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none() {
-            return softmax.neg_log_prob(s, below);
+            return own as f32;
         }
         let mut loss = 0.0;
         if self.smoothing < 1.0 {
-            let own = f64::from(softmax.neg_log_prob(s, below));
             loss += (1.0 - self.smoothing) * self.class_weight(label) * own;
         }
-        let log_sum = softmax.sum().ln();
+        // lse less the largest other logit.
+        let above = odds.log_sum(s);
         if self.smoothing > 0.0 {
-            loss += self.share * (self.weight_sum * log_sum - f64::from(stats.spread));
+            loss += self.share * (self.weight_sum * above - f64::from(stats.spread));
         }
         if self.z_weight > 0.0 {
-            loss += self.z_weight * (max + log_sum).powi(2);
+            loss += self.z_weight * (f64::from(top.0) + f64::from(top.1) + above).powi(2);
         }
         loss as f32
     }
@@ -165,17 +176,17 @@ impl RowLoss for TokenCrossEntropy<'_> {
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, stats: &Stats, row: &Row, label: usize, scale: f32, out: &RowOut) {
         let softmax = &stats.softmax;
-        let own_logit = row.get(label);
+        let (top, odds) = self.top_and_odds(s, softmax);
         let scale = f64::from(scale);
         let hard = (1.0 - self.smoothing) * self.class_weight(label);
         let mut soft = self.share * self.weight_sum;
         let capped = self.softcap > 0.0;
-        let top = if capped { self.cap_one(s, softmax.max).first(s) } else { (softmax.max, 0.0) };
         if self.z_weight > 0.0 {
-            let lse = f64::from(top.0) + f64::from(top.1) + softmax.sum().ln();
+            let lse = f64::from(top.0) + f64::from(top.1) + odds.log_sum(s);
             soft += 2.0 * self.z_weight * lse;
         }
-        let factor = s.splat((scale * (hard + soft) / softmax.sum()) as f32);
+        let weight = scale * (hard + soft) * odds.share();
+        let factor = s.splat(weight as f32);
         let share = s.splat((scale * self.share) as f32);
         let smoothed = self.smoothing > 0.0;
         if capped {
@@ -196,29 +207,22 @@ impl RowLoss for TokenCrossEntropy<'_> {
             softmax::map_terms(
                 s,
                 row,
-                softmax.max,
+                softmax.top,
                 out,
                 #[inline(always)]
                 |term, k| s.sub(s.mul(factor, term), s.mul(share, self.weights_at(s, k))),
             );
         } else {
-            softmax::map_terms(
-                s,
-                row,
-                softmax.max,
-                out,
-                #[inline(always)]
-                |term, _| s.mul(factor, term),
-            );
+            softmax::write_terms(s, row, softmax.top, out, weight);
         }
         // The label's own element from 1 - p_y, which p_y - 1 would lose.
-        let (own, rest) = softmax.own_prob();
+        let (own, rest) = odds.probabilities();
         let mut g = soft * own - hard * rest;
         if smoothed {
             g -= self.share * self.class_weight(label);
         }
         if capped {
-            g *= f64::from(s.reduce_max(self.cap_one(s, own_logit).slope));
+            g *= f64::from(s.reduce_max(self.cap_one(s, softmax.own).slope));
         }
         out.set(label, (scale * g) as f32);
     }

@@ -4,10 +4,10 @@ use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::{Cpu, simd::Simd, simd::math};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::z_loss::Args};
 use crate::registry::Result;
 use crate::registry::entries::z_loss::Call;
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::z_loss::Args};
 use bytemuck::{Pod, Zeroable};
 
 struct ZLoss {
@@ -15,22 +15,39 @@ struct ZLoss {
     b: f64,
 }
 
-/// Moments about the row's first logit, so that a large common offset costs no accuracy.
+/// Moments of the classes other than the label's: from them everything has a form in which nothing cancels
+/// for a confident row.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Moments {
-    shift: f32,
+    /// Mean in two floats.
     mean: f32,
-    std: f32,
+    mean_rest: f32,
+    /// Standard deviation.
+    deviation: f32,
+}
+
+/// The label in its row.
+struct Score {
+    mean: f64,
+    /// z_y - mean of the others.
+    difference: f64,
+    /// Standard deviation of the whole row; 0 for a constant one.
+    std: f64,
+    /// Standardised score of the label.
+    u: f64,
 }
 
 impl ZLoss {
-    /// Standardised score of the label; 0 for a constant row.
-    fn score(&self, m: &Moments, row: &Row, label: usize) -> f64 {
-        if m.std == 0.0 {
-            return 0.0;
-        }
-        (f64::from(row.get(label)) - f64::from(m.shift) - f64::from(m.mean)) / f64::from(m.std)
+    fn score(&self, m: &Moments, row: &Row, label: usize) -> Score {
+        let mean = f64::from(m.mean) + f64::from(m.mean_rest);
+        let difference = f64::from(row.get(label)) - mean;
+        let classes = row.len as f64;
+        let share = (classes - 1.0) / classes;
+        let deviation = f64::from(m.deviation);
+        let std = (share * (difference * difference / classes + deviation * deviation)).sqrt();
+        let u = if std == 0.0 { 0.0 } else { share * difference / std };
+        Score { mean, difference, std, u }
     }
 }
 
@@ -38,38 +55,55 @@ impl RowLoss for ZLoss {
     type Stats = Moments;
 
     #[inline(always)]
-    fn stats<S: Simd>(&self, s: S, row: &Row, _label: usize) -> Moments {
-        let shift = row.get(0);
-        let about = s.splat(shift);
-        let mut sums = [(s.d_zero(), s.d_zero()); 4];
+    fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Moments {
+        let others = (row.len - 1).max(1) as f64;
+        let mut sum = [s.d_zero(); 4];
         row.blocks(
             s,
             #[inline(always)]
-            |_, block| {
-                sums = rows::fold(
+            |start, block| {
+                sum = rows::fold_without(
                     s,
                     block,
-                    shift, // lanes beyond the end add nothing
-                    sums,
+                    label.wrapping_sub(start),
+                    0.0,
+                    sum,
                     #[inline(always)]
-                    |(sum, squares), z, _| {
-                        let d = s.sub(z, about);
-                        (s.d_add(sum, d), s.d_mul_add(squares, d, d))
-                    },
+                    |acc, z, _| s.d_add(acc, z),
                 );
             },
         );
-        let n = row.len as f64;
-        let mean = rows::total(s, sums.map(|(sum, _)| sum)) / n;
-        let variance = (rows::total(s, sums.map(|(_, squares)| squares)) / n - mean * mean).max(0.0);
-        // max() drops a NaN; a non-finite row must stay one.
-        let std = if mean.is_finite() { variance.sqrt() } else { f64::NAN };
-        Moments { shift, mean: mean as f32, std: std as f32 }
+        let mean = if row.len == 1 { f64::from(row.get(label)) } else { rows::total(s, sum) / others };
+        let high = mean as f32;
+        let low = (mean - f64::from(high)) as f32;
+        let (center, rest) = (s.splat(high), s.splat(low));
+        let mut squares = 0.0;
+        row.blocks(
+            s,
+            #[inline(always)]
+            |start, block| {
+                let sums = rows::fold_without(
+                    s,
+                    block,
+                    label.wrapping_sub(start),
+                    high, // what is left out, and lanes beyond the end, add nothing
+                    [s.zero(); 4],
+                    #[inline(always)]
+                    |acc, z, _| {
+                        let d = s.sub(s.sub(z, center), rest);
+                        s.mul_add(d, d, acc)
+                    },
+                );
+                squares += f64::from(s.reduce_add(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))));
+            },
+        );
+        // A lane left out added the square of `low`, which is nothing beside a deviation f32 can resolve.
+        Moments { mean: high, mean_rest: low, deviation: (squares / others).sqrt() as f32 }
     }
 
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, m: &Moments, row: &Row, label: usize) -> f32 {
-        let x = self.a * (self.b - self.score(m, row, label));
+        let x = self.a * (self.b - self.score(m, row, label).u);
         let tail = s.reduce_max(math::ln_1p_unit(s, s.splat((-x.abs()).exp() as f32)));
         // Not x.max(0.0), which drops a NaN.
         let hinge = if x < 0.0 { 0.0 } else { x };
@@ -79,19 +113,39 @@ impl RowLoss for ZLoss {
     /// dl/dz_k = -logistic(a (b - u_y)) (delta_ky - 1/C - u_y u_k / C) / std.
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, m: &Moments, row: &Row, label: usize, scale: f32, out: &RowOut) {
-        if m.std == 0.0 {
-            row.map_to(s, out, #[inline(always)] |_, _| s.splat(0.0));
+        let Score { mean, difference, std, u } = self.score(m, row, label);
+        if std == 0.0 {
+            row.map_to(
+                s,
+                out,
+                #[inline(always)]
+                |_, _| s.zero(),
+            );
             return;
         }
-        let score = self.score(m, row, label);
-        let std = f64::from(m.std);
-        let g = f64::from(scale) / (1.0 + (-self.a * (self.b - score)).exp()) / std;
         let classes = row.len as f64;
-        // For k other than the label: g/C + (g u_y / (C std)) ((z_k - shift) - mean).
-        let (base, slope) = (s.splat((g / classes) as f32), s.splat((g * score / (classes * std)) as f32));
-        let (shift, mean) = (s.splat(m.shift), s.splat(m.mean));
-        row.map_to(s, out, #[inline(always)] |z, _| s.mul_add(slope, s.sub(s.sub(z, shift), mean), base));
-        out.set(label, (-g * (1.0 - 1.0 / classes - score * score / classes)) as f32);
+        let deviation = f64::from(m.deviation);
+        let common = f64::from(scale) / (1.0 + (-self.a * (self.b - u)).exp()) / (classes * std);
+        // A line in z_k, which crosses zero at `center`; one too flat for that is anchored at the mean.
+        let slope = common * u / std;
+        let (center, offset) = if u.abs() < 0.5 {
+            (mean + difference / classes, common)
+        } else {
+            (mean - deviation / difference * deviation, 0.0)
+        };
+        let high = center as f32;
+        let low = s.splat((center - f64::from(high)) as f32);
+        let (high, slope, offset) = (s.splat(high), s.splat(slope as f32), s.splat(offset as f32));
+        // 1 - 1/C - u^2/C has no cancellation in terms of the others' deviation.
+        let others = classes - 1.0;
+        let own = -common * others * (others / classes) * (deviation / std).powi(2);
+        row.map_to(
+            s,
+            out,
+            #[inline(always)]
+            |z, _| s.mul_add(slope, s.sub(s.sub(z, high), low), offset),
+        );
+        out.set(label, own as f32);
     }
 }
 

@@ -236,6 +236,7 @@ fn descriptor(entry: &Entry, out: &mut String) {
     )
     .unwrap();
     writeln!(out, "    dtype: offset_of!(Args, dtype), pass: offset_of!(Args, pass), device_flags: offset_of!(Args, device_flags),\n}};").unwrap();
+    out.push_str("const _: () = assert!(ENTRY.buffers.len() <= crate::registry::MAX_BUFFERS);\n");
 }
 
 fn option_rule(option: &Opt) -> String {
