@@ -20,11 +20,16 @@ pub trait RowLoss: Sync {
 
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Self::Stats;
 
-    fn loss<S: Simd>(&self, s: S, stats: &Self::Stats, row: &Row, label: usize) -> f32;
+    /// What loss and gradient share of a row's statistics.
+    type State;
+
+    fn state<S: Simd>(&self, s: S, stats: Self::Stats, row: &Row, label: usize) -> Self::State;
+
+    fn loss<S: Simd>(&self, s: S, state: &Self::State, label: usize) -> f32;
 
     /// Writes `scale` times the gradient. Reads the row only before it writes to the same place: `out` may
     /// be the row.
-    fn gradient<S: Simd>(&self, s: S, stats: &Self::Stats, row: &Row, label: usize, scale: f32, out: &RowOut);
+    fn gradient<S: Simd>(&self, s: S, state: &Self::State, row: &Row, label: usize, scale: f32, out: &RowOut);
 
     /// What a row counts in the mean.
     fn weight(&self, _label: usize) -> f64 {
@@ -221,7 +226,7 @@ impl RowOut {
                 ahead(dst, n * self.dtype.size());
                 fill(start, n, if direct { dst.cast() } else { self.scratch });
                 if !direct {
-                    storage::write(s, self.dtype, self.scratch, dst, n);
+                    storage::write(s, self.dtype, self.scratch, dst, n, false);
                 }
             }
             start += n;
@@ -475,8 +480,9 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                 let values: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&stats));
                 values[..L::SAVED].iter().enumerate().for_each(|(i, &v)| saved.set(r * L::SAVED + i, v));
             }
+            let state = pass.loss.state(s, stats, &row, label);
             if pass.want_loss {
-                let value = pass.loss.loss(s, &stats, &row, label);
+                let value = pass.loss.loss(s, &state, label);
                 total += f64::from(value);
                 if let Some(losses) = pass.losses {
                     losses.set(r, value);
@@ -485,7 +491,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
             if let Some(out) = out {
                 let upstream = pass.grad_loss.map_or(1.0, |g| g[if pass.per_row { r } else { 0 }]);
                 let scale = (f64::from(upstream) * pass.scale) as f32;
-                pass.loss.gradient(s, &stats, &row, label, scale, &out);
+                pass.loss.gradient(s, &state, &row, label, scale, &out);
             }
         }
         total

@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct SoftmaxStats {
-    /// Largest logit other than the label's.
+    /// A logit other than the label's, the largest or not far from it.
     pub top: f32,
     /// Sum over k other than the label of exp(z_k - top).
     pub rest: f32,
@@ -35,89 +35,84 @@ impl SoftmaxStats {
 
 /// The label against the rest of a row.
 pub struct Odds {
-    lead: f64,
-    rest: f64,
-    /// exp(-|lead|).
-    decay: f64,
+    /// -log p_y is the sum of a part that may be large and ln(1 + x) of this x.
+    large: f64,
+    x: f64,
+    /// Label's logit less the reference, where positive.
+    above: f64,
+    /// p_y.
+    pub own: f64,
+    /// 1 - p_y.
+    pub others: f64,
+    /// What makes exp(z_k - top) the probability of another class.
+    pub share: f64,
 }
 
 impl Odds {
-    /// `lead`: the label's logit less the largest other one; `rest` as in [`SoftmaxStats`].
+    /// `lead`: the label's logit less `top`; `rest` as in [`SoftmaxStats`].
     pub fn new(lead: f64, rest: f32) -> Self {
-        Odds { lead, rest: f64::from(rest), decay: (-lead.abs()).exp() }
-    }
-
-    /// -log p_y as the sum of a part that may be large and ln(1 + x) of this x.
-    fn parts(&self) -> (f64, f64) {
-        if self.lead > 0.0 {
-            (0.0, self.rest * self.decay)
-        } else {
-            (-self.lead, (self.rest - 1.0) + self.decay)
+        let rest = f64::from(rest);
+        let decay = (-lead.abs()).exp();
+        // Written without branches: which logit leads is a coin toss to the processor.
+        let leads = lead > 0.0;
+        let (a, b) = if leads { (1.0, decay) } else { (decay, 1.0) };
+        let share = b / (a + rest * b);
+        Odds {
+            large: if leads { 0.0 } else { -lead },
+            x: if leads { rest * decay } else { (rest - 1.0) + decay },
+            above: if leads { lead } else { 0.0 },
+            own: a / (a + rest * b),
+            others: rest * share,
+            share,
         }
     }
 
     /// -log p_y = lse - z_y to f32's accuracy.
     #[inline(always)]
     pub fn neg_log_prob<S: Simd>(&self, s: S) -> f64 {
-        let (large, x) = self.parts();
-        large + f64::from(s.reduce_max(math::ln_1p(s, s.splat(x as f32))))
+        self.large + self.log_term(s)
     }
 
     /// The same where its rounding would be raised to a power.
     pub fn neg_log_prob_f64(&self) -> f64 {
-        let (large, x) = self.parts();
-        large + x.ln_1p()
+        self.large + self.x.ln_1p()
     }
 
-    /// lse less the largest other logit.
+    /// lse less `top`.
     #[inline(always)]
     pub fn log_sum<S: Simd>(&self, s: S) -> f64 {
-        let above = if self.lead > 0.0 { self.lead } else { 0.0 };
-        above + f64::from(s.reduce_max(math::ln_1p(s, s.splat(self.parts().1 as f32))))
+        self.above + self.log_term(s)
     }
 
-    /// p_y and 1 - p_y.
-    pub fn probabilities(&self) -> (f64, f64) {
-        if self.lead > 0.0 {
-            let x = self.rest * self.decay;
-            (1.0 / (1.0 + x), x / (1.0 + x))
-        } else {
-            let sum = self.rest + self.decay;
-            (self.decay / sum, self.rest / sum)
-        }
-    }
-
-    /// What makes exp(z_k - top) the probability of another class.
-    pub fn share(&self) -> f64 {
-        if self.rest == 0.0 { 0.0 } else { self.probabilities().1 / self.rest }
+    #[inline(always)]
+    fn log_term<S: Simd>(&self, s: S) -> f64 {
+        f64::from(s.reduce_max(math::ln_1p(s, s.splat(self.x as f32))))
     }
 }
 
-/// Running maximum and sum of exponentials over the blocks of a row. The label's own term is left out of
-/// both: added and taken away again it would cost the digits of a small rest.
+/// Running sum of exponentials over the blocks of a row, about a logit close to the largest. The label's own
+/// term is left out: added and taken away again it would cost the digits of a small rest.
 pub struct Accumulator<S: Simd> {
     s: S,
     label: usize,
-    /// Largest logit so far other than the label's.
-    max: f32,
     /// Sum of exp(z_k - about).
     rest: f64,
     about: f32,
 }
 
-/// How far a logit may lie above `about` before the block is done again.
-const HEADROOM: f32 = 8.0;
+/// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
+const LARGEST: f32 = 2980.0;
 
 impl<S: Simd> Accumulator<S> {
     #[inline(always)]
     pub fn new(s: S, label: usize) -> Self {
-        Accumulator { s, label, max: f32::NEG_INFINITY, rest: 0.0, about: f32::NEG_INFINITY }
+        Accumulator { s, label, rest: 0.0, about: f32::NEG_INFINITY }
     }
 
     /// `start`: index of the block's first value in the row.
     ///
-    /// After the first block, maximum and exponentials are taken in one sweep, about the largest logit so
-    /// far: the loads are then hidden behind arithmetic. A block that tops it by much is swept again.
+    /// The first block gives the reference. A later one with logits far above it shows by its sum, and is
+    /// then swept again about its own largest.
     #[inline(always)]
     pub fn add(&mut self, row: &Row, start: usize, block: &[f32]) {
         let own = self.label.wrapping_sub(start);
@@ -125,16 +120,17 @@ impl<S: Simd> Accumulator<S> {
             self.refer_to(block_max(self.s, block, own));
         }
         let terms = if row.cache.is_null() { std::ptr::null_mut() } else { row.cache_at(start) };
-        let (mut top, mut sum) = self.sweep(block, own, terms);
-        if top > self.about + HEADROOM {
-            self.refer_to(top);
-            (top, sum) = self.sweep(block, own, terms);
+        let mut sum = self.sweep(block, own, terms);
+        if sum > LARGEST {
+            let top = block_max(self.s, block, own);
+            if top > self.about {
+                self.refer_to(top);
+                sum = self.sweep(block, own, terms);
+            }
         }
         if !terms.is_null() {
             row.set_block_value(start, self.about);
         }
-        // Also when it is NaN.
-        self.max = if top <= self.max { self.max } else { top };
         self.rest += f64::from(sum);
     }
 
@@ -145,47 +141,41 @@ impl<S: Simd> Accumulator<S> {
         self.about = about;
     }
 
-    /// Largest logit and sum of exponentials of a block, without the label's.
+    /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
-    fn sweep(&self, block: &[f32], own: usize, terms: *mut f32) -> (f32, f32) {
+    fn sweep(&self, block: &[f32], own: usize, terms: *mut f32) -> f32 {
         let s = self.s;
         if self.about == f32::NEG_INFINITY {
             if !terms.is_null() {
                 // SAFETY: the cache has room for the block.
                 unsafe { terms.write_bytes(0, block.len()) };
             }
-            return (f32::NEG_INFINITY, 0.0); // nothing but -inf so far: no term yet
+            return 0.0; // nothing but -inf so far: no term yet
         }
         let about = s.splat(self.about);
-        let low = s.splat(f32::NEG_INFINITY);
         let acc = rows::fold_without(
             s,
             block,
             own,
             f32::NEG_INFINITY,
-            [(low, s.zero()); 4],
+            [s.zero(); 4],
             #[inline(always)]
-            |(top, sum), z, k| {
+            |sum, z, k| {
                 let term = math::exp_softmax(s, s.sub(z, about));
                 if !terms.is_null() {
                     // SAFETY: the cache has room for the block, rounded up to whole vectors.
                     unsafe { s.store(terms.add(k), term) };
                 }
-                (s.max(top, z), s.add(sum, term))
+                s.add(sum, term)
             },
         );
-        let top = s.max(s.max(acc[0].0, acc[1].0), s.max(acc[2].0, acc[3].0));
-        let sum = s.add(s.add(acc[0].1, acc[1].1), s.add(acc[2].1, acc[3].1));
-        (s.reduce_max(top), s.reduce_add(sum))
+        s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
     }
 
     #[inline(always)]
-    pub fn finish(mut self, row: &Row) -> SoftmaxStats {
-        if self.about != self.max {
-            self.refer_to(self.max);
-        }
+    pub fn finish(self, row: &Row) -> SoftmaxStats {
         row.cached.set(!row.cache.is_null());
-        SoftmaxStats::new(self.max, self.rest, row.get(self.label))
+        SoftmaxStats::new(self.about, self.rest, row.get(self.label))
     }
 }
 
@@ -247,17 +237,24 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
     acc.finish(row)
 }
 
-/// Stores `map(exp(z_k - top), k)` for every element of a row of plain logits; what the label's own element
-/// gets is unspecified. The terms of the first sweep are used where it kept them.
+/// Stores `map(weight exp(z_k - top), k)` for every element of a row of plain logits; what the label's own
+/// element gets is unspecified. The terms of the first sweep are used where it kept them.
 #[inline(always)]
-pub fn map_terms<S: Simd>(s: S, row: &Row, top: f32, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
+pub fn map_terms<S: Simd>(
+    s: S,
+    row: &Row,
+    top: f32,
+    weight: f32,
+    out: &RowOut,
+    map: impl Fn(S::F, usize) -> S::F,
+) {
     if !row.cached.get() {
-        let about = s.splat(top);
+        let (about, weight) = (s.splat(top), s.splat(weight));
         row.map_to(
             s,
             out,
             #[inline(always)]
-            |z, k| map(math::exp_softmax(s, s.sub(z, about)), k),
+            |z, k| map(s.mul(weight, math::exp_softmax(s, s.sub(z, about))), k),
         );
         return;
     }
@@ -267,8 +264,8 @@ pub fn map_terms<S: Simd>(s: S, row: &Row, top: f32, out: &RowOut, map: impl Fn(
         #[inline(always)]
         |start, n, target| {
             let about = row.block_value(start);
-            let factor =
-                s.splat(if about == top { 1.0 } else { (f64::from(about) - f64::from(top)).exp() as f32 });
+            let shift = if about == top { 1.0 } else { (f64::from(about) - f64::from(top)).exp() };
+            let factor = s.splat((f64::from(weight) * shift) as f32);
             // SAFETY: the first sweep filled the cache of the row.
             unsafe {
                 rows::map_into(
@@ -286,29 +283,19 @@ pub fn map_terms<S: Simd>(s: S, row: &Row, top: f32, out: &RowOut, map: impl Fn(
 
 /// Stores `weight exp(z_k - top)`: the gradient of a softmax loss but for the label's own element.
 #[inline(always)]
-pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, out: &RowOut, weight: f64) {
-    if weight.abs() <= f64::from(f32::MAX) || !weight.is_finite() {
-        let weight = s.splat(weight as f32);
-        map_terms(
-            s,
-            row,
-            top,
-            out,
-            #[inline(always)]
-            |term, _| s.mul(weight, term),
-        );
-        return;
-    }
-    // Too large for one factor, though not for the products; and a term of 0 must not meet an infinity.
-    let root = weight.abs().sqrt();
-    let (first, second) = (s.splat(root as f32), s.splat((weight / root) as f32));
+pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, weight: f64, out: &RowOut) {
+    // A weight too large for f32, though the products need not be, goes in two factors.
+    let huge = weight.abs() > f64::from(f32::MAX) && weight.is_finite();
+    let first = if huge { weight.abs().sqrt() } else { weight };
+    let second = s.splat((weight / first) as f32);
     map_terms(
         s,
         row,
         top,
+        first as f32,
         out,
         #[inline(always)]
-        |term, _| s.select(s.eq(term, s.zero()), s.zero(), s.mul(s.mul(first, term), second)),
+        |g, _| if huge { s.mul(g, second) } else { g },
     );
 }
 

@@ -57,17 +57,17 @@ unsafe fn widen<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, scratch: 
     }
 }
 
-/// Stores `n` values. Not around the cache: on the processors measured, stores after a prefetch are faster.
+/// Stores `n` values; `stream` bypasses the cache.
 ///
 /// # Safety
 /// `dst` has room for `n` elements of `dtype`; `src` holds `n`.
 #[inline(always)]
-pub unsafe fn write<S: Simd>(s: S, dtype: DType, src: *const f32, dst: *mut u8, n: usize) {
+pub unsafe fn write<S: Simd>(s: S, dtype: DType, src: *const f32, dst: *mut u8, n: usize, stream: bool) {
     unsafe {
         match dtype {
-            DType::F32 => convert::copy_f32(s, src, dst.cast(), n, false),
-            DType::F16 => convert::narrow_f16(s, src, dst.cast(), n, false),
-            DType::Bf16 => convert::narrow_bf16(s, src, dst.cast(), n, false),
+            DType::F32 => convert::copy_f32(s, src, dst.cast(), n, stream),
+            DType::F16 => convert::narrow_f16(s, src, dst.cast(), n, stream),
+            DType::Bf16 => convert::narrow_bf16(s, src, dst.cast(), n, stream),
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Portable implementation: arrays of lanes that the compiler may vectorise for the target's baseline.
+//! Portable implementation, one lane wide: for processors without the others, and small, since every loss is
+//! compiled for it too.
 
 use super::{EXP_MAX, EXP_MIN, Isa, ROUND_MAGIC, Simd, bits};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
 
-const N: usize = 8;
+const N: usize = 1;
 type V = [f32; N];
 type Mask = [u32; N];
 
@@ -305,7 +306,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn d_sum(self, d: Self::D) -> f64 {
-        ((d[0] + d[4]) + (d[2] + d[6])) + ((d[1] + d[5]) + (d[3] + d[7]))
+        d.iter().sum()
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
-use crate::cpu::softmax::{self, SoftmaxStats};
+use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 use crate::cpu::{Cpu, simd::Simd};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
@@ -23,9 +23,15 @@ impl RowLoss for CompSum {
         softmax::stats(s, row, label)
     }
 
+    type State = (f32, Odds);
+
     #[inline(always)]
-    fn loss<S: Simd>(&self, s: S, stats: &SoftmaxStats, _row: &Row, _label: usize) -> f32 {
-        let odds = stats.odds();
+    fn state<S: Simd>(&self, _s: S, stats: SoftmaxStats, _row: &Row, _label: usize) -> (f32, Odds) {
+        (stats.top, stats.odds())
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, s: S, (_, odds): &(f32, Odds), _label: usize) -> f32 {
         if self.c == 0.0 {
             return odds.neg_log_prob(s) as f32;
         }
@@ -38,19 +44,18 @@ impl RowLoss for CompSum {
     fn gradient<S: Simd>(
         &self,
         s: S,
-        stats: &SoftmaxStats,
+        (top, odds): &(f32, Odds),
         row: &Row,
         label: usize,
         scale: f32,
         out: &RowOut,
     ) {
-        let odds = stats.odds();
         let mut factor = f64::from(scale);
         if self.c != 0.0 {
             factor *= (self.c * odds.neg_log_prob_f64()).exp();
         }
-        softmax::write_terms(s, row, stats.top, out, factor * odds.share());
-        out.set(label, (-factor * odds.probabilities().1) as f32);
+        softmax::write_terms(s, row, *top, factor * odds.share, out);
+        out.set(label, (-factor * odds.others) as f32);
     }
 }
 

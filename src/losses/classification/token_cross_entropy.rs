@@ -127,17 +127,21 @@ impl TokenCrossEntropy<'_> {
         let rest = if own.is_nan() { own } else { rest as f32 };
         Stats { softmax: SoftmaxStats { top, rest, own }, spread: rows::total(s, weighted) as f32 }
     }
+}
 
-    /// The largest other logit as the softmax sees it, in two parts, and the label against the rest.
-    #[inline(always)]
-    fn top_and_odds<S: Simd>(&self, s: S, softmax: &SoftmaxStats) -> ((f32, f32), Odds) {
-        if self.softcap == 0.0 {
-            return ((softmax.top, 0.0), softmax.odds());
-        }
-        let top = self.cap_one(s, softmax.top).first(s);
-        let lead = s.reduce_max(self.cap_one(s, softmax.own).minus(s, top));
-        (top, Odds::new(f64::from(lead), softmax.rest))
+impl State {
+    fn top(&self) -> f64 {
+        f64::from(self.top.0) + f64::from(self.top.1)
     }
+}
+
+/// A row as loss and gradient need it.
+struct State {
+    softmax: SoftmaxStats,
+    spread: f32,
+    /// The reference logit as the softmax sees it, in two parts.
+    top: (f32, f32),
+    odds: Odds,
 }
 
 impl RowLoss for TokenCrossEntropy<'_> {
@@ -149,24 +153,34 @@ impl RowLoss for TokenCrossEntropy<'_> {
         if self.softcap > 0.0 { self.capped_stats(s, row, label) } else { self.plain_stats(s, row, label) }
     }
 
+    type State = State;
+
     #[inline(always)]
-    fn loss<S: Simd>(&self, s: S, stats: &Stats, _row: &Row, label: usize) -> f32 {
-        let (top, odds) = self.top_and_odds(s, &stats.softmax);
-        let own = odds.neg_log_prob(s);
+    fn state<S: Simd>(&self, s: S, Stats { softmax, spread }: Stats, _row: &Row, _label: usize) -> State {
+        if self.softcap == 0.0 {
+            return State { softmax, spread, top: (softmax.top, 0.0), odds: softmax.odds() };
+        }
+        let top = self.cap_one(s, softmax.top).first(s);
+        let lead = s.reduce_max(self.cap_one(s, softmax.own).minus(s, top));
+        State { softmax, spread, top, odds: Odds::new(f64::from(lead), softmax.rest) }
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, s: S, state: &State, label: usize) -> f32 {
+        let odds = &state.odds;
         if self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none() {
-            return own as f32;
+            return odds.neg_log_prob(s) as f32;
         }
         let mut loss = 0.0;
         if self.smoothing < 1.0 {
-            loss += (1.0 - self.smoothing) * self.class_weight(label) * own;
+            loss += (1.0 - self.smoothing) * self.class_weight(label) * odds.neg_log_prob(s);
         }
-        // lse less the largest other logit.
         let above = odds.log_sum(s);
         if self.smoothing > 0.0 {
-            loss += self.share * (self.weight_sum * above - f64::from(stats.spread));
+            loss += self.share * (self.weight_sum * above - f64::from(state.spread));
         }
         if self.z_weight > 0.0 {
-            loss += self.z_weight * (f64::from(top.0) + f64::from(top.1) + above).powi(2);
+            loss += self.z_weight * (state.top() + above).powi(2);
         }
         loss as f32
     }
@@ -174,18 +188,16 @@ impl RowLoss for TokenCrossEntropy<'_> {
     /// dl/dz_k = (Q + 2 z_weight lse) p_k - q_k, q_k = (e/C) w_k + (1 - e) w_y delta_ky, Q its sum; times
     /// 1 - tanh(z_k / c)^2 with a cap.
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, stats: &Stats, row: &Row, label: usize, scale: f32, out: &RowOut) {
-        let softmax = &stats.softmax;
-        let (top, odds) = self.top_and_odds(s, softmax);
+    fn gradient<S: Simd>(&self, s: S, state: &State, row: &Row, label: usize, scale: f32, out: &RowOut) {
+        let State { softmax, top, odds, .. } = state;
         let scale = f64::from(scale);
         let hard = (1.0 - self.smoothing) * self.class_weight(label);
         let mut soft = self.share * self.weight_sum;
         let capped = self.softcap > 0.0;
         if self.z_weight > 0.0 {
-            let lse = f64::from(top.0) + f64::from(top.1) + odds.log_sum(s);
-            soft += 2.0 * self.z_weight * lse;
+            soft += 2.0 * self.z_weight * (state.top() + odds.log_sum(s));
         }
-        let weight = scale * (hard + soft) * odds.share();
+        let weight = scale * (hard + soft) * odds.share;
         let factor = s.splat(weight as f32);
         let share = s.splat((scale * self.share) as f32);
         let smoothed = self.smoothing > 0.0;
@@ -196,7 +208,7 @@ impl RowLoss for TokenCrossEntropy<'_> {
                 #[inline(always)]
                 |z, k| {
                     let cap = soft_cap(s, z, self.softcap);
-                    let mut g = s.mul(factor, math::exp_softmax(s, cap.minus(s, top)));
+                    let mut g = s.mul(factor, math::exp_softmax(s, cap.minus(s, *top)));
                     if smoothed {
                         g = s.sub(g, s.mul(share, self.weights_at(s, k)));
                     }
@@ -208,16 +220,16 @@ impl RowLoss for TokenCrossEntropy<'_> {
                 s,
                 row,
                 softmax.top,
+                weight as f32,
                 out,
                 #[inline(always)]
-                |term, k| s.sub(s.mul(factor, term), s.mul(share, self.weights_at(s, k))),
+                |g, k| s.sub(g, s.mul(share, self.weights_at(s, k))),
             );
         } else {
-            softmax::write_terms(s, row, softmax.top, out, weight);
+            softmax::write_terms(s, row, softmax.top, weight, out);
         }
         // The label's own element from 1 - p_y, which p_y - 1 would lose.
-        let (own, rest) = odds.probabilities();
-        let mut g = soft * own - hard * rest;
+        let mut g = soft * odds.own - hard * odds.others;
         if smoothed {
             g -= self.share * self.class_weight(label);
         }

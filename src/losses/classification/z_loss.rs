@@ -30,6 +30,7 @@ struct Moments {
 /// The label in its row.
 struct Score {
     mean: f64,
+    deviation: f64,
     /// z_y - mean of the others.
     difference: f64,
     /// Standard deviation of the whole row; 0 for a constant one.
@@ -38,8 +39,8 @@ struct Score {
     u: f64,
 }
 
-impl ZLoss {
-    fn score(&self, m: &Moments, row: &Row, label: usize) -> Score {
+impl Score {
+    fn new(m: &Moments, row: &Row, label: usize) -> Score {
         let mean = f64::from(m.mean) + f64::from(m.mean_rest);
         let difference = f64::from(row.get(label)) - mean;
         let classes = row.len as f64;
@@ -47,7 +48,7 @@ impl ZLoss {
         let deviation = f64::from(m.deviation);
         let std = (share * (difference * difference / classes + deviation * deviation)).sqrt();
         let u = if std == 0.0 { 0.0 } else { share * difference / std };
-        Score { mean, difference, std, u }
+        Score { mean, deviation, difference, std, u }
     }
 }
 
@@ -101,9 +102,16 @@ impl RowLoss for ZLoss {
         Moments { mean: high, mean_rest: low, deviation: (squares / others).sqrt() as f32 }
     }
 
+    type State = Score;
+
     #[inline(always)]
-    fn loss<S: Simd>(&self, s: S, m: &Moments, row: &Row, label: usize) -> f32 {
-        let x = self.a * (self.b - self.score(m, row, label).u);
+    fn state<S: Simd>(&self, _s: S, moments: Moments, row: &Row, label: usize) -> Score {
+        Score::new(&moments, row, label)
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, s: S, score: &Score, _label: usize) -> f32 {
+        let x = self.a * (self.b - score.u);
         let tail = s.reduce_max(math::ln_1p_unit(s, s.splat((-x.abs()).exp() as f32)));
         // Not x.max(0.0), which drops a NaN.
         let hinge = if x < 0.0 { 0.0 } else { x };
@@ -112,8 +120,8 @@ impl RowLoss for ZLoss {
 
     /// dl/dz_k = -logistic(a (b - u_y)) (delta_ky - 1/C - u_y u_k / C) / std.
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, m: &Moments, row: &Row, label: usize, scale: f32, out: &RowOut) {
-        let Score { mean, difference, std, u } = self.score(m, row, label);
+    fn gradient<S: Simd>(&self, s: S, score: &Score, row: &Row, label: usize, scale: f32, out: &RowOut) {
+        let &Score { mean, deviation, difference, std, u } = score;
         if std == 0.0 {
             row.map_to(
                 s,
@@ -124,7 +132,6 @@ impl RowLoss for ZLoss {
             return;
         }
         let classes = row.len as f64;
-        let deviation = f64::from(m.deviation);
         let common = f64::from(scale) / (1.0 + (-self.a * (self.b - u)).exp()) / (classes * std);
         // A line in z_k, which crosses zero at `center`; one too flat for that is anchored at the mean.
         let slope = common * u / std;
