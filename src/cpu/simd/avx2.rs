@@ -197,6 +197,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_div_ps(a, b) }
     }
     #[inline(always)]
+    fn recip(self, a: __m256) -> __m256 {
+        unsafe {
+            // 11 bits, doubled twice.
+            let one = _mm256_set1_ps(1.0);
+            let r = _mm256_rcp_ps(a);
+            let r = _mm256_fmadd_ps(r, _mm256_fnmadd_ps(a, r, one), r);
+            _mm256_fmadd_ps(r, _mm256_fnmadd_ps(a, r, one), r)
+        }
+    }
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }

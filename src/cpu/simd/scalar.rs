@@ -183,6 +183,10 @@ impl Simd for Scalar {
         zip(a, b, |a, b| a / b)
     }
     #[inline(always)]
+    fn recip(self, a: V) -> V {
+        map(a, |a| 1.0 / a)
+    }
+    #[inline(always)]
     fn mul_add(self, a: V, b: V, c: V) -> V {
         let mut r = c;
         for i in 0..N {

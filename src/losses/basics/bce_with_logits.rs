@@ -26,7 +26,7 @@ impl ElementLoss<4, 2> for BceWithLogits {
     fn gradient<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> [S::F; 2] {
         let one = s.splat(1.0);
         let e = math::exp(s, s.neg(s.abs(z)));
-        let near = s.div(one, s.add(one, e));
+        let near = s.recip(s.add(one, e));
         let far = s.mul(e, near);
         let positive = s.lt(s.zero(), z);
         let (up, down) = (s.select(positive, near, far), s.select(positive, far, near));

@@ -284,3 +284,18 @@ impl<T> Drop for Guard<T> {
         unsafe { libc::munmap(self.base, 2 * PAGE) };
     }
 }
+
+#[test]
+fn reciprocal_is_within_two_ulp() {
+    for_every_isa!(s: S, {
+        let mut random = Random(11);
+        for _ in 0..200_000 {
+            let x: Vec<f32> =
+                (0..S::LANES).map(|_| (1.0 + random.float().abs().fract()) * 2f32.powi(random.next() as i32 % 60)).collect();
+            for (i, r) in lanes(s, s.recip(vector(s, |i| x[i]))).into_iter().enumerate() {
+                let exact = 1.0 / f64::from(x[i]);
+                assert!((f64::from(r) / exact - 1.0).abs() < 2.4e-7 || !x[i].is_finite(), "{} {r}", x[i]);
+            }
+        }
+    });
+}
