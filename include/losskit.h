@@ -179,7 +179,8 @@ lk_status lk_bce_with_logits_workspace_size(const lk_context *ctx,
 // With t = target, w = weight, q = pos_weight:
 //     loss = w ((1 - t) softplus(z) + q t softplus(-z)).
 // Never takes exp of a positive number: exact for logits of hundreds. Targets are meant to lie in
-// [0, 1]; this is not enforced.
+// [0, 1]; this is not enforced. Mean divides by rows * classes; for the usual one-vs-rest loss, summed
+// over classes and averaged over rows, use reduction sum with grad_loss = 1 / rows.
 // Source: D. R. Cox, The Regression Analysis of Binary Sequences, 1958; semantics of
 // torch.nn.functional.binary_cross_entropy_with_logits.
 //
@@ -565,7 +566,8 @@ lk_status lk_z_loss_workspace_size(const lk_context *ctx,
 //     loss_r = softplus(a (b - u_y)) / a,    y = labels[r].
 // The gradient is orthogonal to the row of ones and to z - mean. A constant row (or a single
 // class) has u_y = 0 and zero gradient. Larger b asks for a larger standardised margin; larger a
-// makes the hinge at b sharper.
+// makes the hinge at b sharper. The default b = 10 suits thousands of classes: u_y is at most
+// sqrt(classes - 1), which is 3 for ten classes; choose b below that there.
 // Source: A. de Brébisson, P. Vincent, The Z-loss: a shift and scale invariant classification loss
 // belonging to the spherical family, 2016.
 //

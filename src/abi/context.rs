@@ -1,4 +1,5 @@
-#![allow(non_camel_case_types)]
+// Documentation here is for C callers, to whom every function is as unsafe as C is.
+#![allow(non_camel_case_types, clippy::missing_safety_doc)]
 use super::status::guard;
 use super::types::*;
 use crate::cpu::Cpu;
@@ -117,7 +118,7 @@ pub unsafe extern "C" fn lk_context_check(ctx: *mut lk_context) -> lk_status {
         Device::Cpu(_) => Ok(()),
         #[cfg(gpu)]
         Device::Cuda(cuda) => match cuda.take_flags()? {
-            0 => Ok(()),
+            flags if flags & crate::cuda::FLAG_LABEL == 0 => Ok(()),
             _ => Err(Error::new(
                 Status::InvalidLabel,
                 "lk_context_check: argument 'labels' of a call since the last check had a value out of range, \

@@ -5,12 +5,15 @@ use super::types::lk_status;
 use crate::cpu::Cpu;
 use crate::registry::{Entry, Error, Result};
 
+#[cfg(gpu)]
+type CudaFunction = fn(&dyn crate::cuda::Device, *const u8) -> Result<()>;
+
 /// An entry with its mathematics. The pointers are to the entry's own `Args`, checked.
 pub(super) struct Vtable {
     pub entry: &'static Entry,
     pub cpu: fn(&Cpu, *const u8) -> Result<()>,
     #[cfg(gpu)]
-    pub cuda: Option<fn(&dyn crate::cuda::Device, *const u8) -> Result<()>>,
+    pub cuda: Option<CudaFunction>,
     #[cfg(gpu)]
     pub cuda_workspace: fn(*const u8) -> u64,
 }

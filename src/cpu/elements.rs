@@ -1,6 +1,9 @@
 //! Skeleton "element pairs": inputs of the same length side by side, one value and some gradients per
 //! element, in one pass.
 
+// Arrays of the same small length are walked side by side by index.
+#![allow(clippy::needless_range_loop)]
+
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd, convert};

@@ -304,6 +304,7 @@ pub fn fold<S: Simd, A: Copy>(
 
 /// As [`fold`], but element `skip` shows as `fill`; a `skip` beyond the block skips nothing.
 #[inline(always)]
+#[allow(clippy::redundant_closure)] // a reference to `step` would not be inlined
 pub fn fold_without<S: Simd, A: Copy>(
     s: S,
     block: &[f32],

@@ -159,14 +159,6 @@ impl Device for Driver {
     fn set_stream(&self, stream: *mut c_void) {
         self.stream.store(stream, Ordering::Relaxed);
     }
-
-    fn stream(&self) -> *mut c_void {
-        self.stream.load(Ordering::Relaxed)
-    }
-
-    fn is_emulated(&self) -> bool {
-        false
-    }
 }
 
 impl Drop for Driver {

@@ -67,12 +67,4 @@ impl Device for Emulator {
     fn set_stream(&self, stream: *mut c_void) {
         self.stream.store(stream, Ordering::Relaxed);
     }
-
-    fn stream(&self) -> *mut c_void {
-        self.stream.load(Ordering::Relaxed)
-    }
-
-    fn is_emulated(&self) -> bool {
-        true
-    }
 }

@@ -79,9 +79,6 @@ pub trait Device: Send + Sync {
 
     /// The caller's `CUstream` for the launches that follow; null is the default stream.
     fn set_stream(&self, stream: *mut c_void);
-    fn stream(&self) -> *mut c_void;
-
-    fn is_emulated(&self) -> bool;
 }
 
 /// The bytes of a `#[repr(C)]` argument struct, padding included.

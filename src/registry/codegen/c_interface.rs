@@ -166,7 +166,11 @@ fn args_literal(entry: &Entry, params: &[Param], pass: Pass) -> String {
             }
             None => "std::ptr::null_mut()".into(),
         };
-        writeln!(out, "        {field}: {value},").unwrap();
+        if value == field {
+            writeln!(out, "        {field},").unwrap();
+        } else {
+            writeln!(out, "        {field}: {value},").unwrap();
+        }
     }
     out.push_str("    };\n");
     out

@@ -331,7 +331,8 @@ fn softmax_terms_are_within_their_bound() {
             for i in 0..400_000 {
                 let x = 8.0 - i as f32 * (95.0 / 400_000.0);
                 let error = (f64::from(first(x)) / f64::from(x).exp() - 1.0).abs();
-                let bound = 2e-7 + 2e-8 * f64::from(x.abs()) + if S::FMA { 0.0 } else { 1.3e-7 * f64::from(x.abs()) };
+                let bound =
+                    2e-7 + 2e-8 * f64::from(x.abs()) + if S::FMA { 0.0 } else { 1.3e-7 * f64::from(x.abs()) };
                 assert!(error <= bound, "{x}: {error:e} on {}", S::ISA.name());
             }
             assert_eq!(first(0.0), 1.0);
