@@ -97,7 +97,7 @@ pub struct Cache {
 
 thread_local! {
     /// Of fixed size, and not on the stack of the caller's thread.
-    static CACHE: Box<UnsafeCell<MaybeUninit<Cache>>> = Box::new(UnsafeCell::new(MaybeUninit::uninit()));
+    static CACHE: Box<MaybeUninit<UnsafeCell<Cache>>> = Box::new_uninit();
 }
 
 /// Where the gradient of a row goes.
@@ -430,7 +430,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let (mut read_scratch, mut write_scratch) = (Scratch::<BLOCK>::new(), Scratch::<BLOCK>::new());
         let cache = if pass.grad_logits.is_some() && pass.saved_in.is_none() && pass.logits.columns <= CACHED
         {
-            CACHE.with(|cache| cache.get().cast())
+            CACHE.with(|cache| UnsafeCell::raw_get(cache.as_ptr()))
         } else {
             std::ptr::null_mut()
         };
