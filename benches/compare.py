@@ -1,0 +1,165 @@
+"""losskit beside a plain copy and torch, in one run on one machine.
+
+    cargo build --release
+    source tests/scripts/venv.sh bench
+    python benches/compare.py --quick
+
+benches/README.md says how to read the figures.
+"""
+
+import argparse
+import gc
+import json
+import math
+import pathlib
+import sys
+import warnings
+
+from cases import all_cases
+from support import ROOT, accuracy, calls, machine, overhead, report, timing
+
+import losskit
+import torch
+from losskit import _library
+
+QUICK_ELEMENTS = 1 << 20
+#: Smaller cases reuse memory the process has; what they need beside it cannot be seen.
+MEMORY_FROM = 64 << 20
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="at most a million elements, few rounds: under a minute")
+    parser.add_argument("--only", metavar="NAME", action="append", help="entries whose name contains this; repeatable")
+    parser.add_argument("--dtype", choices=calls.DTYPES, action="append", help="repeatable; all unless given")
+    parser.add_argument("--compile", action="store_true", help="torch.compile too; needs a C++ compiler, takes long")
+    parser.add_argument("--rounds", type=int, help="samples of each time (15; with --quick 3)")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write all figures")
+    parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path, help="write the tables of README.md")
+    parser.add_argument("--update-readme", action="store_true", help="put them into README.md")
+    chosen = parser.parse_args()
+    if chosen.update_readme and (chosen.quick or chosen.only or chosen.dtype):
+        parser.error("--update-readme wants a full run")
+    chosen.rounds = max(1, chosen.rounds or (3 if chosen.quick else 15))
+    return chosen
+
+
+def measure(case, shape, dtype, contexts, chosen):
+    """Times of one case, after a look at whether both sides compute the same."""
+    entry = losskit.entries()[case.entry]
+    inputs = calls.draw(case, entry, shape, dtype)
+    ours = calls.Losskit(case, entry, shape, dtype, inputs)
+    eager = calls.Torch(case.torch, case, entry, dtype, inputs)
+    result = dict.fromkeys([
+        "case", "entry", "size", "dtype", "bytes", "copy_gb_per_s", "floor_ms", "losskit_ms", "losskit_best_ms",
+        "x_floor", "losskit_one_thread_ms", "x_floor_one_thread", "torch_ms", "torch_per_losskit",
+        "torch_compile_ms", "torch_compile_per_losskit", "losskit_extra_mib", "torch_extra_mib", "problem",
+    ])  # fmt: skip
+    result |= {"case": case.name, "entry": case.entry, "dtype": dtype, "bytes": ours.bytes}
+    result["size"] = " x ".join(map(str, shape)) if len(shape) > 1 or shape[0] % (1 << 20) else f"{shape[0] >> 20} Mi"
+    copy = timing.Copy(ours.bytes)
+    contestants = {
+        "losskit": lambda: ours(contexts["all"]),
+        "one thread": lambda: ours(contexts["one"]),
+        "copy by threads": copy.by_threads,
+        "copy by torch": copy.by_torch,
+        "copy by one thread": copy.one_thread,
+    }
+    contestants["losskit"]()
+    if agree(ours, eager, dtype, result):
+        contestants["torch"] = eager
+    if chosen.compile and not result["problem"]:
+        torch.compiler.reset()
+        compiled = calls.Torch(torch.compile(case.torch, dynamic=False), case, entry, dtype, inputs)
+        if agree(ours, compiled, dtype, result):
+            contestants["torch.compile"] = compiled
+        compiled.clear()
+    if ours.bytes >= MEMORY_FROM:
+        result["losskit_extra_mib"] = mib(timing.extra_memory(contestants["losskit"]))
+        if "torch" in contestants:
+            eager.clear()
+            expected = sum(g.nbytes for g in ours.gradients.values())
+            result["torch_extra_mib"] = mib(timing.extra_memory(eager, expected))
+    samples = timing.take_turns(contestants, chosen.rounds, 0.3 if chosen.quick else 2.5)
+    median = {name: 1e3 * sorted(times)[len(times) // 2] for name, times in samples.items()}
+    best = {name: 1e3 * min(times) for name, times in samples.items()}
+    floor = min(time for name, time in best.items() if name.startswith("copy"))
+    result["floor_ms"], result["copy_gb_per_s"] = floor, ours.bytes / floor / 1e6
+    result["losskit_ms"], result["losskit_best_ms"] = median["losskit"], best["losskit"]
+    result["x_floor"] = median["losskit"] / floor
+    result["losskit_one_thread_ms"] = median["one thread"]
+    result["x_floor_one_thread"] = median["one thread"] / best["copy by one thread"]
+    for name, key in (("torch", "torch"), ("torch.compile", "torch_compile")):
+        if name in median:
+            result[f"{key}_ms"], result[f"{key}_per_losskit"] = median[name], median[name] / median["losskit"]
+    return result
+
+
+def agree(ours, other, dtype, result):
+    try:
+        other()
+    except Exception as error:
+        result["problem"] = f"torch: {str(error).strip().splitlines()[0][:80]}"
+        return False
+    result["problem"] = accuracy.disagreement(ours, other, dtype)
+    return result["problem"] is None
+
+
+def mib(bytes_):
+    return None if bytes_ is None else bytes_ / 2**20
+
+
+def main():
+    chosen = arguments()
+    dtypes = chosen.dtype or list(calls.DTYPES)
+    torch.set_num_threads(timing.processors())
+    warnings.filterwarnings("ignore", module="torch")
+    everything = all_cases()
+    cases = [c for c in everything if not chosen.only or any(name in c.entry for name in chosen.only)]
+    if not cases:
+        raise SystemExit(f"no case named {' or '.join(chosen.only)}; there are {', '.join(c.name for c in everything)}")
+    missing = sorted(set(losskit.entries()) - {c.entry for c in everything})
+    if missing:
+        print(f"entries without a case: {', '.join(missing)}")
+    if f"{pathlib.Path('target', 'debug')}" in _library.PATH:
+        print(f"{_library.PATH} is a debug build: cargo build --release")
+    about = machine.describe()
+    print(f"{machine.sentence(about)}; load {about['load_before']:.2f}\n")
+    contexts = {"all": losskit.Context("cpu"), "one": losskit.Context("cpu", num_threads=1)}
+    results, errors = [], []
+    print(report.head(), flush=True)
+    for case in cases:
+        shapes = [calls.shrink(s, QUICK_ELEMENTS) for s in case.shapes] if chosen.quick else case.shapes
+        for shape in shapes:
+            for dtype in dtypes:
+                results.append(measure(case, shape, dtype, contexts, chosen))
+                print(report.row(results[-1]), flush=True)
+                gc.collect()
+    for case in cases:
+        for dtype in dtypes:
+            found = accuracy.errors(case, losskit.entries()[case.entry], dtype, contexts["one"])
+            errors.append({"case": case.name, "dtype": dtype, **found})
+    print("\nErrors against float64: of the mean loss; of the gradient, relative to the largest of its row")
+    print(report.errors_table(errors))
+    costs, why_not = overhead.from_c()
+    costs |= overhead.from_python(chosen.rounds)
+    print("\nA call on 1 x 10" + (f" ({why_not})" if why_not else ""))
+    for name, nanoseconds in costs.items():
+        print(f"{name}: {nanoseconds:.0f} ns")
+    whole = {"machine": about, "dtypes": dtypes, "results": results, "errors": errors, "overhead_ns": costs}
+    if chosen.json:
+        chosen.json.write_text(json.dumps(whole, indent=1) + "\n")
+    problems = [r for r in results if r["problem"]]
+    if problems:
+        print(f"\n{len(problems)} cases are not comparable, see the last column")
+    if chosen.markdown or chosen.update_readme:
+        text = report.markdown(whole, machine.sentence(about), cases)
+        if chosen.markdown:
+            chosen.markdown.write_text(text + "\n")
+        if chosen.update_readme:
+            report.update(ROOT / "README.md", text)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
