@@ -9,7 +9,7 @@ from losskit._options import Options
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 #: Upstream gradient. Mixed-precision training scales f16 losses, or their gradients would vanish.
-SCALES = {"f32": 1.0, "f16": 32768.0, "bf16": 1.0}
+SCALES = {"f32": 1.0, "f16": 1024.0, "bf16": 1.0}
 _CODES = {"f32": 0, "f16": 1, "bf16": 2}
 _TYPES = {"f32": torch.float32, "i64": torch.int64, "u8": torch.uint8}
 
@@ -87,6 +87,11 @@ class Losskit:
     @property
     def loss(self):
         return next(iter(self.outputs.values()))
+
+
+def as_f32(inputs):
+    """The same values in f32."""
+    return {n: v.float() if v is not None and v.is_floating_point() else v for n, v in inputs.items()}
 
 
 class Torch:

@@ -44,7 +44,8 @@ def head():
 
 def row(result):
     line = _line([c[2](result) for c in _COLUMNS], [c[1] for c in _COLUMNS])
-    return line + (f"  {result['problem']}" if result["problem"] else "")
+    wrong = f"  LOSSKIT: {result['problem']}" if result["problem"] else ""
+    return line + wrong + (f"  {result['note']}" if result["note"] else "")
 
 
 def errors_table(errors):
@@ -68,13 +69,15 @@ def markdown(report, sentence, cases):
     dtypes = report["dtypes"]
     found = {(r["case"], r["size"], r["dtype"]): r for r in report["results"]}
     errors = {(e["case"], e["dtype"]): e for e in report["errors"]}
-    speed, quality = [], []
+    speed, quality, notes = [], [], False
     for case in cases:
         for size in list(dict.fromkeys(r["size"] for r in report["results"] if r["case"] == case.name))[: case.in_readme]:
             cells = [case.name, size]
             for dtype in dtypes:
                 r = found[case.name, size, dtype]
-                cells += [number(r["losskit_ms"]), number(r["x_floor"]), number(r["torch_per_losskit"])]
+                star = "\\*" if r["note"] else ""
+                cells += [number(r["losskit_ms"]), number(r["x_floor"]), number(r["torch_per_losskit"]) + star]
+                notes |= bool(star)
             speed.append(cells)
         if not case.in_readme:
             continue
@@ -89,17 +92,19 @@ def markdown(report, sentence, cases):
     for dtype in dtypes:
         titles += [f"{dtype}: ms", "x copy", "torch"]
     calls = "\n".join(f"- {name}: {number(ns / 1000)} µs" for name, ns in report["overhead_ns"].items())
-    return "\n\n".join([
+    blocks = [
         f"{sentence}. All threads; medians of one run in which losskit, torch and copies took turns.",
         "*x copy*: time relative to a plain copy that moves as many bytes as the call must, inputs read once and "
         "gradients written once. *torch*: how many times as long torch's eager forward and backward takes.",
         _table(titles, speed),
+        "\\* In this type torch's loss or gradient is far from what it computes in f32: a sum overflows, say." if notes else None,
         f"Memory needed besides inputs and gradients ({dtypes[0]}), and largest error of a gradient against "
         "float64, relative to the largest of its row; losskit / torch:",
         _table(["", "size", "extra memory", *(f"{dtype} error" for dtype in dtypes)], quality),
         "One call on 1 x 10 logits, forward and backward:",
         calls,
-    ])
+    ]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def update(path, text):
