@@ -16,6 +16,7 @@ _COLUMNS = [
     ("compiled", 8, lambda r: number(r["torch_compile_ms"])),
     ("comp/lk", 7, lambda r: number(r["torch_compile_per_losskit"])),
     ("copy GB/s", 9, lambda r: number(r["copy_gb_per_s"])),
+    ("others", 6, lambda r: number(r["others"])),
     ("MiB lk/torch", 12, lambda r: pair(r["losskit_extra_mib"], r["torch_extra_mib"], "{:.0f}")),
 ]
 
@@ -24,6 +25,8 @@ def number(value):
     """Three digits."""
     if value is None:
         return "-"
+    if value == 0:
+        return "0"
     if value >= 99.95:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
@@ -95,7 +98,7 @@ def markdown(report, sentence, cases):
     blocks = [
         f"{sentence}. All threads; medians of one run in which losskit, torch and copies took turns.",
         "*x copy*: time relative to a plain copy that moves as many bytes as the call must, inputs read once and "
-        "gradients written once. *torch*: how many times as long torch's eager forward and backward takes.",
+        "gradients written once. *torch*: how many times as long torch's eager forward and backward takes at best.",
         _table(titles, speed),
         "\\* In this type torch's loss or gradient is far from what it computes in f32: a sum overflows, say." if notes else None,
         f"Memory needed besides inputs and gradients ({dtypes[0]}), and largest error of a gradient against "

@@ -1,4 +1,4 @@
-"""Times on a machine that does other things too: contestants take turns, medians count."""
+"""Times on a machine that does other things too: contestants take turns."""
 
 import concurrent.futures
 import ctypes
@@ -43,6 +43,40 @@ def take_turns(contestants, rounds, budget):
                 call()
             samples[name].append((time.perf_counter() - start) / repeats)
     return samples
+
+
+class Others:
+    """How many processors the programs beside this one, and other guests of the machine, keep busy."""
+
+    def __init__(self):
+        self._start = self._now()
+
+    @staticmethod
+    def _now():
+        own = sum(os.times()[:4])
+        try:
+            with open("/proc/stat") as file:
+                user, nice, system, _, _, interrupts, soft, stolen = map(int, file.readline().split()[1:9])
+        except OSError:
+            return time.perf_counter(), own, None
+        busy = user + nice + system + interrupts + soft + stolen
+        return time.perf_counter(), own, busy / os.sysconf("SC_CLK_TCK")
+
+    def share(self):
+        """Since this was made; None where the system does not tell."""
+        (then, own_then, busy_then), (now, own, busy) = self._start, self._now()
+        return None if busy is None else max(0.0, (busy - busy_then - (own - own_then)) / (now - then))
+
+
+def wait_until_quiet(limit):
+    """Waits until others leave the processors alone, for `limit` seconds at most; returns how long it took."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < limit:
+        others = Others()
+        time.sleep(0.5)
+        if (others.share() or 0) < 0.1:
+            break
+    return time.perf_counter() - start
 
 
 class Copy:
