@@ -10,8 +10,8 @@ from losskit import _library
 
 from .timing import processors
 
-#: Processors that other programs may use without being mentioned.
-QUIET = 0.05
+#: Processors that other programs may use during a case; torch's times suffer beyond.
+DISTURBED = 0.15
 
 
 def _first(path, key):
@@ -53,9 +53,7 @@ def describe():
 def sentence(machine):
     caches = f" ({machine['caches']})" if machine["caches"] else ""
     memory = f", {machine['memory_gib']} GiB" if machine["memory_gib"] else ""
-    others = machine.get("others") or 0
-    busy = f"; other programs kept {others:.1f} processors busy" if others > QUIET else ""
     return (
         f"{machine['processor']}{caches}, {machine['processors']} processors{memory}, {machine['system']}; losskit "
-        f"{machine['losskit']}, torch {machine['torch']}; {machine['date']}{busy}"
+        f"{machine['losskit']}, torch {machine['torch']}; {machine['date']}"
     )

@@ -1,5 +1,7 @@
 """Tables."""
 
+from .machine import DISTURBED
+
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 
 _COLUMNS = [
@@ -16,7 +18,7 @@ _COLUMNS = [
     ("compiled", 8, lambda r: number(r["torch_compile_ms"])),
     ("comp/lk", 7, lambda r: number(r["torch_compile_per_losskit"])),
     ("copy GB/s", 9, lambda r: number(r["copy_gb_per_s"])),
-    ("others", 6, lambda r: number(r["others"])),
+    ("others", 6, lambda r: f"{r['others']:.2f}"),
     ("MiB lk/torch", 12, lambda r: pair(r["losskit_extra_mib"], r["torch_extra_mib"], "{:.0f}")),
 ]
 
@@ -79,7 +81,8 @@ def markdown(report, sentence, cases):
             for dtype in dtypes:
                 r = found[case.name, size, dtype]
                 star = "\\*" if r["note"] else ""
-                cells += [number(r["losskit_ms"]), number(r["x_floor"]), number(r["torch_per_losskit"]) + star]
+                ratio = "disturbed" if r["others"] > DISTURBED else number(r["torch_per_losskit"])
+                cells += [number(r["losskit_ms"]), number(r["x_floor"]), ratio + star]
                 notes |= bool(star)
             speed.append(cells)
         if not case.in_readme:

@@ -69,14 +69,13 @@ class Others:
 
 
 def wait_until_quiet(limit):
-    """Waits until others leave the processors alone, for `limit` seconds at most; returns how long it took."""
+    """Waits until others leave the processors alone, for `limit` seconds at most."""
     start = time.perf_counter()
     while time.perf_counter() - start < limit:
         others = Others()
         time.sleep(0.5)
         if (others.share() or 0) < 0.1:
             break
-    return time.perf_counter() - start
 
 
 class Copy:
