@@ -3,6 +3,7 @@
 
 pub mod elements;
 mod parallel;
+mod row;
 pub mod rows;
 pub mod simd;
 pub mod softcap;

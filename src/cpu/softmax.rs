@@ -284,9 +284,10 @@ pub fn map_terms<S: Simd>(
 /// Stores `weight exp(z_k - top)`: the gradient of a softmax loss but for the label's own element.
 #[inline(always)]
 pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, weight: f64, out: &RowOut) {
-    // A weight too large for f32, though the products need not be, goes in two factors.
+    // A weight too large for f32, though the products need not be, goes in two factors; the second may be
+    // infinite and must not meet a term of 0.
     let huge = weight.abs() > f64::from(f32::MAX) && weight.is_finite();
-    let first = if huge { weight.abs().sqrt() } else { weight };
+    let first = if huge { 1e30 } else { weight };
     let second = s.splat((weight / first) as f32);
     map_terms(
         s,
@@ -295,7 +296,7 @@ pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, weight: f64, out: &RowOut
         first as f32,
         out,
         #[inline(always)]
-        |g, _| if huge { s.mul(g, second) } else { g },
+        |g, _| if huge { s.select(s.eq(g, s.zero()), g, s.mul(g, second)) } else { g },
     );
 }
 

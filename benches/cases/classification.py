@@ -1,0 +1,45 @@
+import torch
+import torch.nn.functional as F
+
+from . import Case
+
+LOGITS = ((2048, 32000), (4096, 1000), (65536, 10))
+
+
+def positive(shape, generator):
+    return 0.5 + torch.rand(shape, generator=generator)
+
+
+def label_logits(x):
+    return x.logits.gather(1, x.labels[:, None])[:, 0]
+
+
+def mean_absolute_error(x):
+    return (1 - x.logits.softmax(1).gather(1, x.labels[:, None])).mean()
+
+
+def z_loss(x, a=0.1, b=10.0):
+    std, mean = torch.std_mean(x.logits, 1, correction=0)
+    return F.softplus(b - (label_logits(x) - mean) / std, beta=a).mean()
+
+
+CASES = [
+    Case("token_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, in_readme=3),
+    Case(
+        "token_cross_entropy",
+        lambda x: F.cross_entropy(x.logits, x.labels, label_smoothing=0.1),
+        LOGITS,
+        "label smoothing",
+        options={"label_smoothing": 0.1},
+    ),
+    Case(
+        "token_cross_entropy",
+        lambda x: F.cross_entropy(x.logits, x.labels, weight=x.class_weights),
+        LOGITS,
+        "class weights",
+        inputs={"class_weights": positive},
+    ),
+    Case("comp_sum_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, "tau = 1"),
+    Case("comp_sum_cross_entropy", mean_absolute_error, LOGITS, "tau = 2", options={"tau": 2.0}),
+    Case("z_loss", z_loss, LOGITS),
+]

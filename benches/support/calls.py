@@ -1,0 +1,125 @@
+"""The two sides of a case on the same memory: the library's C function, and torch with autograd."""
+
+import math
+from types import SimpleNamespace
+
+import torch
+from losskit import _library
+from losskit._options import Options
+
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+#: Upstream gradient. Mixed-precision training scales f16 losses, or their gradients would vanish.
+SCALES = {"f32": 1.0, "f16": 1024.0, "bf16": 1.0}
+_CODES = {"f32": 0, "f16": 1, "bf16": 2}
+_TYPES = {"f32": torch.float32, "i64": torch.int64, "u8": torch.uint8}
+
+
+def shrink(shape, elements):
+    """The shape with so few rows that about `elements` remain."""
+    row = math.prod(shape[1:])
+    return (max(1, min(shape[0], elements // row)), *shape[1:])
+
+
+def wanted_gradients(case, entry):
+    return case.gradients or entry.differentiable[:1]
+
+
+def draw(case, entry, shape, dtype, seed=0):
+    """Inputs by name; None for optional ones that the case leaves out."""
+    generator = torch.Generator().manual_seed(seed)
+    dims = dict(zip(entry.dims, shape))
+    inputs = {}
+    for source in entry.inputs.values():
+        sizes = [extent.size(dims) for extent in source.shape]
+        sampler = case.inputs.get(source.name)
+        kind = _TYPES.get(source.type, DTYPES[dtype])
+        if sampler:
+            value = sampler(sizes, generator).to(kind)
+        elif source.optional:
+            value = None
+        elif source.type == "i64":
+            value = torch.randint(0, dims[source.index] if source.index else 4, sizes, generator=generator)
+        elif source.type == "u8":
+            value = torch.randint(0, 2, sizes, generator=generator, dtype=torch.uint8)
+        else:
+            value = torch.empty(sizes, dtype=torch.float32).normal_(0, 3, generator=generator).to(kind)
+        inputs[source.name] = value
+    return inputs
+
+
+class Losskit:
+    """forward_backward (forward, for entries without a gradient) into buffers that stay."""
+
+    def __init__(self, case, entry, shape, dtype, inputs):
+        which = "forward_backward" if "forward_backward" in entry.functions else "forward"
+        self._function = entry.function(which)
+        dims = dict(zip(entry.dims, shape))
+        values = [case.options.get(o.name, o.default) for o in entry.options.values()]
+        address, per_sample, self._struct = Options(entry).make(*values)
+        self.gradients = {name: torch.zeros_like(inputs[name]) for name in wanted_gradients(case, entry)}
+        self.outputs = {}
+        for output in entry.outputs.values():
+            sizes = [] if output.reduced and not per_sample else [extent.size(dims) for extent in output.shape]
+            self.outputs[output.name] = torch.zeros(sizes, dtype=_TYPES.get(output.type, DTYPES[dtype]))
+        first = next(iter(self.outputs.values()))
+        self._upstream = torch.full_like(first, SCALES[dtype])
+        places = {
+            "input": inputs.get,
+            "output": self.outputs.get,
+            "gradient": self.gradients.get,
+            "grad_loss": lambda _: self._upstream,
+        }
+        self._arguments = [address, _CODES[dtype]]
+        for parameter in entry.functions[which]["parameters"][3:]:
+            role, name = parameter["role"], parameter.get("of", parameter["name"])
+            if role == "dim":
+                self._arguments.append(dims[name])
+            else:
+                tensor = places[role](name) if role in places else None
+                self._arguments.append(0 if tensor is None else tensor.data_ptr())
+        given = [tensor for tensor in inputs.values() if tensor is not None]
+        #: Bytes that any implementation must move: inputs read once, outputs and gradients written once.
+        self.bytes = sum(t.nbytes for t in [*given, *self.outputs.values(), *self.gradients.values()])
+
+    def __call__(self, context):
+        _library.check(self._function(context._handle, *self._arguments))
+
+    @property
+    def loss(self):
+        return next(iter(self.outputs.values()))
+
+
+def as_f32(inputs):
+    """The same values in f32."""
+    return {n: v.float() if v is not None and v.is_floating_point() else v for n, v in inputs.items()}
+
+
+class Torch:
+    """The case's torch function and its backward, with new gradients as after zero_grad()."""
+
+    def __init__(self, function, case, entry, dtype, inputs):
+        self._function, self._scale = function, SCALES[dtype]
+        self._wanted = wanted_gradients(case, entry)
+        self._x = SimpleNamespace(**{
+            name: value if value is None else value.detach().requires_grad_(name in self._wanted)
+            for name, value in inputs.items()
+        })
+        self._upstream = None
+
+    def __call__(self):
+        for name in self._wanted:
+            getattr(self._x, name).grad = None
+        loss = self._function(self._x)
+        if self._wanted:
+            if self._upstream is None:
+                self._upstream = torch.full_like(loss, self._scale, requires_grad=False)
+            loss.backward(self._upstream)
+        self.loss = loss.detach()
+
+    @property
+    def gradients(self):
+        return {name: getattr(self._x, name).grad for name in self._wanted}
+
+    def clear(self):
+        for name in self._wanted:
+            getattr(self._x, name).grad = None

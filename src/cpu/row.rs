@@ -1,0 +1,310 @@
+//! One row of logits: sweeps over it in blocks of f32, and the values kept between two sweeps.
+
+use crate::cpu::simd::Simd;
+use crate::cpu::storage::{self, BLOCK, ahead};
+use crate::registry::{DType, Floats, FloatsMut};
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+
+/// One row in memory, swept as often as a loss likes.
+pub struct Row {
+    ptr: *const u8,
+    dtype: DType,
+    pub len: usize,
+    scratch: *mut f32,
+    /// Room for what the first sweep computed of each element, null where the second will not need it or
+    /// the row is too long.
+    pub cache: *mut Cache,
+    /// Set by the first sweep when it has filled the cache.
+    pub cached: Cell<bool>,
+}
+
+/// Longest row whose values are kept between the sweeps; half a second-level cache.
+const CACHED: usize = 64 << 10;
+
+/// One value per element of a row, and one per block.
+#[repr(C, align(64))]
+pub struct Cache {
+    pub values: [f32; CACHED],
+    pub blocks: [f32; CACHED / BLOCK],
+}
+
+thread_local! {
+    /// Of fixed size, and not on the stack of the caller's thread.
+    static CACHE: Box<MaybeUninit<UnsafeCell<Cache>>> = Box::new_uninit();
+}
+
+impl Cache {
+    /// This thread's, for rows of `len` values, if they fit.
+    pub fn of_thread(len: usize) -> *mut Cache {
+        if len > CACHED {
+            return std::ptr::null_mut();
+        }
+        CACHE.with(|cache| UnsafeCell::raw_get(cache.as_ptr()))
+    }
+}
+
+/// Where the gradient of a row goes.
+pub struct RowOut {
+    ptr: *mut u8,
+    dtype: DType,
+    scratch: *mut f32,
+}
+
+impl Row {
+    /// # Safety
+    /// `r` is a row of `from`; `scratch` has room for a block; `cache` is null or this thread's.
+    #[inline(always)]
+    pub unsafe fn new(from: &Floats, r: usize, scratch: *mut f32, cache: *mut Cache) -> Row {
+        let ptr = unsafe { from.row(r) };
+        Row { ptr, dtype: from.dtype, len: from.columns, scratch, cache, cached: Cell::new(false) }
+    }
+
+    #[inline(always)]
+    pub fn get(&self, k: usize) -> f32 {
+        assert!(k < self.len);
+        // SAFETY: within the row.
+        unsafe { storage::read_one(self.dtype, self.ptr.add(k * self.dtype.size())) }
+    }
+
+    /// Where the cache holds the values from `start` on, a multiple of [`BLOCK`].
+    #[inline(always)]
+    pub fn cache_at(&self, start: usize) -> *mut f32 {
+        assert!(!self.cache.is_null() && start < CACHED);
+        // SAFETY: within the cache.
+        unsafe { (&raw mut (*self.cache).values).cast::<f32>().add(start) }
+    }
+
+    /// Keeps one value for the block that begins at `start`.
+    #[inline(always)]
+    pub fn set_block_value(&self, start: usize, value: f32) {
+        assert!(!self.cache.is_null());
+        // SAFETY: this thread alone has the cache; the index is checked.
+        unsafe { (&mut (*self.cache).blocks)[start / BLOCK] = value }
+    }
+
+    #[inline(always)]
+    pub fn block_value(&self, start: usize) -> f32 {
+        assert!(!self.cache.is_null());
+        // SAFETY: as above.
+        unsafe { (&(*self.cache).blocks)[start / BLOCK] }
+    }
+
+    /// Calls `sweep(start, block)` for consecutive blocks of at most [`BLOCK`] values.
+    #[inline(always)]
+    pub fn blocks<S: Simd>(&self, s: S, mut sweep: impl FnMut(usize, &[f32])) {
+        let mut start = 0;
+        while start < self.len {
+            let n = BLOCK.min(self.len - start);
+            // SAFETY: within the row; the slice ends before anything is written to the row.
+            let block = unsafe {
+                let src = self.ptr.add(start * self.dtype.size());
+                ahead(src, n * self.dtype.size());
+                std::slice::from_raw_parts(storage::read(s, self.dtype, src, n, self.scratch), n)
+            };
+            sweep(start, block);
+            start += n;
+        }
+    }
+
+    /// As [`Row::blocks`], on values that `map` changed first.
+    #[inline(always)]
+    pub fn mapped_blocks<S: Simd>(
+        &self,
+        s: S,
+        map: impl Fn(S::F) -> S::F,
+        mut sweep: impl FnMut(usize, &[f32]),
+    ) {
+        let scratch = self.scratch;
+        self.blocks(
+            s,
+            #[inline(always)]
+            |start, block| {
+                let n = block.len();
+                // SAFETY: `block` is the row or the scratch itself, read one vector before it is written.
+                unsafe {
+                    map_into(
+                        s,
+                        block.as_ptr(),
+                        scratch,
+                        n,
+                        #[inline(always)]
+                        |z, _| map(z),
+                    );
+                    sweep(start, std::slice::from_raw_parts(scratch, n));
+                }
+            },
+        );
+    }
+
+    /// Stores `map(z, start of the vector)` for every element of the row. `map` sees a value of 0 beyond the
+    /// end.
+    #[inline(always)]
+    pub fn map_to<S: Simd>(&self, s: S, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
+        out.blocks(
+            s,
+            self.len,
+            #[inline(always)]
+            |start, n, target| {
+                // SAFETY: within the row; each vector is read before it is written, so `out` may be the row.
+                unsafe {
+                    let src = self.ptr.add(start * self.dtype.size());
+                    let src = storage::read(s, self.dtype, src, n, self.scratch);
+                    map_into(
+                        s,
+                        src,
+                        target,
+                        n,
+                        #[inline(always)]
+                        |z, k| map(z, start + k),
+                    );
+                }
+            },
+        );
+    }
+}
+
+impl RowOut {
+    /// # Safety
+    /// `r` is a row of `to`, which nobody else writes; `scratch` has room for a block.
+    #[inline(always)]
+    pub unsafe fn new(to: &FloatsMut, r: usize, scratch: *mut f32) -> RowOut {
+        RowOut { ptr: unsafe { to.row(r) }, dtype: to.dtype, scratch }
+    }
+
+    /// Has `fill(start, n, target)` write each block of the row as f32.
+    #[inline(always)]
+    pub fn blocks<S: Simd>(&self, s: S, len: usize, fill: impl Fn(usize, usize, *mut f32)) {
+        let direct = self.dtype == DType::F32;
+        let mut start = 0;
+        while start < len {
+            let n = BLOCK.min(len - start);
+            // SAFETY: within the row.
+            unsafe {
+                let dst = self.ptr.add(start * self.dtype.size());
+                ahead(dst, n * self.dtype.size());
+                fill(start, n, if direct { dst.cast() } else { self.scratch });
+                if !direct {
+                    storage::write(s, self.dtype, self.scratch, dst, n, false);
+                }
+            }
+            start += n;
+        }
+    }
+
+    /// Overrides element `k`; after [`Row::map_to`].
+    #[inline(always)]
+    pub fn set(&self, k: usize, value: f32) {
+        // SAFETY: labels are checked to lie within the row.
+        unsafe { storage::write_one(self.dtype, value, self.ptr.add(k * self.dtype.size())) }
+    }
+
+    pub fn fill_zero(&self, len: usize) {
+        // SAFETY: the row has `len` elements; zero bytes are 0.0 in every type.
+        unsafe { std::ptr::write_bytes(self.ptr, 0, len * self.dtype.size()) }
+    }
+}
+
+/// Stores `map(z, k)` for `n` values.
+///
+/// # Safety
+/// Both hold `n` values; they may be the same.
+#[inline(always)]
+pub unsafe fn map_into<S: Simd>(
+    s: S,
+    src: *const f32,
+    dst: *mut f32,
+    n: usize,
+    map: impl Fn(S::F, usize) -> S::F,
+) {
+    unsafe {
+        let mut k = 0;
+        while k + S::LANES <= n {
+            s.store(dst.add(k), map(s.load(src.add(k)), k));
+            k += S::LANES;
+        }
+        if k < n {
+            let z = s.load_partial(src.add(k), n - k, 0.0);
+            s.store_partial(dst.add(k), n - k, map(z, k));
+        }
+    }
+}
+
+/// Folds a block into four independent accumulators, to hide the latency of a step; lanes beyond the end
+/// see `fill`.
+#[inline(always)]
+pub fn fold<S: Simd, A: Copy>(
+    s: S,
+    block: &[f32],
+    fill: f32,
+    mut acc: [A; 4],
+    step: impl Fn(A, S::F, usize) -> A,
+) -> [A; 4] {
+    let (ptr, n, mut k) = (block.as_ptr(), block.len(), 0);
+    // SAFETY: all reads are within the block.
+    unsafe {
+        while k + 4 * S::LANES <= n {
+            acc[0] = step(acc[0], s.load(ptr.add(k)), k);
+            acc[1] = step(acc[1], s.load(ptr.add(k + S::LANES)), k + S::LANES);
+            acc[2] = step(acc[2], s.load(ptr.add(k + 2 * S::LANES)), k + 2 * S::LANES);
+            acc[3] = step(acc[3], s.load(ptr.add(k + 3 * S::LANES)), k + 3 * S::LANES);
+            k += 4 * S::LANES;
+        }
+        while k + S::LANES <= n {
+            acc[0] = step(acc[0], s.load(ptr.add(k)), k);
+            k += S::LANES;
+        }
+        if k < n {
+            acc[1] = step(acc[1], s.load_partial(ptr.add(k), n - k, fill), k);
+        }
+    }
+    acc
+}
+
+/// As [`fold`], but element `skip` shows as `fill`; a `skip` beyond the block skips nothing.
+#[inline(always)]
+#[allow(clippy::redundant_closure)] // a reference to `step` would not be inlined
+pub fn fold_without<S: Simd, A: Copy>(
+    s: S,
+    block: &[f32],
+    skip: usize,
+    fill: f32,
+    acc: [A; 4],
+    step: impl Fn(A, S::F, usize) -> A,
+) -> [A; 4] {
+    // Up to the vector with the element, that vector, and what follows.
+    let first = if skip < block.len() { skip / S::LANES * S::LANES } else { block.len() };
+    let mut acc = fold(
+        s,
+        &block[..first],
+        fill,
+        acc,
+        #[inline(always)]
+        |acc, z, k| step(acc, z, k),
+    );
+    if first == block.len() {
+        return acc;
+    }
+    let lanes = S::LANES.min(block.len() - first);
+    // SAFETY: the vector lies within the block.
+    let z = unsafe { s.load_partial(block.as_ptr().add(first), lanes, fill) };
+    let (below, upto) = (s.first_n(skip - first), s.first_n(skip - first + 1));
+    let z = s.select(below, z, s.select(upto, s.splat(fill), z));
+    acc[3] = step(acc[3], z, first);
+    if first + lanes == block.len() {
+        return acc;
+    }
+    fold(
+        s,
+        &block[first + lanes..],
+        fill,
+        acc,
+        #[inline(always)]
+        |acc, z, k| step(acc, z, first + lanes + k),
+    )
+}
+
+#[inline(always)]
+pub fn total<S: Simd>(s: S, acc: [S::D; 4]) -> f64 {
+    s.d_sum(s.d_merge(s.d_merge(acc[0], acc[1]), s.d_merge(acc[2], acc[3])))
+}
