@@ -15,8 +15,21 @@ pub struct Row {
     /// Room for what the first sweep computed of each element, null where the second will not need it or
     /// the row is too long.
     pub cache: *mut Cache,
+    /// Which part of the cache: rows of a group have one each.
+    slot: usize,
     /// Set by the first sweep when it has filled the cache.
     pub cached: Cell<bool>,
+}
+
+/// Rows up to this length are done in groups, sweep by sweep, rather than one by one: each sweep is a chain of
+/// dependent steps, and short chains of several rows run side by side in the processor.
+const NARROW: usize = 128;
+/// Rows of a group.
+pub const GROUP: usize = 32;
+
+/// How many rows of `len` values are done together.
+pub fn group_size(len: usize) -> usize {
+    if len <= NARROW { GROUP } else { 1 }
 }
 
 /// Longest row whose values are kept between the sweeps; half a second-level cache.
@@ -53,11 +66,12 @@ pub struct RowOut {
 
 impl Row {
     /// # Safety
-    /// `r` is a row of `from`; `scratch` has room for a block; `cache` is null or this thread's.
+    /// `r` is a row of `from`; `scratch` has room for a block; `cache` is null or this thread's; `slot` is 0,
+    /// or the row's place in its group.
     #[inline(always)]
-    pub unsafe fn new(from: &Floats, r: usize, scratch: *mut f32, cache: *mut Cache) -> Row {
+    pub unsafe fn new(from: &Floats, r: usize, scratch: *mut f32, cache: *mut Cache, slot: usize) -> Row {
         let ptr = unsafe { from.row(r) };
-        Row { ptr, dtype: from.dtype, len: from.columns, scratch, cache, cached: Cell::new(false) }
+        Row { ptr, dtype: from.dtype, len: from.columns, scratch, cache, slot, cached: Cell::new(false) }
     }
 
     #[inline(always)]
@@ -70,9 +84,10 @@ impl Row {
     /// Where the cache holds the values from `start` on, a multiple of [`BLOCK`].
     #[inline(always)]
     pub fn cache_at(&self, start: usize) -> *mut f32 {
-        assert!(!self.cache.is_null() && start < CACHED);
+        let at = self.slot * NARROW + start;
+        assert!(!self.cache.is_null() && at < CACHED);
         // SAFETY: within the cache.
-        unsafe { (&raw mut (*self.cache).values).cast::<f32>().add(start) }
+        unsafe { (&raw mut (*self.cache).values).cast::<f32>().add(at) }
     }
 
     /// Keeps one value for the block that begins at `start`.
@@ -80,14 +95,14 @@ impl Row {
     pub fn set_block_value(&self, start: usize, value: f32) {
         assert!(!self.cache.is_null());
         // SAFETY: this thread alone has the cache; the index is checked.
-        unsafe { (&mut (*self.cache).blocks)[start / BLOCK] = value }
+        unsafe { (&mut (*self.cache).blocks)[self.slot + start / BLOCK] = value }
     }
 
     #[inline(always)]
     pub fn block_value(&self, start: usize) -> f32 {
         assert!(!self.cache.is_null());
         // SAFETY: as above.
-        unsafe { (&(*self.cache).blocks)[start / BLOCK] }
+        unsafe { (&(*self.cache).blocks)[self.slot + start / BLOCK] }
     }
 
     /// Calls `sweep(start, block)` for consecutive blocks of at most [`BLOCK`] values.

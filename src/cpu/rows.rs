@@ -3,7 +3,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
-use crate::cpu::row::Cache;
+use crate::cpu::row::{Cache, GROUP, group_size};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{BLOCK, Scratch};
@@ -154,55 +154,96 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         // Values are kept for the second sweep if there will be one and the first is not spared.
         let keeps = pass.grad_logits.is_some() && pass.saved_in.is_none();
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
+        let group = group_size(pass.logits.columns);
         let mut total = 0.0;
-        for r in self.rows {
-            let label = pass.labels[r];
-            // SAFETY: row r is within the checked buffers, and only this block writes it.
-            let (row, out) = unsafe {
-                let row = Row::new(&pass.logits, r, read_scratch.ptr(), cache);
-                let out = pass.grad_logits.as_ref().map(|g| RowOut::new(g, r, write_scratch.ptr()));
-                (row, out)
-            };
-            if pass.ignore_index == Some(label) {
-                if let Some(losses) = pass.losses {
-                    losses.set(r, 0.0);
-                }
-                if let Some(saved) = pass.saved_out {
-                    (0..L::SAVED).for_each(|i| saved.set(r * L::SAVED + i, 0.0));
-                }
-                if let Some(out) = out {
-                    out.fill_zero(row.len);
-                }
-                continue;
-            }
-            let label = label as usize;
-            let stats: L::Stats = match pass.saved_in {
-                Some(saved) => {
-                    let mut stats = L::Stats::zeroed();
-                    let values: &mut [f32] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut stats));
-                    values[..L::SAVED].copy_from_slice(&saved[r * L::SAVED..][..L::SAVED]);
-                    stats
-                }
-                None => pass.loss.stats(s, &row, label),
-            };
-            if let Some(saved) = pass.saved_out {
-                let values: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&stats));
-                values[..L::SAVED].iter().enumerate().for_each(|(i, &v)| saved.set(r * L::SAVED + i, v));
-            }
-            let state = pass.loss.state(s, stats, &row, label);
-            if pass.want_loss {
-                let value = pass.loss.loss(s, &state, label);
-                total += f64::from(value);
-                if let Some(losses) = pass.losses {
-                    losses.set(r, value);
+        let mut first = self.rows.start;
+        while first < self.rows.end {
+            let rows = first..self.rows.end.min(first + group);
+            // One loop per step, not one per row: see `group_size`.
+            let mut entries = [const { None::<Entry<L>> }; GROUP];
+            for (slot, r) in rows.clone().enumerate() {
+                // SAFETY: row r is within the checked buffers.
+                let row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
+                let label = pass.labels[r];
+                if pass.ignore_index == Some(label) {
+                    pass.clear(r);
+                } else {
+                    let label = label as usize;
+                    entries[slot] = Some(Entry { stats: pass.stats(s, &row, r, label), row, label });
                 }
             }
-            if let Some(out) = out {
-                let upstream = pass.grad_loss.map_or(1.0, |g| g[if pass.per_row { r } else { 0 }]);
-                let scale = (f64::from(upstream) * pass.scale) as f32;
-                pass.loss.gradient(s, &state, &row, label, scale, &out);
+            let mut states = [const { None::<L::State> }; GROUP];
+            for (slot, r) in rows.clone().enumerate() {
+                let Some(Entry { row, label, stats }) = &entries[slot] else { continue };
+                let state = pass.loss.state(s, *stats, row, *label);
+                if pass.want_loss {
+                    let value = pass.loss.loss(s, &state, *label);
+                    total += f64::from(value);
+                    if let Some(losses) = pass.losses {
+                        losses.set(r, value);
+                    }
+                }
+                states[slot] = Some(state);
             }
+            if let Some(gradients) = &pass.grad_logits {
+                for (slot, r) in rows.enumerate() {
+                    let (Some(Entry { row, label, .. }), Some(state)) = (&entries[slot], &states[slot])
+                    else {
+                        continue;
+                    };
+                    // SAFETY: row r is within the checked buffers, and only this block writes it.
+                    let out = unsafe { RowOut::new(gradients, r, write_scratch.ptr()) };
+                    pass.loss.gradient(s, state, row, *label, pass.scale_of(r), &out);
+                }
+            }
+            first += group;
         }
         total
+    }
+}
+
+/// A row of a group that counts.
+struct Entry<L: RowLoss> {
+    row: Row,
+    label: usize,
+    stats: L::Stats,
+}
+
+impl<L: RowLoss> Sweep<'_, L> {
+    /// Statistics of row `r`: those saved, or new ones, which are then saved if that is wanted.
+    #[inline(always)]
+    fn stats<S: Simd>(&self, s: S, row: &Row, r: usize, label: usize) -> L::Stats {
+        if let Some(saved) = self.saved_in {
+            let mut stats = L::Stats::zeroed();
+            let values: &mut [f32] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut stats));
+            values[..L::SAVED].copy_from_slice(&saved[r * L::SAVED..][..L::SAVED]);
+            return stats;
+        }
+        let stats = self.loss.stats(s, row, label);
+        if let Some(saved) = self.saved_out {
+            let values: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&stats));
+            values[..L::SAVED].iter().enumerate().for_each(|(i, &v)| saved.set(r * L::SAVED + i, v));
+        }
+        stats
+    }
+
+    /// Outputs of a row that does not count.
+    fn clear(&self, r: usize) {
+        if let Some(losses) = self.losses {
+            losses.set(r, 0.0);
+        }
+        if let Some(saved) = self.saved_out {
+            (0..L::SAVED).for_each(|i| saved.set(r * L::SAVED + i, 0.0));
+        }
+        if let Some(gradients) = &self.grad_logits {
+            // SAFETY: row r is within the checked buffers, and only its block writes it.
+            unsafe { RowOut::new(gradients, r, std::ptr::null_mut()) }.fill_zero(gradients.columns);
+        }
+    }
+
+    /// What the gradient of row `r` is multiplied by.
+    fn scale_of(&self, r: usize) -> f32 {
+        let upstream = self.grad_loss.map_or(1.0, |g| g[if self.per_row { r } else { 0 }]);
+        (f64::from(upstream) * self.scale) as f32
     }
 }
