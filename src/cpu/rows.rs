@@ -31,9 +31,9 @@ pub trait RowLoss: Sync {
     /// be the row.
     fn gradient<S: Simd>(&self, s: S, state: &Self::State, row: &Row, label: usize, scale: f32, out: &RowOut);
 
-    /// What a row counts in the mean.
-    fn weight(&self, _label: usize) -> f64 {
-        1.0
+    /// What a row counts in the mean, where that is not 1.
+    fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {
+        None::<fn(usize) -> f64>
     }
 }
 
@@ -75,14 +75,15 @@ pub(crate) use rows_problem;
 pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     let Problem { rows, classes, logits, labels, ignore_index, reduction, .. } = problem;
     let is_ignored = |label: i64| ignore_index == Some(label);
+    let weight = loss.weight();
     let total_weight = || -> f64 {
         let blocks = Blocks::new(rows, 4096, 1);
         cpu.sum(blocks.count, rows * 8, &|i| {
-            labels[blocks.range(i)]
-                .iter()
-                .filter(|&&l| !is_ignored(l))
-                .map(|&l| loss.weight(l as usize))
-                .sum()
+            let counted = labels[blocks.range(i)].iter().filter(|&&l| !is_ignored(l));
+            match &weight {
+                Some(weight) => counted.map(|&l| weight(l as usize)).sum(),
+                None => counted.count() as f64,
+            }
         })
     };
     let scale = match reduction {

@@ -16,7 +16,7 @@ impl<S: Simd> Capped<S> {
     /// The same in all lanes.
     #[inline(always)]
     pub fn first(&self, s: S) -> (f32, f32) {
-        (s.reduce_max(self.hi), s.reduce_max(self.lo))
+        (s.first(self.hi), s.first(self.lo))
     }
 
     /// Less a capped logit in two parts.

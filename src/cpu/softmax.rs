@@ -28,8 +28,9 @@ impl SoftmaxStats {
         SoftmaxStats { top, rest, own }
     }
 
-    pub fn odds(&self) -> Odds {
-        Odds::new(f64::from(self.own) - f64::from(self.top), self.rest)
+    #[inline(always)]
+    pub fn odds<S: Simd>(&self, s: S) -> Odds {
+        Odds::new(s, f64::from(self.own) - f64::from(self.top), self.rest)
     }
 }
 
@@ -50,20 +51,21 @@ pub struct Odds {
 
 impl Odds {
     /// `lead`: the label's logit less `top`; `rest` as in [`SoftmaxStats`].
-    pub fn new(lead: f64, rest: f32) -> Self {
+    #[inline(always)]
+    pub fn new<S: Simd>(s: S, lead: f64, rest: f32) -> Self {
         let rest = f64::from(rest);
-        let decay = (-lead.abs()).exp();
-        // Written without branches: which logit leads is a coin toss to the processor.
-        let leads = lead > 0.0;
-        let (a, b) = if leads { (1.0, decay) } else { (decay, 1.0) };
-        let share = b / (a + rest * b);
+        let decay = exp_negative(s, lead.abs());
+        // Blended rather than branched: which logit leads is a coin toss to the processor.
+        let leads = f64::from(u8::from(lead > 0.0));
+        let (a, b) = (leads + (1.0 - leads) * decay, leads * decay + (1.0 - leads));
+        let inverse = 1.0 / (a + rest * b);
         Odds {
-            large: if leads { 0.0 } else { -lead },
-            x: if leads { rest * decay } else { (rest - 1.0) + decay },
-            above: if leads { lead } else { 0.0 },
-            own: a / (a + rest * b),
-            others: rest * share,
-            share,
+            large: -lead.min(0.0),
+            x: leads * (rest * decay) + (1.0 - leads) * ((rest - 1.0) + decay),
+            above: lead.max(0.0),
+            own: a * inverse,
+            others: rest * b * inverse,
+            share: b * inverse,
         }
     }
 
@@ -86,8 +88,18 @@ impl Odds {
 
     #[inline(always)]
     fn log_term<S: Simd>(&self, s: S) -> f64 {
-        f64::from(s.reduce_max(math::ln_1p(s, s.splat(self.x as f32))))
+        f64::from(s.first(math::ln_1p(s, s.splat(self.x as f32))))
     }
+}
+
+/// exp(-x) for x >= 0 or NaN, to f32's accuracy whatever the size of x.
+#[inline(always)]
+fn exp_negative<S: Simd>(s: S, x: f64) -> f64 {
+    if x > 80.0 {
+        return (-x).exp(); // where f32 has no such small numbers
+    }
+    let near = x as f32;
+    f64::from(s.first(math::exp(s, s.splat(-near)))) * (1.0 - (x - f64::from(near)))
 }
 
 /// Running sum of exponentials over the blocks of a row, about a logit close to the largest. The label's own

@@ -298,6 +298,10 @@ impl Simd for Avx2 {
         )
     }
     #[inline(always)]
+    fn first(self, a: __m256) -> f32 {
+        unsafe { _mm256_cvtss_f32(a) }
+    }
+    #[inline(always)]
     fn reduce_max(self, a: __m256) -> f32 {
         if self.any(self.is_nan(a)) {
             return f32::NAN;

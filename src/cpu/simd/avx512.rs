@@ -289,6 +289,10 @@ impl Simd for Avx512 {
         )
     }
     #[inline(always)]
+    fn first(self, a: __m512) -> f32 {
+        unsafe { _mm512_cvtss_f32(a) }
+    }
+    #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         if self.any(self.is_nan(a)) {
             return f32::NAN;

@@ -166,6 +166,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     // Reductions, in an order fixed by the ISA.
 
+    /// Lane 0.
+    fn first(self, a: Self::F) -> f32;
     fn reduce_add(self, a: Self::F) -> f32;
     fn reduce_max(self, a: Self::F) -> f32;
     fn reduce_min(self, a: Self::F) -> f32;

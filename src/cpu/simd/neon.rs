@@ -259,6 +259,10 @@ impl Simd for Neon {
         (a[0] + a[2]) + (a[1] + a[3])
     }
     #[inline(always)]
+    fn first(self, a: float32x4_t) -> f32 {
+        unsafe { vgetq_lane_f32::<0>(a) }
+    }
+    #[inline(always)]
     fn reduce_max(self, a: float32x4_t) -> f32 {
         unsafe { vmaxvq_f32(a) }
     }

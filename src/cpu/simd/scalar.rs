@@ -284,6 +284,10 @@ impl Simd for Scalar {
         fold(a, |a, b| a + b)
     }
     #[inline(always)]
+    fn first(self, a: V) -> f32 {
+        a[0]
+    }
+    #[inline(always)]
     fn reduce_max(self, a: V) -> f32 {
         fold(a, max_nan1)
     }

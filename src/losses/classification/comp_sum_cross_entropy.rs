@@ -26,8 +26,8 @@ impl RowLoss for CompSum {
     type State = (f32, Odds);
 
     #[inline(always)]
-    fn state<S: Simd>(&self, _s: S, stats: SoftmaxStats, _row: &Row, _label: usize) -> (f32, Odds) {
-        (stats.top, stats.odds())
+    fn state<S: Simd>(&self, s: S, stats: SoftmaxStats, _row: &Row, _label: usize) -> (f32, Odds) {
+        (stats.top, stats.odds(s))
     }
 
     #[inline(always)]

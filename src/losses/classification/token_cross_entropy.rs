@@ -158,11 +158,11 @@ impl RowLoss for TokenCrossEntropy<'_> {
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, Stats { softmax, spread }: Stats, _row: &Row, _label: usize) -> State {
         if self.softcap == 0.0 {
-            return State { softmax, spread, top: (softmax.top, 0.0), odds: softmax.odds() };
+            return State { softmax, spread, top: (softmax.top, 0.0), odds: softmax.odds(s) };
         }
         let top = self.cap_one(s, softmax.top).first(s);
-        let lead = s.reduce_max(self.cap_one(s, softmax.own).minus(s, top));
-        State { softmax, spread, top, odds: Odds::new(f64::from(lead), softmax.rest) }
+        let lead = s.first(self.cap_one(s, softmax.own).minus(s, top));
+        State { softmax, spread, top, odds: Odds::new(s, f64::from(lead), softmax.rest) }
     }
 
     #[inline(always)]
@@ -234,13 +234,13 @@ impl RowLoss for TokenCrossEntropy<'_> {
             g -= self.share * self.class_weight(label);
         }
         if capped {
-            g *= f64::from(s.reduce_max(self.cap_one(s, softmax.own).slope));
+            g *= f64::from(s.first(self.cap_one(s, softmax.own).slope));
         }
         out.set(label, (scale * g) as f32);
     }
 
-    fn weight(&self, label: usize) -> f64 {
-        self.class_weight(label)
+    fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {
+        self.weights.map(|_| |label| self.class_weight(label))
     }
 }
 

@@ -112,7 +112,7 @@ impl RowLoss for ZLoss {
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, score: &Score, _label: usize) -> f32 {
         let x = self.a * (self.b - score.u);
-        let tail = s.reduce_max(math::ln_1p_unit(s, s.splat((-x.abs()).exp() as f32)));
+        let tail = s.first(math::ln_1p_unit(s, s.splat((-x.abs()).exp() as f32)));
         // Not x.max(0.0), which drops a NaN.
         let hinge = if x < 0.0 { 0.0 } else { x };
         ((hinge + f64::from(tail)) / self.a) as f32
