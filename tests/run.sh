@@ -99,7 +99,7 @@ inlined() { # LIBRARY
 python_tests() { # LIBRARY TEST...
   local library=$PWD/$1
   shift
-  LOSSKIT_LIBRARY=$library python -m pytest -q "$@"
+  LOSSKIT_LIBRARY=$library python -m pytest -q -rs "$@"
 }
 
 mkdir -p "$work" || exit 1
