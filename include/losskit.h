@@ -53,7 +53,8 @@ typedef struct lk_context lk_context;
 typedef struct lk_context_options {
   // Size of this struct, set by the init function.
   size_t struct_size;
-  // Threads of a CPU context: 0 = one per processor (the default), 1 = the caller's thread alone, no pool.
+  // Threads of a CPU context: 0 = one per processor (the default), 1 = the caller's thread alone, no
+  // pool. CUDA contexts ignore it.
   uint32_t num_threads;
 } lk_context_options;
 
@@ -66,6 +67,7 @@ typedef int32_t lk_dtype;
 // Value of `reduction` options.
 typedef int32_t lk_reduction;
 
+// The call did what was asked.
 #define LK_STATUS_OK 0
 
 // A pointer, size, stride or dtype is not as it must be.
@@ -89,6 +91,7 @@ typedef int32_t lk_reduction;
 // A defect of the library.
 #define LK_STATUS_INTERNAL 7
 
+// Single precision.
 #define LK_DTYPE_F32 0
 
 // IEEE half precision.
@@ -100,8 +103,10 @@ typedef int32_t lk_reduction;
 // One value per row or element.
 #define LK_REDUCTION_NONE 0
 
+// Their mean over what is counted.
 #define LK_REDUCTION_MEAN 1
 
+// Their sum.
 #define LK_REDUCTION_SUM 2
 
 // Sets the size and the defaults of a context options struct.
@@ -158,7 +163,8 @@ const char *lk_registry_json(void);
 typedef struct lk_bce_with_logits_options {
   // Size of this struct, set by the init function: lets the struct grow in later versions.
   size_t struct_size;
-  // Mean divides by the number of elements. LK_REDUCTION_NONE, _MEAN or _SUM; default LK_REDUCTION_MEAN.
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
   int32_t reduction;
 } lk_bce_with_logits_options;
 
@@ -190,7 +196,7 @@ lk_status lk_bce_with_logits_workspace_size(const lk_context *ctx,
 //   target          dtype [rows, classes]    probability of the positive class, 0 or 1 for hard labels
 //   weight          dtype [rows, classes]    weight of each element; NULL for none
 //   pos_weight      dtype [classes]          weight of the positive term of each class; NULL for none
-//   loss            f32 [rows, classes] or [1] 
+//   loss            f32 [rows, classes] or [1]
 //                                            the loss; one value unless reduction is none; NULL = not
 //                                            wanted
 lk_status lk_bce_with_logits_forward(const lk_context *ctx,
@@ -252,7 +258,8 @@ lk_status lk_bce_with_logits_forward_backward(const lk_context *ctx,
 typedef struct lk_mse_loss_options {
   // Size of this struct, set by the init function: lets the struct grow in later versions.
   size_t struct_size;
-  // Mean divides by the number of elements. LK_REDUCTION_NONE, _MEAN or _SUM; default LK_REDUCTION_MEAN.
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
   int32_t reduction;
 } lk_mse_loss_options;
 
@@ -339,8 +346,8 @@ typedef struct lk_comp_sum_cross_entropy_options {
   // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
   // -100.
   int64_t ignore_index;
-  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, _MEAN or _SUM; default
-  // LK_REDUCTION_MEAN.
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
   int32_t reduction;
 } lk_comp_sum_cross_entropy_options;
 
@@ -442,7 +449,7 @@ typedef struct lk_token_cross_entropy_options {
   // Bound of the logits, applied as softcap tanh(z / softcap); 0 turns it off. In [0, inf); default 0.
   double softcap;
   // Mean divides by the sum of the label weights of the rows that are not ignored. LK_REDUCTION_NONE,
-  // _MEAN or _SUM; default LK_REDUCTION_MEAN.
+  // LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
   int32_t reduction;
 } lk_token_cross_entropy_options;
 
@@ -543,8 +550,8 @@ typedef struct lk_z_loss_options {
   // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
   // -100.
   int64_t ignore_index;
-  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, _MEAN or _SUM; default
-  // LK_REDUCTION_MEAN.
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
   int32_t reduction;
 } lk_z_loss_options;
 

@@ -23,7 +23,8 @@ pub(super) enum Device {
 pub struct lk_context_options {
     /// Size of this struct, set by the init function.
     pub struct_size: usize,
-    /// Threads of a CPU context: 0 = one per processor (the default), 1 = the caller's thread alone, no pool.
+    /// Threads of a CPU context: 0 = one per processor (the default), 1 = the caller's thread alone, no
+    /// pool. CUDA contexts ignore it.
     pub num_threads: u32,
 }
 

@@ -6,6 +6,7 @@
 /// Outcome of a call. Anything but LK_STATUS_OK leaves the outputs as they were.
 pub type lk_status = i32;
 
+/// The call did what was asked.
 pub const LK_STATUS_OK: lk_status = 0;
 /// A pointer, size, stride or dtype is not as it must be.
 pub const LK_STATUS_INVALID_ARGUMENT: lk_status = 1;
@@ -25,6 +26,7 @@ pub const LK_STATUS_INTERNAL: lk_status = 7;
 /// Storage type of float buffers.
 pub type lk_dtype = i32;
 
+/// Single precision.
 pub const LK_DTYPE_F32: lk_dtype = 0;
 /// IEEE half precision.
 pub const LK_DTYPE_F16: lk_dtype = 1;
@@ -36,5 +38,7 @@ pub type lk_reduction = i32;
 
 /// One value per row or element.
 pub const LK_REDUCTION_NONE: lk_reduction = 0;
+/// Their mean over what is counted.
 pub const LK_REDUCTION_MEAN: lk_reduction = 1;
+/// Their sum.
 pub const LK_REDUCTION_SUM: lk_reduction = 2;

@@ -7,7 +7,7 @@ Every entry of the library is a function of this module: ``losskit.entries()`` l
     >>> logits = numpy.array([[0.5, -1.25, 0.25], [3.0, 0.0, 2.5]], numpy.float32)
     >>> result = losskit.token_cross_entropy(logits, labels=[0, 2], label_smoothing=0.1)
     >>> result.loss
-    np.float32(0.9369644)
+    np.float32(0.9035413)
     >>> gradients = result.backward()
     >>> gradients["logits"].shape
     (2, 3)

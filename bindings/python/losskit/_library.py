@@ -24,9 +24,11 @@ def _candidates():
     yield os.path.join(package, "lib", _NAME)
     root = _repository(package)
     if root:
-        yield os.path.join(root, "target", "release", _NAME)
+        release = os.path.join(root, "target", "release", _NAME)
         built = glob.glob(os.path.join(root, "build", "**", _NAME), recursive=True)
-        yield from sorted(built, key=os.path.getmtime, reverse=True)
+        # The newest: an older one may lack what the sources have by now.
+        yield from sorted([*filter(os.path.isfile, [release]), *built], key=os.path.getmtime, reverse=True)
+        yield release
         yield os.path.join(root, "build", _NAME)
         yield os.path.join(root, "target", "debug", _NAME)
 

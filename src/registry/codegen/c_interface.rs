@@ -81,19 +81,19 @@ pub fn functions(entry: &Entry) -> String {
 pub fn vtable(entry: &Entry) -> String {
     let (name, family) = (&entry.name, &entry.family);
     let path = format!("crate::losses::{family}::{name}");
-    let cuda = if entry.devices.iter().any(|d| d == "cuda") {
-        format!(
-            "Some(|device, args| {path}::cuda(device, unsafe {{ &*args.cast::<entries::{name}::Args>() }}))"
-        )
+    let args = format!("unsafe {{ &*args.cast::<entries::{name}::Args>() }}");
+    let (cuda, workspace) = if entry.devices.iter().any(|d| d == "cuda") {
+        let run = format!("Some(|device, args| {path}::cuda(device, {args}))");
+        (run, format!("|args| {path}::cuda_workspace({args})"))
     } else {
-        "None".into()
+        ("None".into(), "|_| 0".into())
     };
     format!(
         "static VTABLE_{upper}: Vtable = Vtable {{\n    entry: &entries::{name}::ENTRY,\n    \
          cpu: |cpu, args| {path}::cpu(cpu, &mut unsafe {{ entries::{name}::Call::new(&*args.cast()) }}),\n    \
          #[cfg(gpu)]\n    cuda: {cuda},\n    \
          #[cfg(gpu)]\n    \
-         cuda_workspace: |args| {path}::cuda_workspace(unsafe {{ &*args.cast::<entries::{name}::Args>() }}),\n}};\n",
+         cuda_workspace: {workspace},\n}};\n",
         upper = name.to_uppercase(),
     )
 }
@@ -227,7 +227,7 @@ pub fn allowed(entry: &Entry, option: &Opt) -> String {
         OptValue::Int { min: Some(min), .. } => format!("at least {min}"),
         OptValue::Int { .. } => "any integer".into(),
         OptValue::Bool { .. } => "0 or 1".into(),
-        OptValue::Reduction { .. } => "LK_REDUCTION_NONE, _MEAN or _SUM".into(),
+        OptValue::Reduction { .. } => "LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM".into(),
         OptValue::Enum { .. } => {
             let names: Vec<String> = option_constants(entry, option).into_iter().map(|(n, _)| n).collect();
             names.join(" or ")
@@ -268,8 +268,10 @@ fn argument_line(name: &str, type_text: &str, text: &str) -> String {
     if head.chars().count() > indent.len() {
         lines.insert(0, String::new());
     }
+    // No line ends in a space.
     let body = lines.join(&format!("\n{indent}"));
-    format!("{}\n", format!("{head}{body}").trim_end())
+    let text = format!("{head}{body}");
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn forward_doc(entry: &Entry, function: &Function) -> String {
