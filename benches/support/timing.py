@@ -28,7 +28,7 @@ def take_turns(contestants, rounds, budget):
         call()
         once = max(time.perf_counter() - start, 1e-7)
         repeats = max(1, math.ceil(_SAMPLE / once))
-        plan[name] = repeats, max(min(3, rounds), min(rounds, int(budget / (repeats * once))))
+        plan[name] = repeats, max(min(3, rounds), min(rounds, int(min(budget / (repeats * once), rounds))))
     samples = {name: [] for name in contestants}
     for turn in range(rounds):
         for name, call in contestants.items():
@@ -101,6 +101,15 @@ class Copy:
 
     def by_torch(self):
         self._to.copy_(self._from)
+
+
+def large_copy(bytes_, rounds=5):
+    """Seconds per byte moved of large copies, with all threads and with one. `memcpy` writes around the caches
+    only where it thinks the size large, so a case of middling size is no measure of what memory can do."""
+    copy = Copy(bytes_)
+    ways = {"threads": copy.by_threads, "torch": copy.by_torch, "one thread": copy.one_thread}
+    samples = take_turns(ways, rounds, math.inf)
+    return {name: min(times) / bytes_ for name, times in samples.items()}
 
 
 def _status(field):
