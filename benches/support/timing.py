@@ -103,15 +103,6 @@ class Copy:
         self._to.copy_(self._from)
 
 
-def large_copy(bytes_, rounds=5):
-    """Seconds per byte moved of large copies, with all threads and with one. `memcpy` writes around the caches
-    only where it thinks the size large, so a case of middling size is no measure of what memory can do."""
-    copy = Copy(bytes_)
-    ways = {"threads": copy.by_threads, "torch": copy.by_torch, "one thread": copy.one_thread}
-    samples = take_turns(ways, rounds, math.inf)
-    return {name: min(times) / bytes_ for name, times in samples.items()}
-
-
 def _status(field):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
