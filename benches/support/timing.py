@@ -28,7 +28,7 @@ def take_turns(contestants, rounds, budget):
         call()
         once = max(time.perf_counter() - start, 1e-7)
         repeats = max(1, math.ceil(_SAMPLE / once))
-        plan[name] = repeats, max(min(3, rounds), min(rounds, int(budget / (repeats * once))))
+        plan[name] = repeats, max(min(3, rounds), min(rounds, int(min(budget / (repeats * once), rounds))))
     samples = {name: [] for name in contestants}
     for turn in range(rounds):
         for name, call in contestants.items():
