@@ -78,7 +78,8 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     let weight = loss.weight();
     let total_weight = || -> f64 {
         let blocks = Blocks::new(rows, 4096, 1);
-        cpu.sum(blocks.count, rows * 8, &|i| {
+        // Counting labels is so quick that waking threads for it rarely pays.
+        cpu.sum(blocks.count, rows, &|i| {
             let counted = labels[blocks.range(i)].iter().filter(|&&l| !is_ignored(l));
             match &weight {
                 Some(weight) => counted.map(|&l| weight(l as usize)).sum(),
