@@ -251,6 +251,83 @@ lk_status lk_bce_with_logits_forward_backward(const lk_context *ctx,
                                               size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * l1_loss: Mean absolute error
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of l1_loss. Set the defaults with lk_l1_loss_options_init(), then change what you need.
+typedef struct lk_l1_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_l1_loss_options;
+
+// Sets the size and the defaults of an options struct of l1_loss.
+void lk_l1_loss_options_init(struct lk_l1_loss_options *opts);
+
+// Bytes of workspace that any function of l1_loss needs for these sizes, in memory of the context's
+// device, aligned to 256 bytes. 0 on the CPU.
+lk_status lk_l1_loss_workspace_size(const lk_context *ctx,
+                                    const struct lk_l1_loss_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t *bytes);
+
+// Mean absolute error.
+//
+// loss_i = |pred_i - target_i|, the difference taken in f32. Gradients:
+//     grad_pred = s sign(pred - target),    grad_target = -grad_pred,    sign(0) = 0.
+// Source: P.-S. Laplace, 1774; semantics of torch.nn.functional.l1_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_l1_loss_forward(const lk_context *ctx,
+                             const struct lk_l1_loss_options *opts,
+                             lk_dtype dtype,
+                             size_t n,
+                             const void *pred,
+                             const void *target,
+                             float *loss,
+                             void *workspace,
+                             size_t workspace_bytes);
+
+// Gradient of lk_l1_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_l1_loss_backward(const lk_context *ctx,
+                              const struct lk_l1_loss_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              const void *pred,
+                              const void *target,
+                              const float *grad_loss,
+                              void *grad_pred,
+                              void *grad_target,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// lk_l1_loss_forward and lk_l1_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_l1_loss_forward_backward(const lk_context *ctx,
+                                      const struct lk_l1_loss_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      const void *pred,
+                                      const void *target,
+                                      const float *grad_loss,
+                                      float *loss,
+                                      void *grad_pred,
+                                      void *grad_target,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * mse_loss: Mean squared error
  * ---------------------------------------------------------------------------------------------------- */
 

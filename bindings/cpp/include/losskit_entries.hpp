@@ -106,6 +106,96 @@ struct bce_with_logits {
   }
 };
 
+// Mean absolute error.
+struct l1_loss_options {
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_l1_loss_options c_options() const noexcept {
+    lk_l1_loss_options c;
+    lk_l1_loss_options_init(&c);
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct l1_loss_arguments {
+  std::size_t n = 0;  // number of elements
+  floats pred = {};  // [n]: predictions
+  floats target = {};  // [n]: targets
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  mutable_floats grad_target = {};  // of the shape of target; may be target itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct l1_loss {
+  static constexpr const char *name = "l1_loss";
+  using options = l1_loss_options;
+  using arguments = l1_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_l1_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_l1_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_l1_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_l1_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_pred", a.grad_pred, {a.n})
+        .buffer("grad_target", a.grad_target, {a.n});
+    return check;
+  }
+};
+
 // Mean squared error.
 struct mse_loss_options {
   Reduction reduction = Reduction::mean;  // mean divides by the number of elements
