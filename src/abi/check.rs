@@ -4,6 +4,7 @@ use super::context::lk_context;
 use crate::registry::{
     Buffer, BufferRole, DType, Element, Entry, Error, Extent, MAX_BUFFERS, Pass, Result, Rule, Status,
 };
+use std::fmt::Display;
 
 /// Where the buffers of a call live.
 pub enum Target {
@@ -30,6 +31,32 @@ unsafe fn get<T: Copy>(base: *const u8, offset: usize) -> T {
     unsafe { base.add(offset).cast::<T>().read_unaligned() }
 }
 
+/// How many bytes of a caller's versioned struct to take: those of its `struct_size` that this version knows.
+///
+/// # Safety
+/// `opts` is readable for its `struct_size` bytes.
+pub unsafe fn struct_bytes(
+    function: &str,
+    init: &dyn Display,
+    opts: *const u8,
+    known: usize,
+) -> Result<usize> {
+    let given: usize = unsafe { get(opts, 0) };
+    let fail = |text: String| {
+        Err(Error::option(format!("{function}: argument 'opts': struct_size is {given}{text}")))
+    };
+    if given < size_of::<usize>() || given > 1 << 16 {
+        return fail(format!(", expected {known}; call {init} first"));
+    }
+    // A newer caller may pass a longer struct as long as it asks for nothing this version does not know.
+    match (known..given).find(|&at| unsafe { get::<u8>(opts, at) } != 0) {
+        Some(at) => fail(format!(
+            " with a non-zero byte at {at}, expected {known}: made for a newer version of the library"
+        )),
+        None => Ok(given.min(known)),
+    }
+}
+
 /// Copies the caller's options over the defaults at the head of `args`, and checks them.
 ///
 /// # Safety
@@ -45,24 +72,10 @@ pub unsafe fn options(entry: &Entry, opts: *const u8, args: *mut u8) -> Result<(
             entry.name
         )));
     }
-    let given: usize = unsafe { get(opts, 0) };
     let known = entry.options_size;
-    if given < size_of::<usize>() || given > 1 << 16 {
-        return fail(format!(
-            "argument 'opts': struct_size is {given}, expected {known}; call lk_{}_options_init first",
-            entry.name
-        ));
-    }
-    // A newer caller may pass a longer struct as long as it asks for nothing this version does not know.
-    for offset in known..given {
-        if unsafe { get::<u8>(opts, offset) } != 0 {
-            return fail(format!(
-                "argument 'opts': struct_size is {given} with a non-zero byte at {offset}, expected {known}: \
-                 made for a newer version of the library"
-            ));
-        }
-    }
-    unsafe { std::ptr::copy_nonoverlapping(opts, args, given.min(known)) };
+    let given =
+        unsafe { struct_bytes(entry.name, &format_args!("lk_{}_options_init", entry.name), opts, known)? };
+    unsafe { std::ptr::copy_nonoverlapping(opts, args, given) };
     unsafe { args.cast::<usize>().write(known) };
     for option in entry.options {
         let at = option.offset;

@@ -146,20 +146,9 @@ unsafe fn options(function: &str, opts: *const lk_context_options) -> Result<lk_
         return Ok(all);
     }
     let known = size_of::<lk_context_options>();
-    let given = unsafe { opts.cast::<usize>().read_unaligned() };
-    if given < size_of::<usize>() || given > 1 << 16 {
-        return Err(Error::option(format!(
-            "{function}: argument 'opts': struct_size is {given}, expected {known}; call lk_context_options_init first"
-        )));
-    }
-    let newer = (known..given).any(|at| unsafe { opts.cast::<u8>().add(at).read() } != 0);
-    if newer {
-        return Err(Error::option(format!(
-            "{function}: argument 'opts': struct_size is {given} with non-zero bytes beyond {known}, \
-             expected {known}: made for a newer version of the library"
-        )));
-    }
-    unsafe { std::ptr::copy_nonoverlapping(opts.cast::<u8>(), (&raw mut all).cast(), given.min(known)) };
+    let given =
+        unsafe { super::check::struct_bytes(function, &"lk_context_options_init", opts.cast(), known)? };
+    unsafe { std::ptr::copy_nonoverlapping(opts.cast::<u8>(), (&raw mut all).cast(), given) };
     if all.num_threads > MAX_THREADS {
         return Err(Error::option(format!(
             "{function}: option 'num_threads' is {}, expected at most {MAX_THREADS}",
