@@ -4,14 +4,7 @@
 
 namespace lk {
 
-struct L1Loss {
-  using Args = lk_l1_loss_args;
-  static constexpr int kInputs = 2, kGradients = 2;
-
-  static LK_DEVICE u64 count(const Args& a) { return a.n; }
-  static LK_DEVICE Operand input(const Args& a, int i) { return {i == 0 ? a.pred : a.target, 0, 0.0f}; }
-  static LK_DEVICE void* gradient_of(const Args& a, int i) { return i == 0 ? a.grad_pred : a.grad_target; }
-
+struct L1Loss : Pair<lk_l1_loss_args> {
   LK_DEVICE explicit L1Loss(const Args&) {}
 
   LK_DEVICE float value(const float (&x)[2]) const { return fabsf(x[0] - x[1]); }

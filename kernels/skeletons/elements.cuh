@@ -144,4 +144,15 @@ LK_DEVICE void elements_kernel(const typename Loss::Args& a) {
   }
 }
 
+// Inputs and gradients of a loss of `pred` and `target`.
+template <class A>
+struct Pair {
+  using Args = A;
+  static constexpr int kInputs = 2, kGradients = 2;
+
+  static LK_DEVICE u64 count(const Args& a) { return a.n; }
+  static LK_DEVICE Operand input(const Args& a, int i) { return {i == 0 ? a.pred : a.target, 0, 0.0f}; }
+  static LK_DEVICE void* gradient_of(const Args& a, int i) { return i == 0 ? a.grad_pred : a.grad_target; }
+};
+
 }  // namespace lk

@@ -1,13 +1,7 @@
 //! l = |pred - target|.
 
-use crate::cpu::elements::{self, ElementLoss, Operand};
-use crate::cpu::{Cpu, simd::Simd};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
-use crate::registry::entries::l1_loss::Call;
-#[cfg(gpu)]
-use crate::registry::{Pass, entries::l1_loss::Args};
-use crate::registry::{Reduction, Result};
+use crate::cpu::elements::ElementLoss;
+use crate::cpu::simd::Simd;
 
 struct L1Loss;
 
@@ -28,33 +22,4 @@ impl ElementLoss<2, 2> for L1Loss {
     }
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    let problem = elements::Problem {
-        n: call.n,
-        inputs: [Operand::Full(call.pred), Operand::Full(call.target)],
-        reduction: Reduction::from_code(call.opts.reduction),
-        loss: call.loss.as_deref_mut(),
-        grad_loss: call.grad_loss,
-        gradients: [call.grad_pred, call.grad_target],
-    };
-    elements::run(cpu, &L1Loss, problem);
-    Ok(())
-}
-
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = ElementsPlan {
-        n: a.n,
-        reduction: Reduction::from_code(a.opts.reduction),
-        pass: Pass::from_code(a.pass),
-        loss: a.loss,
-        wants_gradient: !a.grad_pred.is_null() || !a.grad_target.is_null(),
-        workspace: a.workspace,
-    };
-    Ok(cuda::elements::run(device, "l1_loss", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::elements::workspace_size(a.n, Reduction::from_code(a.opts.reduction))
-}
+pair_entry!(l1_loss, |_| L1Loss);
