@@ -1,5 +1,6 @@
 // l = |pred - target|; dpred = s sign(pred - target) = -dtarget, sign(0) = 0.
 #pragma once
+#include "losskit_args/l1_loss.h"
 #include "../skeletons/elements.cuh"
 
 namespace lk {
