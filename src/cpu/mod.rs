@@ -3,7 +3,9 @@
 
 pub mod elements;
 mod parallel;
-mod row;
+pub mod row;
+pub mod row_pair;
+pub mod row_sets;
 pub mod rows;
 pub mod simd;
 pub mod softcap;
