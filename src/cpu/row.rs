@@ -331,18 +331,15 @@ pub fn blocks_of<S: Simd, const I: usize>(s: S, rows: &[Row; I], mut sweep: impl
     let (len, mut start) = (rows[0].len, 0);
     while start < len {
         let n = BLOCK.min(64 * S::LANES).min(len - start);
-        let blocks: [&[f32]; I] = std::array::from_fn(
-            #[inline(always)]
-            |i| {
-                let row = &rows[i];
-                // SAFETY: within the row; the slice ends before anything is written to the row.
-                unsafe {
-                    let src = row.ptr.add(start * row.dtype.size());
-                    ahead(src, n * row.dtype.size());
-                    std::slice::from_raw_parts(storage::read(s, row.dtype, src, n, row.scratch), n)
-                }
-            },
-        );
+        let mut blocks: [&[f32]; I] = [&[]; I];
+        for (block, row) in blocks.iter_mut().zip(rows) {
+            // SAFETY: within the row; the slice ends before anything is written to the row.
+            unsafe {
+                let src = row.ptr.add(start * row.dtype.size());
+                ahead(src, n * row.dtype.size());
+                *block = std::slice::from_raw_parts(storage::read(s, row.dtype, src, n, row.scratch), n);
+            }
+        }
         sweep(start, blocks);
         start += n;
     }
@@ -362,29 +359,22 @@ pub fn map_rows<S: Simd, const I: usize, const G: usize>(
         let n = BLOCK.min(len - start);
         // SAFETY: within the rows; see above.
         unsafe {
-            let src: [*const f32; I] = std::array::from_fn(
-                #[inline(always)]
-                |i| {
-                    let row = &rows[i];
-                    let from = row.ptr.add(start * row.dtype.size());
-                    storage::read(s, row.dtype, from, n, row.scratch)
-                },
-            );
-            let dst: [*mut f32; G] = std::array::from_fn(
-                #[inline(always)]
-                |g| match out[g] {
-                    None => std::ptr::null_mut(),
-                    Some(to) if to.dtype == DType::F32 => to.ptr.cast::<f32>().add(start),
-                    Some(to) => to.scratch,
-                },
-            );
+            let mut src = [std::ptr::null(); I];
+            for (src, row) in src.iter_mut().zip(rows) {
+                let from = row.ptr.add(start * row.dtype.size());
+                *src = storage::read(s, row.dtype, from, n, row.scratch);
+            }
+            let mut dst = [std::ptr::null_mut::<f32>(); G];
+            for (dst, to) in dst.iter_mut().zip(out).filter_map(|(dst, to)| Some((dst, to?))) {
+                *dst = if to.dtype == DType::F32 { to.ptr.cast::<f32>().add(start) } else { to.scratch };
+            }
             let mut k = 0;
             while k < n {
                 let lanes = S::LANES.min(n - k);
-                let x: [S::F; I] = std::array::from_fn(
-                    #[inline(always)]
-                    |i| storage::load_lanes(s, src[i].add(k), lanes),
-                );
+                let mut x = [s.zero(); I];
+                for (x, src) in x.iter_mut().zip(src) {
+                    *x = storage::load_lanes(s, src.add(k), lanes);
+                }
                 let g = map(x, start + k);
                 for i in 0..G {
                     if !dst[i].is_null() {
@@ -436,12 +426,13 @@ fn load_of<S: Simd, const I: usize>(
     lanes: usize,
     fill: f32,
 ) -> [S::F; I] {
-    std::array::from_fn(
-        #[inline(always)]
+    let mut x = [s.zero(); I];
+    for (x, block) in x.iter_mut().zip(blocks) {
         // SAFETY: within the blocks.
-        |i| unsafe {
-            let p = blocks[i].as_ptr().add(k);
-            if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, fill) }
-        },
-    )
+        unsafe {
+            let p = block.as_ptr().add(k);
+            *x = if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, fill) };
+        }
+    }
+    x
 }
