@@ -1,0 +1,159 @@
+//! The loops over panels, and the innermost one over a block of C held in registers.
+
+use super::pack::{self, AsRows, DEPTH, HEIGHT, Interleaved, Layout, Panels, WIDTH};
+use super::{Matrix, MatrixMut};
+use crate::cpu::simd::Simd;
+use crate::cpu::storage::{load_lanes, store_lanes};
+
+/// `MR` rows by `NV` vectors of C stay in registers.
+///
+/// # Safety
+/// The shapes agree, and C is not empty.
+#[inline(always)]
+pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    alpha: f32,
+    a: Matrix,
+    b: Matrix,
+    beta: f32,
+    c: MatrixMut,
+    panels: &mut Panels,
+) {
+    let (m, n) = (c.rows, c.columns);
+    let k = if alpha == 0.0 { 0 } else { a.columns };
+    // Even parts, not whole panels and a thin rest; at least one, for beta.
+    let depth = k.div_ceil(k.div_ceil(DEPTH).max(1));
+    let height = HEIGHT / MR * MR;
+    for j in (0..n).step_by(WIDTH) {
+        let columns = j..n.min(j + WIDTH);
+        let mut p = 0;
+        loop {
+            let inner = p..k.min(p + depth);
+            let strip = NV * S::LANES * inner.len();
+            // SAFETY: within B, and no larger than a panel.
+            unsafe {
+                let (inner, columns) = (inner.clone(), columns.clone());
+                if b.column_stride == 1 {
+                    pack::columns(s, &b, inner, columns, panels.b(), NV * S::LANES, strip);
+                } else {
+                    pack::transposed(s, &b, inner, columns, panels.b(), NV * S::LANES, strip);
+                }
+            }
+            for i in (0..m).step_by(height) {
+                let rows = i..m.min(i + height);
+                let block = Block {
+                    depth: inner.len(),
+                    rows: rows.len(),
+                    columns: columns.len(),
+                    alpha,
+                    beta: if p == 0 { beta } else { 1.0 },
+                    stride: c.stride,
+                };
+                let inner = inner.clone();
+                // SAFETY: within A and C, and no larger than a panel.
+                unsafe {
+                    let at = c.ptr.add(i * c.stride + j);
+                    if a.row_stride == 1 && a.column_stride != 1 {
+                        let strip = Interleaved::<MR>::STRIP;
+                        pack::columns(s, &a.t(), inner, rows, panels.a(), MR, strip);
+                        sweep::<S, Interleaved<MR>, MR, NV>(s, &block, panels, at);
+                    } else {
+                        pack::rows::<S, MR>(s, &a, rows, inner, panels.a());
+                        sweep::<S, AsRows<MR>, MR, NV>(s, &block, panels, at);
+                    }
+                }
+            }
+            p += depth;
+            if p >= k {
+                break;
+            }
+        }
+    }
+}
+
+/// What one panel of A and one of B add to C.
+struct Block {
+    depth: usize,
+    rows: usize,
+    columns: usize,
+    alpha: f32,
+    beta: f32,
+    /// Of C.
+    stride: usize,
+}
+
+/// # Safety
+/// The panels are packed for the block, and C is at `c`.
+#[inline(always)]
+unsafe fn sweep<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+    s: S,
+    block: &Block,
+    panels: &mut Panels,
+    c: *mut f32,
+) {
+    let width = NV * S::LANES;
+    let (a, b) = (panels.a().cast_const(), panels.b().cast_const());
+    for j in (0..block.columns).step_by(width) {
+        // A strip of B stays in the first-level cache while the panel of A passes.
+        let b = unsafe { b.add(j * block.depth) };
+        for i in (0..block.rows).step_by(MR) {
+            let rows = (block.rows - i).min(MR);
+            let columns = (block.columns - j).min(width);
+            unsafe {
+                let a = a.add(i / MR * L::STRIP);
+                tile::<S, L, MR, NV>(s, block, a, b, c.add(i * block.stride + j), rows, columns);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// See [`sweep`].
+#[inline(always)]
+unsafe fn tile<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+    s: S,
+    block: &Block,
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    rows: usize,
+    columns: usize,
+) {
+    let mut sums = [[s.zero(); NV]; MR];
+    for p in 0..block.depth {
+        unsafe {
+            let b = b.add(p * NV * S::LANES);
+            let mut right = [s.zero(); NV];
+            for v in 0..NV {
+                right[v] = s.load(b.add(v * S::LANES));
+            }
+            for i in 0..MR {
+                let left = s.splat(*a.add(i * L::ROW + p * L::STEP));
+                for v in 0..NV {
+                    sums[i][v] = s.mul_add(left, right[v], sums[i][v]);
+                }
+            }
+        }
+    }
+    let (alpha, beta) = (s.splat(block.alpha), s.splat(block.beta));
+    for (i, row) in sums.iter().enumerate() {
+        if i >= rows {
+            break;
+        }
+        for (v, &sum) in row.iter().enumerate() {
+            let lanes = columns.saturating_sub(v * S::LANES).min(S::LANES);
+            if lanes == 0 {
+                break;
+            }
+            unsafe {
+                let at = c.add(i * block.stride + v * S::LANES);
+                let mut value = s.mul(alpha, sum);
+                // Not 0 times what is there: that may be NaN.
+                if block.beta != 0.0 {
+                    value = s.mul_add(beta, load_lanes(s, at, lanes), value);
+                }
+                store_lanes(s, at, lanes, value);
+            }
+        }
+    }
+}
