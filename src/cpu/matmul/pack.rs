@@ -1,8 +1,9 @@
 //! Packed panels: blocks of the operands as f32, in the order in which the kernel reads them.
 
 use super::Matrix;
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, convert};
 use crate::cpu::storage::{Scratch, load_lanes, read, read_one};
+use crate::registry::DType;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -82,21 +83,34 @@ pub unsafe fn rows<S: Simd, const MR: usize>(
     depth: Range<usize>,
     to: *mut f32,
 ) {
-    let mut scratch = Scratch::<DEPTH>::new();
-    let count = rows.len().next_multiple_of(MR);
-    for i in 0..count {
-        let n = depth.len();
+    let n = depth.len();
+    for i in 0..rows.len().next_multiple_of(MR) {
         unsafe {
             let out = to.add(i * ROW);
-            if i >= rows.len() {
-                out.write_bytes(0, n);
-            } else if a.column_stride == 1 {
-                let from = read(s, a.dtype, a.at(rows.start + i, depth.start), n, scratch.ptr());
-                out.copy_from_nonoverlapping(from, n);
+            if i < rows.len() {
+                line(s, a, rows.start + i, depth.start, n, out);
             } else {
-                for p in 0..n {
-                    *out.add(p) = read_one(a.dtype, a.at(rows.start + i, depth.start + p));
-                }
+                out.write_bytes(0, n);
+            }
+        }
+    }
+}
+
+/// `n <= BLOCK` values of a row from `column` on; may write a vector less one beyond them.
+///
+/// # Safety
+/// As [`rows`].
+#[inline(always)]
+unsafe fn line<S: Simd>(s: S, a: &Matrix, row: usize, column: usize, n: usize, to: *mut f32) {
+    unsafe {
+        if a.column_stride == 1 {
+            let from = read(s, a.dtype, a.at(row, column), n, to);
+            if from != to {
+                convert::copy_f32(s, from, to, n, false);
+            }
+        } else {
+            for p in 0..n {
+                *to.add(p) = read_one(a.dtype, a.at(row, column + p));
             }
         }
     }
@@ -137,13 +151,13 @@ pub unsafe fn columns<S: Simd>(
     }
 }
 
-/// As [`columns`], where columns do not lie side by side.
+/// As [`columns`], where the values of a column lie side by side.
 ///
 /// # Safety
 /// As [`rows`].
 #[inline(always)]
 pub unsafe fn transposed<S: Simd>(
-    _s: S,
+    s: S,
     b: &Matrix,
     depth: Range<usize>,
     columns: Range<usize>,
@@ -151,15 +165,31 @@ pub unsafe fn transposed<S: Simd>(
     count: usize,
     strip: usize,
 ) {
-    for j in 0..columns.len().next_multiple_of(count) {
-        for p in 0..depth.len() {
-            unsafe {
-                let out = to.add(j / count * strip + p * count + j % count);
-                *out = if j < columns.len() {
-                    read_one(b.dtype, b.at(depth.start + p, columns.start + j))
-                } else {
-                    0.0
-                };
+    let mut scratch = Scratch::<{ 16 * ROW }>::new();
+    let scratch = scratch.ptr();
+    let n = depth.len();
+    for j in (0..columns.len().next_multiple_of(count)).step_by(S::LANES) {
+        let filled = columns.len().saturating_sub(j).min(S::LANES);
+        let in_place =
+            b.dtype == DType::F32 && b.row_stride == 1 && filled == S::LANES && n.is_multiple_of(S::LANES);
+        unsafe {
+            let out = to.add(j / count * strip + j % count);
+            let (mut from, mut stride) = (scratch.cast_const(), ROW);
+            if in_place {
+                (from, stride) = (b.at(depth.start, columns.start + j).cast(), b.column_stride);
+            } else {
+                for i in 0..S::LANES {
+                    let place = scratch.add(i * ROW);
+                    if i < filled {
+                        line(s, &b.t(), columns.start + j + i, depth.start, n, place);
+                    } else {
+                        place.write_bytes(0, n);
+                    }
+                }
+            }
+            // What comes after the last depth goes to the next strip, written next, or to slack.
+            for p in (0..n).step_by(S::LANES) {
+                s.transpose(from.add(p), stride, out.add(p * count), count);
             }
         }
     }
