@@ -101,7 +101,13 @@ unsafe fn sweep<S: Simd, L: Layout, const MR: usize, const NV: usize>(
             let columns = (block.columns - j).min(width);
             unsafe {
                 let a = a.add(i / MR * L::STRIP);
-                tile::<S, L, MR, NV>(s, block, a, b, c.add(i * block.stride + j), rows, columns);
+                let c = c.add(i * block.stride + j);
+                if rows == MR && columns == width {
+                    let sums = products::<S, L, MR, NV>(s, block.depth, a, b);
+                    finish(s, block, &sums, c);
+                } else {
+                    part::<S, L, MR, NV>(s, block, a, b, c, rows, columns);
+                }
             }
         }
     }
@@ -110,7 +116,67 @@ unsafe fn sweep<S: Simd, L: Layout, const MR: usize, const NV: usize>(
 /// # Safety
 /// See [`sweep`].
 #[inline(always)]
-unsafe fn tile<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+unsafe fn products<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+    s: S,
+    depth: usize,
+    a: *const f32,
+    b: *const f32,
+) -> [[S::F; NV]; MR] {
+    // Only ever indexed by constants once unrolled, or it would not stay in registers.
+    let mut sums = [[s.zero(); NV]; MR];
+    for p in 0..depth {
+        unsafe {
+            let b = b.add(p * NV * S::LANES);
+            let mut right = [s.zero(); NV];
+            for (v, right) in right.iter_mut().enumerate() {
+                *right = s.load(b.add(v * S::LANES));
+            }
+            for (i, row) in sums.iter_mut().enumerate() {
+                let left = s.splat(*a.add(i * L::ROW + p * L::STEP));
+                for (sum, &right) in row.iter_mut().zip(&right) {
+                    *sum = s.mul_add(left, right, *sum);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// See [`sweep`].
+#[inline(always)]
+unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    block: &Block,
+    sums: &[[S::F; NV]; MR],
+    c: *mut f32,
+) {
+    let (alpha, beta) = (s.splat(block.alpha), s.splat(block.beta));
+    // Not 0 times what is there: that may be NaN.
+    if block.beta == 0.0 {
+        for (i, row) in sums.iter().enumerate() {
+            for (v, &sum) in row.iter().enumerate() {
+                unsafe { s.store(c.add(i * block.stride + v * S::LANES), s.mul(alpha, sum)) };
+            }
+        }
+    } else {
+        for (i, row) in sums.iter().enumerate() {
+            for (v, &sum) in row.iter().enumerate() {
+                unsafe {
+                    let at = c.add(i * block.stride + v * S::LANES);
+                    s.store(at, s.mul_add(beta, s.load(at), s.mul(alpha, sum)));
+                }
+            }
+        }
+    }
+}
+
+/// A tile at the edge of C, through memory.
+///
+/// # Safety
+/// See [`sweep`].
+#[inline(always)]
+unsafe fn part<S: Simd, L: Layout, const MR: usize, const NV: usize>(
     s: S,
     block: &Block,
     a: *const f32,
@@ -119,36 +185,18 @@ unsafe fn tile<S: Simd, L: Layout, const MR: usize, const NV: usize>(
     rows: usize,
     columns: usize,
 ) {
-    let mut sums = [[s.zero(); NV]; MR];
-    for p in 0..block.depth {
-        unsafe {
-            let b = b.add(p * NV * S::LANES);
-            let mut right = [s.zero(); NV];
-            for v in 0..NV {
-                right[v] = s.load(b.add(v * S::LANES));
-            }
-            for i in 0..MR {
-                let left = s.splat(*a.add(i * L::ROW + p * L::STEP));
-                for v in 0..NV {
-                    sums[i][v] = s.mul_add(left, right[v], sums[i][v]);
-                }
-            }
-        }
+    let sums = unsafe { products::<S, L, MR, NV>(s, block.depth, a, b) };
+    let mut tile = [[s.zero(); NV]; MR];
+    for (to, from) in tile.iter_mut().zip(&sums) {
+        *to = *from;
     }
     let (alpha, beta) = (s.splat(block.alpha), s.splat(block.beta));
-    for (i, row) in sums.iter().enumerate() {
-        if i >= rows {
-            break;
-        }
-        for (v, &sum) in row.iter().enumerate() {
-            let lanes = columns.saturating_sub(v * S::LANES).min(S::LANES);
-            if lanes == 0 {
-                break;
-            }
+    for (i, row) in tile.iter().take(rows).enumerate() {
+        for (v, &sum) in row.iter().take(columns.div_ceil(S::LANES)).enumerate() {
+            let lanes = (columns - v * S::LANES).min(S::LANES);
             unsafe {
                 let at = c.add(i * block.stride + v * S::LANES);
                 let mut value = s.mul(alpha, sum);
-                // Not 0 times what is there: that may be NaN.
                 if block.beta != 0.0 {
                     value = s.mul_add(beta, load_lanes(s, at, lanes), value);
                 }
