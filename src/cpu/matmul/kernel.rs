@@ -1,6 +1,6 @@
 //! The loops over panels, and the innermost one over a block of C held in registers.
 
-use super::pack::{self, AsRows, DEPTH, HEIGHT, Interleaved, Layout, Panels, WIDTH};
+use super::pack::{self, DEPTH, HEIGHT, Panels, ROW, WIDTH};
 use super::{Matrix, MatrixMut};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{load_lanes, store_lanes};
@@ -29,16 +29,8 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
         let mut p = 0;
         loop {
             let inner = p..k.min(p + depth);
-            let strip = NV * S::LANES * inner.len();
             // SAFETY: within B, and no larger than a panel.
-            unsafe {
-                let (inner, columns) = (inner.clone(), columns.clone());
-                if b.column_stride == 1 {
-                    pack::columns(s, &b, inner, columns, panels.b(), NV * S::LANES, strip);
-                } else {
-                    pack::transposed(s, &b, inner, columns, panels.b(), NV * S::LANES, strip);
-                }
-            }
+            unsafe { pack::strips(s, &b, inner.clone(), columns.clone(), panels.b(), NV * S::LANES) };
             for i in (0..m).step_by(height) {
                 let rows = i..m.min(i + height);
                 let block = Block {
@@ -53,14 +45,8 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
                 // SAFETY: within A and C, and no larger than a panel.
                 unsafe {
                     let at = c.ptr.add(i * c.stride + j);
-                    if a.row_stride == 1 && a.column_stride != 1 {
-                        let strip = Interleaved::<MR>::STRIP;
-                        pack::columns(s, &a.t(), inner, rows, panels.a(), MR, strip);
-                        sweep::<S, Interleaved<MR>, MR, NV>(s, &block, panels, at);
-                    } else {
-                        pack::rows::<S, MR>(s, &a, rows, inner, panels.a());
-                        sweep::<S, AsRows<MR>, MR, NV>(s, &block, panels, at);
-                    }
+                    pack::rows::<S, MR>(s, &a, rows, inner, panels.a());
+                    sweep::<S, MR, NV>(s, &block, panels, at);
                 }
             }
             p += depth;
@@ -85,7 +71,7 @@ struct Block {
 /// # Safety
 /// The panels are packed for the block, and C is at `c`.
 #[inline(always)]
-unsafe fn sweep<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     block: &Block,
     panels: &mut Panels,
@@ -100,13 +86,20 @@ unsafe fn sweep<S: Simd, L: Layout, const MR: usize, const NV: usize>(
             let rows = (block.rows - i).min(MR);
             let columns = (block.columns - j).min(width);
             unsafe {
-                let a = a.add(i / MR * L::STRIP);
+                let a = a.add(i * ROW);
                 let c = c.add(i * block.stride + j);
                 if rows == MR && columns == width {
-                    let sums = products::<S, L, MR, NV>(s, block.depth, a, b);
+                    let sums = products::<S, MR, NV>(s, block.depth, a, b);
                     finish(s, block, &sums, c);
+                } else if rows * 2 > MR {
+                    part::<S, MR, NV>(s, block, a, b, c, rows, columns);
                 } else {
-                    part::<S, L, MR, NV>(s, block, a, b, c, rows, columns);
+                    match MR {
+                        14 => part::<S, 7, NV>(s, block, a, b, c, rows, columns),
+                        8 => part::<S, 4, NV>(s, block, a, b, c, rows, columns),
+                        6 => part::<S, 3, NV>(s, block, a, b, c, rows, columns),
+                        _ => part::<S, MR, NV>(s, block, a, b, c, rows, columns),
+                    }
                 }
             }
         }
@@ -116,7 +109,7 @@ unsafe fn sweep<S: Simd, L: Layout, const MR: usize, const NV: usize>(
 /// # Safety
 /// See [`sweep`].
 #[inline(always)]
-unsafe fn products<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+unsafe fn products<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     depth: usize,
     a: *const f32,
@@ -132,7 +125,7 @@ unsafe fn products<S: Simd, L: Layout, const MR: usize, const NV: usize>(
                 *right = s.load(b.add(v * S::LANES));
             }
             for (i, row) in sums.iter_mut().enumerate() {
-                let left = s.splat(*a.add(i * L::ROW + p * L::STEP));
+                let left = s.splat(*a.add(i * ROW + p));
                 for (sum, &right) in row.iter_mut().zip(&right) {
                     *sum = s.mul_add(left, right, *sum);
                 }
@@ -176,7 +169,7 @@ unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(
 /// # Safety
 /// See [`sweep`].
 #[inline(always)]
-unsafe fn part<S: Simd, L: Layout, const MR: usize, const NV: usize>(
+unsafe fn part<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     block: &Block,
     a: *const f32,
@@ -185,7 +178,7 @@ unsafe fn part<S: Simd, L: Layout, const MR: usize, const NV: usize>(
     rows: usize,
     columns: usize,
 ) {
-    let sums = unsafe { products::<S, L, MR, NV>(s, block.depth, a, b) };
+    let sums = unsafe { products::<S, MR, NV>(s, block.depth, a, b) };
     let mut tile = [[s.zero(); NV]; MR];
     for (to, from) in tile.iter_mut().zip(&sums) {
         *to = *from;

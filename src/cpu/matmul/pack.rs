@@ -10,22 +10,19 @@ use std::ops::Range;
 
 /// Depth of a panel, in elements of the inner dimension.
 pub const DEPTH: usize = 256;
-/// Rows of A in a panel, and columns of B.
-pub const HEIGHT: usize = 256;
+/// Rows of A in a panel, and columns of B. What is added to them below is for what whole vectors overrun.
+pub const HEIGHT: usize = 280;
 pub const WIDTH: usize = 512;
 
 /// Distance of the rows of A packed as rows: not a power of two, so that they spread over the sets of the
 /// first-level cache.
 pub const ROW: usize = DEPTH + 16;
 
-/// Slack for whole vectors stored at the end, and for the last strip's missing rows and columns.
-const SLACK: usize = 64;
-
 /// 800 KB, the same for all products: allocated by a thread's first product, freed when the thread ends.
 #[repr(C, align(64))]
 pub struct Panels {
-    a: [MaybeUninit<f32>; (HEIGHT + 16) * ROW + SLACK],
-    b: [MaybeUninit<f32>; (WIDTH + 48) * DEPTH + SLACK],
+    a: [MaybeUninit<f32>; (HEIGHT + 16) * ROW],
+    b: [MaybeUninit<f32>; (WIDTH + 48) * DEPTH],
 }
 
 impl Panels {
@@ -49,30 +46,8 @@ pub fn with_panels(product: impl FnOnce(&mut Panels)) {
     let _ = PANELS.try_with(|place| place.set(Some(panels)));
 }
 
-/// How a panel of A lies: element (row `i` of a strip, depth `p`) is at `i * row + p * step`, and the strips
-/// of `MR` rows are `strip` apart.
-pub trait Layout {
-    const ROW: usize;
-    const STEP: usize;
-    const STRIP: usize;
-}
-
-/// Rows as they are: no transposition for a row-major A.
-pub struct AsRows<const MR: usize>;
-impl<const MR: usize> Layout for AsRows<MR> {
-    const ROW: usize = ROW;
-    const STEP: usize = 1;
-    const STRIP: usize = MR * ROW;
-}
-
-/// `MR` rows side by side: for a column-major A.
-pub struct Interleaved<const MR: usize>;
-impl<const MR: usize> Layout for Interleaved<MR> {
-    const ROW: usize = 1;
-    const STEP: usize = MR;
-    const STRIP: usize = MR * DEPTH + 16;
-}
-
+/// A panel of A: its rows, [`ROW`] apart, and rows of 0 up to a multiple of `MR`.
+///
 /// # Safety
 /// The ranges are within `a` and no larger than a panel; `to` is a panel.
 #[inline(always)]
@@ -84,13 +59,69 @@ pub unsafe fn rows<S: Simd, const MR: usize>(
     to: *mut f32,
 ) {
     let n = depth.len();
-    for i in 0..rows.len().next_multiple_of(MR) {
+    let count = rows.len();
+    unsafe {
+        if a.row_stride == 1 && a.column_stride != 1 {
+            transposed(
+                s,
+                &a.t(),
+                depth,
+                rows,
+                S::LANES,
+                to,
+                ROW,
+                #[inline(always)]
+                |p| p,
+            );
+        } else {
+            for i in 0..count {
+                line(s, a, rows.start + i, depth.start, n, to.add(i * ROW));
+            }
+        }
+        for i in count..count.next_multiple_of(MR) {
+            to.add(i * ROW).write_bytes(0, n);
+        }
+    }
+}
+
+/// A panel of B: strips of `width` columns, a whole number of vectors. Missing columns are 0.
+///
+/// # Safety
+/// As [`rows`].
+#[inline(always)]
+pub unsafe fn strips<S: Simd>(
+    s: S,
+    b: &Matrix,
+    depth: Range<usize>,
+    columns: Range<usize>,
+    to: *mut f32,
+    width: usize,
+) {
+    let (count, n) = (depth.len(), columns.len());
+    if b.column_stride != 1 {
         unsafe {
-            let out = to.add(i * ROW);
-            if i < rows.len() {
-                line(s, a, rows.start + i, depth.start, n, out);
-            } else {
-                out.write_bytes(0, n);
+            transposed(
+                s,
+                &b.t(),
+                columns,
+                depth,
+                width,
+                to,
+                width,
+                #[inline(always)]
+                |j| j / width * width * count + j % width,
+            );
+        }
+        return;
+    }
+    let mut scratch = Scratch::<WIDTH>::new();
+    for p in 0..count {
+        unsafe {
+            let row = read(s, b.dtype, b.at(depth.start + p, columns.start), n, scratch.ptr());
+            for j in (0..n.next_multiple_of(width)).step_by(S::LANES) {
+                let left = n.saturating_sub(j).min(S::LANES);
+                let v = if left > 0 { load_lanes(s, row.add(j), left) } else { s.zero() };
+                s.store(to.add(j / width * width * count + p * width + j % width), v);
             }
         }
     }
@@ -116,80 +147,49 @@ unsafe fn line<S: Simd>(s: S, a: &Matrix, row: usize, column: usize, n: usize, t
     }
 }
 
-/// Strips of `count` columns side by side, `strip` apart; missing ones are 0. For A, its transpose.
+/// Turns `lines`, some rows of `from` or the part `along` of them, by 90 degrees: value `i` of line `l` goes
+/// to `place(l) + i * stride`. Lines go in whole vectors to places side by side; missing ones up to a
+/// `multiple` of lines are 0. Up to `LANES - 1` values beyond `along` are written too.
 ///
 /// # Safety
-/// As [`rows`]; columns of `b` lie side by side.
+/// As [`rows`]; what is written is within `to`.
 #[inline(always)]
-pub unsafe fn columns<S: Simd>(
+#[allow(clippy::too_many_arguments)]
+unsafe fn transposed<S: Simd>(
     s: S,
-    b: &Matrix,
-    depth: Range<usize>,
-    columns: Range<usize>,
+    from: &Matrix,
+    lines: Range<usize>,
+    along: Range<usize>,
+    multiple: usize,
     to: *mut f32,
-    count: usize,
-    strip: usize,
+    stride: usize,
+    place: impl Fn(usize) -> usize,
 ) {
-    let mut scratch = Scratch::<WIDTH>::new();
-    let n = columns.len();
-    for p in 0..depth.len() {
-        unsafe {
-            let row = read(s, b.dtype, b.at(depth.start + p, columns.start), n, scratch.ptr());
-            for j in (0..n).step_by(count) {
-                let out = to.add(j / count * strip + p * count);
-                for at in (0..count).step_by(S::LANES) {
-                    // May store beyond `count`: the next depth's place, written next, or slack.
-                    let left = n.saturating_sub(j + at).min(S::LANES);
-                    let v = match left {
-                        0 => s.zero(),
-                        left => load_lanes(s, row.add(j + at), left),
-                    };
-                    s.store(out.add(at), v);
-                }
-            }
-        }
-    }
-}
-
-/// As [`columns`], where the values of a column lie side by side.
-///
-/// # Safety
-/// As [`rows`].
-#[inline(always)]
-pub unsafe fn transposed<S: Simd>(
-    s: S,
-    b: &Matrix,
-    depth: Range<usize>,
-    columns: Range<usize>,
-    to: *mut f32,
-    count: usize,
-    strip: usize,
-) {
-    let mut scratch = Scratch::<{ 16 * ROW }>::new();
+    const LINE: usize = HEIGHT + 24;
+    let mut scratch = Scratch::<{ 16 * LINE }>::new();
     let scratch = scratch.ptr();
-    let n = depth.len();
-    for j in (0..columns.len().next_multiple_of(count)).step_by(S::LANES) {
-        let filled = columns.len().saturating_sub(j).min(S::LANES);
-        let in_place =
-            b.dtype == DType::F32 && b.row_stride == 1 && filled == S::LANES && n.is_multiple_of(S::LANES);
+    let n = along.len();
+    for l in (0..lines.len().next_multiple_of(multiple)).step_by(S::LANES) {
+        let count = lines.len().saturating_sub(l).min(S::LANES);
+        let whole = count == S::LANES && n.is_multiple_of(S::LANES);
         unsafe {
-            let out = to.add(j / count * strip + j % count);
-            let (mut from, mut stride) = (scratch.cast_const(), ROW);
-            if in_place {
-                (from, stride) = (b.at(depth.start, columns.start + j).cast(), b.column_stride);
+            let (mut source, mut apart) = (scratch.cast_const(), LINE);
+            if whole && from.dtype == DType::F32 && from.column_stride == 1 {
+                (source, apart) = (from.at(lines.start + l, along.start).cast(), from.row_stride);
             } else {
                 for i in 0..S::LANES {
-                    let place = scratch.add(i * ROW);
-                    if i < filled {
-                        line(s, &b.t(), columns.start + j + i, depth.start, n, place);
+                    let copy = scratch.add(i * LINE);
+                    if i < count {
+                        line(s, from, lines.start + l + i, along.start, n, copy);
+                        s.store(copy.add(n), s.zero());
                     } else {
-                        place.write_bytes(0, n);
+                        copy.write_bytes(0, n + S::LANES);
                     }
                 }
             }
-            // What comes after the last depth goes to the next strip, written next, or to slack.
-            for p in (0..n).step_by(S::LANES) {
-                s.transpose(from.add(p), stride, out.add(p * count), count);
+            let out = to.add(place(l));
+            for i in (0..n).step_by(S::LANES) {
+                s.transpose(source.add(i), apart, out.add(i * stride), stride);
             }
         }
     }
