@@ -11,7 +11,7 @@ use std::ops::Range;
 /// Depth of a panel, in elements of the inner dimension.
 pub const DEPTH: usize = 256;
 /// Rows of A in a panel, and columns of B. What is added to them below is for what whole vectors overrun.
-pub const HEIGHT: usize = 280;
+pub const HEIGHT: usize = 140;
 pub const WIDTH: usize = 512;
 
 /// Distance of the rows of A packed as rows: not a power of two, so that they spread over the sets of the
@@ -165,7 +165,7 @@ unsafe fn transposed<S: Simd>(
     stride: usize,
     place: impl Fn(usize) -> usize,
 ) {
-    const LINE: usize = HEIGHT + 24;
+    const LINE: usize = DEPTH + 16;
     let mut scratch = Scratch::<{ 16 * LINE }>::new();
     let scratch = scratch.ptr();
     let n = along.len();
