@@ -3,12 +3,14 @@
 
 pub mod elements;
 pub mod matmul;
-mod parallel;
+pub mod parallel;
 mod row;
 pub mod rows;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod tiles;
+pub mod workspace;
 
 pub use parallel::Cpu;
