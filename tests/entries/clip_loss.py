@@ -140,7 +140,7 @@ def test_single_gradients(call):
 
 def test_one_pair_and_zero_rows(call):
     a, b = _sample(call, 1, 4)
-    assert call(a, b, np.float32([5.0]), label_smoothing=0.3).loss == 0
+    assert abs(call(a, b, np.float32([5.0]), label_smoothing=0.3).loss) < 5e-6
     a, b = _sample(call, 5, 4)
     a[2] = 0
     result = call(a, b, np.float32([5.0]))
