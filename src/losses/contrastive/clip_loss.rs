@@ -4,6 +4,10 @@
 use crate::cpu::Cpu;
 use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{Device, contrast, contrast::ContrastPlan};
+#[cfg(gpu)]
+use crate::registry::Reduction;
 use crate::registry::entries::clip_loss::{Args, Call};
 use crate::registry::{Pass, Result};
 
@@ -71,4 +75,44 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         b.write_gradients(cpu, g, f64::from(scale), &[(n, call.grad_b)]);
     }
     Ok(())
+}
+
+#[cfg(gpu)]
+fn plan(a: &Args) -> ContrastPlan {
+    ContrastPlan {
+        directions: contrast::Directions::Both,
+        n: a.n,
+        m: a.n,
+        d: a.d,
+        dtype: a.dtype,
+        a: a.a,
+        b: a.b,
+        normalize: a.opts.normalize != 0,
+        alpha: 1.0,
+        scale: a.scale,
+        positives: std::ptr::null(),
+        offset: 0,
+        smoothing: a.opts.label_smoothing,
+        reduction: Reduction::Mean,
+        pass: Pass::from_code(a.pass),
+        loss: a.loss,
+        lse: std::ptr::null_mut(),
+        saved: a.saved,
+        grad_loss: a.grad_loss,
+        grad_a: a.grad_a,
+        grad_b: a.grad_b,
+        grad_scale: a.grad_scale,
+        workspace: a.workspace,
+        flags: a.device_flags,
+    }
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    Ok(contrast::run(device, &plan(a))?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    contrast::workspace_size(&plan(a))
 }
