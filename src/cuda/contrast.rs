@@ -125,7 +125,7 @@ impl ContrastPlan {
             by_anchor: [work.take(anchors), work.take(anchors), work.take(anchors)],
             losses: work.take(anchors),
             gradients: [work.take(rows.saturating_mul(d)), work.take(of_b)],
-            dots: work.take(rows.max(self.m).saturating_mul(2)),
+            dots: work.take(rows.saturating_mul(2)),
             scratch: work.take(reduce::scratch_bytes(anchors.max(self.m)).div_ceil(8)),
         }
     }
@@ -235,7 +235,7 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
         return Ok(());
     }
     let takes_b = !p.mirror() && !p.grad_b.is_null();
-    let takes_a = p.mirror() || !p.grad_a.is_null() || (wants_scale && !takes_b);
+    let takes_a = p.mirror() || !p.grad_a.is_null() || wants_scale;
     if takes_a {
         launch("contrast_gradients", &args)?;
     }
@@ -244,14 +244,10 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
     }
     let [of_a, of_b] = layout.gradients;
     if wants_scale {
-        // sum_i a^_i . (W b^)_i, or the same from the other side.
-        if takes_a {
-            layout.a.dots(dev, of_a, layout.dots)?
-        } else {
-            layout.b.dots(dev, of_b, layout.dots)?
-        }
+        // sum_i a^_i . (W b^)_i
+        layout.a.dots(dev, of_a, layout.dots)?;
         let total = ReduceArgs {
-            n: if takes_a { rows } else { columns },
+            n: rows,
             values: layout.dots.cast_const().cast(),
             values_kind: PAIRS,
             loss_out: p.grad_scale,
