@@ -4,7 +4,9 @@
 pub mod elements;
 pub mod matmul;
 pub mod parallel;
-mod row;
+pub mod row;
+pub mod row_pair;
+pub mod row_sets;
 pub mod rows;
 pub mod simd;
 pub mod softcap;

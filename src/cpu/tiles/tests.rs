@@ -43,7 +43,10 @@ fn log_sums_of_rows_and_columns() {
             for i in 0..n {
                 let (sum, mean) = log_sum((0..m).map(|j| s[i * m + j]));
                 assert!((rows.log_sum(i) - sum).abs() < 2e-6 * (1.0 + sum.abs()), "row {i}");
-                assert!((rows.mean(i) - mean).abs() < 4e-6 * (1.0 + mean.abs() * mean.abs()), "mean of row {i}");
+                assert!(
+                    (rows.mean(i) - mean).abs() < 4e-6 * (1.0 + mean.abs() * mean.abs()),
+                    "mean of row {i}"
+                );
             }
             for j in 0..m {
                 let (sum, _) = log_sum((0..n).map(|i| s[i * m + j]));
@@ -150,7 +153,11 @@ fn cost_beside_the_products() {
     let rate = 2.0 * (n * n * d) as f64 / plain / 1e6;
     println!("one product {plain:.1} ms ({rate:.0} GFLOP/s), in tiles {s:.1}; with two gradients {g:.1}");
     println!("statistics {forward:.1}: {:.2} x; weights {backward:.1}: {:.2} x", forward / s, backward / g);
-    println!("all: {:.3} x the tiles' products, {:.3} x 4 products", (forward + backward) / (s + g), (forward + backward) / (4.0 * plain));
+    println!(
+        "all: {:.3} x the tiles' products, {:.3} x 4 products",
+        (forward + backward) / (s + g),
+        (forward + backward) / (4.0 * plain)
+    );
 }
 
 fn cpu_time() -> f64 {
