@@ -12,5 +12,7 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod tiles;
+pub mod workspace;
 
 pub use parallel::Cpu;
