@@ -2,7 +2,8 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod elements;
-mod parallel;
+pub mod extended;
+pub mod parallel;
 mod row;
 pub mod rows;
 pub mod simd;
