@@ -3,6 +3,7 @@
 
 pub mod elements;
 pub mod extended;
+pub mod matmul;
 pub mod parallel;
 mod row;
 pub mod rows;
@@ -10,5 +11,7 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod tiles;
+pub mod workspace;
 
 pub use parallel::Cpu;

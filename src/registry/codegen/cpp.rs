@@ -116,7 +116,7 @@ fn arguments(entry: &Entry, out: &mut String) {
     for input in entry.differentiable() {
         let place = if input.in_place { format!("; may be {} itself", input.name) } else { String::new() };
         let words = format!("of the shape of {}{place}", input.name);
-        field(out, &format!("mutable_floats grad_{} = {{}};", input.name), &words);
+        field(out, &format!("{} grad_{} = {{}};", view(input.element, true), input.name), &words);
     }
     field(
         out,

@@ -323,8 +323,11 @@ impl Entry {
             if input.index.is_some() && input.element != Element::I64 {
                 return Err(format!("input {}: only int64 values are indices", input.name));
             }
-            if (input.differentiable || input.stride) && input.element != Element::Float {
-                return Err(format!("input {}: only float inputs have gradients or strides", input.name));
+            if input.differentiable && !matches!(input.element, Element::Float | Element::F32) {
+                return Err(format!("input {}: only float inputs have gradients", input.name));
+            }
+            if input.stride && input.element != Element::Float {
+                return Err(format!("input {}: only inputs of the call's type have strides", input.name));
             }
         }
         for output in &self.outputs {
