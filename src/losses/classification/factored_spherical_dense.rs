@@ -3,6 +3,8 @@
 use crate::cpu::Cpu;
 use crate::cpu::dense::{View, product};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::dense::{self, Buffer};
 use crate::registry::Result;
 use crate::registry::entries::factored_spherical_dense::{Args, Call};
 
@@ -29,7 +31,30 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     }
     Ok(())
 }
+
 #[cfg(gpu)]
-pub fn cuda(_device: &dyn crate::cuda::Device, _a: &Args) -> Result<()> { Ok(()) }
+pub fn cuda_workspace(a: &Args) -> u64 {
+    a.classes.min(DEVICE_CHUNK).saturating_mul(a.d).saturating_mul(8)
+}
+
+/// Rows of v under way at once on a device.
 #[cfg(gpu)]
-pub fn cuda_workspace(_a: &Args) -> u64 { 0 }
+const DEVICE_CHUNK: u64 = 1 << 14;
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
+    if a.weight.is_null() {
+        return Ok(());
+    }
+    let d = a.d;
+    let rows = Buffer::f64(a.workspace.cast());
+    for first in (0..a.classes).step_by(DEVICE_CHUNK as usize) {
+        let count = DEVICE_CHUNK.min(a.classes - first);
+        let at = (first * d) as usize;
+        let omega = Buffer::f32(a.omega).repeated(count, d);
+        let v = Buffer::f32(a.v.wrapping_add(at)).matrix(count, d);
+        dense::product(device, v, Buffer::f32(a.u).matrix(d, d), None, Some(omega), rows)?;
+        dense::copy(device, rows, Buffer::f32(a.weight.wrapping_add(at)), count * d)?;
+    }
+    Ok(())
+}

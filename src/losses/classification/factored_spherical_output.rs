@@ -15,6 +15,10 @@
 #[path = "factored_spherical_output/loss.rs"]
 pub mod loss;
 
+#[cfg(gpu)]
+#[path = "factored_spherical_output/device.rs"]
+mod device;
+
 use crate::cpu::dense::{View, lu, product, solve, symmetric_product};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::storage::{read_one, write_one};
@@ -331,7 +335,13 @@ fn widen(from: &[f32], to: &mut [f64]) {
 fn narrow(from: &[f64], to: &mut [f32]) {
     to.iter_mut().zip(from).for_each(|(to, &from)| *to = from as f32);
 }
+
 #[cfg(gpu)]
-pub fn cuda(_device: &dyn crate::cuda::Device, _a: &Args) -> Result<()> { Ok(()) }
+pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
+    Ok(device::run(device, a)?)
+}
+
 #[cfg(gpu)]
-pub fn cuda_workspace(_a: &Args) -> u64 { 0 }
+pub fn cuda_workspace(a: &Args) -> u64 {
+    device::workspace(a)
+}

@@ -3,6 +3,11 @@
 use crate::cpu::Cpu;
 use crate::cpu::dense::{View, product, symmetric_product};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{
+    Device, bytes_of,
+    dense::{self, Buffer},
+};
 use crate::registry::Result;
 use crate::registry::entries::factored_spherical_refresh::{Args, Call};
 
@@ -59,7 +64,59 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     }
     Ok(())
 }
+
+/// Rows of v under way at once on a device.
 #[cfg(gpu)]
-pub fn cuda(_device: &dyn crate::cuda::Device, _a: &Args) -> Result<()> { Ok(()) }
+const DEVICE_CHUNK: u64 = 1 << 14;
+
+/// Of the workspace: q and the sum in f64, a chunk of W in f64, and a chunk of v in f32 in what is left.
 #[cfg(gpu)]
-pub fn cuda_workspace(_a: &Args) -> u64 { 0 }
+fn device_layout(a: &Args) -> (u64, u64) {
+    let rows = a.classes.min(DEVICE_CHUNK).saturating_mul(a.d);
+    let head = a.d.saturating_mul(a.d).saturating_add(a.d);
+    (head, head.saturating_add(rows))
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    let (head, end) = device_layout(a);
+    end.saturating_mul(8).saturating_add(end.saturating_sub(head).saturating_mul(4))
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let d = a.d;
+    let (head, end) = device_layout(a);
+    let at = |offset: u64| a.workspace.cast::<f64>().wrapping_add(offset as usize);
+    let (q, w, chunk) = (Buffer::f64(at(0)), Buffer::f64(at(head)), at(end).cast::<f32>());
+    let launch = |args: Args| {
+        let blocks = (args.classes * d).div_ceil(256).clamp(1, 4096) as u32;
+        // SAFETY: a struct of integers, floats and pointers.
+        let bytes = unsafe { bytes_of(&args) };
+        device.launch("factored_spherical_refresh", [blocks, 1, 1], [256, 1, 1], 0, bytes)
+    };
+    // Without rows the kernel clears q and the sum.
+    launch(Args { classes: 0, v_next: chunk, ..*a })?;
+    for first in (0..a.classes).step_by(DEVICE_CHUNK as usize) {
+        let count = DEVICE_CHUNK.min(a.classes - first);
+        let from = (first * d) as usize;
+        let v = Buffer::f32(a.v.wrapping_add(from)).matrix(count, d);
+        dense::product(device, v, Buffer::f32(a.u).matrix(d, d), None, None, Buffer::f32(chunk))?;
+        launch(Args { classes: count, v_next: chunk, ..*a })?;
+        let rows = w.matrix(count, d);
+        dense::product(device, rows.t(), rows, None, Some(q.matrix(d, d)), q)?;
+        if !a.v_next.is_null() {
+            dense::copy(device, Buffer::f32(chunk), Buffer::f32(a.v_next.wrapping_add(from)), count * d)?;
+        }
+    }
+    if !a.q_next.is_null() {
+        dense::copy(device, q, Buffer::f32(a.q_next), d * d)?;
+    }
+    if !a.wsum_next.is_null() {
+        dense::copy(device, Buffer::f64(at(d * d)), Buffer::f32(a.wsum_next), d)?;
+    }
+    if !a.u_next.is_null() {
+        dense::identity(device, Buffer::f32(a.u_next), d)?;
+    }
+    Ok(())
+}
