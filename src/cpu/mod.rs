@@ -1,7 +1,9 @@
 //! Traversals on the CPU. A loss gives the mathematics of a row or an element in SIMD registers; the
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
+pub mod dense;
 pub mod elements;
+pub mod extended;
 pub mod matmul;
 pub mod parallel;
 pub mod row;

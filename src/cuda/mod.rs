@@ -4,6 +4,7 @@
 //! synchronises on the device, so that every call can be captured into a CUDA graph.
 
 pub mod contrast;
+pub mod dense;
 #[cfg(feature = "cuda")]
 pub mod driver;
 pub mod elements;
@@ -94,6 +95,6 @@ pub unsafe fn bytes_of<T: Copy>(args: &T) -> &[u8] {
 /// Workspace regions start at multiples of this.
 const ALIGN: u64 = 256;
 
-fn align_up(bytes: u64) -> u64 {
+pub fn align_up(bytes: u64) -> u64 {
     bytes.div_ceil(ALIGN) * ALIGN
 }

@@ -9,6 +9,7 @@ derived from the registry. The file has
 and may have
 
     count(x, o)          what reduction mean divides by; the number of losses unless given
+    weight(x, o)         what reduction mean multiplies each loss by before it adds them up; 1 unless given
     gradient(x, o, s)    closed form of the gradients, for `s` = d objective / d (first output, unreduced);
                          itself checked against differences of `reference`. Without it gradients come from
                          differences, of some elements only
