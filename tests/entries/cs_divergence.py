@@ -126,3 +126,12 @@ def test_a_nan_shows(call):
     result = call(a, b)
     assert np.isnan(result.loss)
     assert np.isnan(result.backward()["a"].astype(float)).all()
+
+
+def test_many_dimensions(call):
+    """More than the scratch memory of the CPU keeps of a block of rows."""
+    if call.context.kind == "cpu":
+        rng = np.random.default_rng(0)
+        for dims in (1025, 4500):
+            a, b = (call.floats(rng.standard_normal((5, dims))) for _ in range(2))
+            call.compare({"a": a, "b": b}, {"bandwidth": np.sqrt(dims)})

@@ -5,7 +5,7 @@ import numpy as np
 #: Kernels below the smallest normal f32 are 0 in the library.
 SMALLEST = 2.0**-126
 #: Numbers of points around the tiles (64 rows, 128 columns), dimensions around register blocks and parts.
-SIZES = [(3, 5, 2), (1, 1, 1), (2, 130, 7), (65, 3, 4), (64, 128, 3), (67, 129, 17), (130, 65, 33), (1, 7, 257), (9, 4, 520), (5, 6, 1025)]
+SIZES = [(3, 5, 2), (1, 1, 1), (2, 130, 7), (65, 3, 4), (64, 128, 3), (67, 129, 17), (130, 65, 33), (1, 7, 257), (9, 4, 300)]
 LARGE = (260, 333, 12)
 
 

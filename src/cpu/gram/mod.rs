@@ -40,10 +40,13 @@ pub struct Space<'a> {
 impl<'a> Space<'a> {
     /// For the kernel exp(-|x - y|^2 / (2 h^2)).
     pub fn gaussian(x: Floats<'a>, y: Floats<'a>, bandwidth: f64) -> Space<'a> {
-        // Kept in range: the kernel of equal points is 1 for any bandwidth.
-        let scale = (0.5 / bandwidth / bandwidth).clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
-        Space { x, y, scale: scale as f32 }
+        Space { x, y, scale: gaussian_scale(bandwidth) }
     }
+}
+
+/// 1 / (2 h^2), kept in range: the kernel of equal points is 1 for any bandwidth.
+pub fn gaussian_scale(bandwidth: f64) -> f32 {
+    (0.5 / bandwidth / bandwidth).clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32
 }
 
 /// All pairs of `rows` points x and `columns` points y.

@@ -3,6 +3,10 @@
 use crate::cpu::Cpu;
 use crate::cpu::gram::{self, LogSum, LogSums, Output, Pairs, Softmax, Space, Term};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{Device, bytes_of, gram as tiles};
+#[cfg(gpu)]
+use crate::registry::Pass;
 use crate::registry::entries::cs_divergence::{Args, Call};
 use crate::registry::{Floats, FloatsMut, Result};
 
@@ -64,4 +68,77 @@ fn gradient(
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     Size::default().add::<f32>(a.n.max(a.m).saturating_mul(2)).bytes()
+}
+
+/// Mirrors kernels/information/cs_divergence.cuh.
+#[cfg(gpu)]
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct LossArgs {
+    sums: *mut f32,
+    loss: *mut f32,
+    empty: i32,
+}
+
+/// The workspace: the three sums, then what a kernel at a time needs.
+#[cfg(gpu)]
+const SUMS_BYTES: usize = 256;
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let pass = Pass::from_code(a.pass);
+    let given = pass == Pass::Backward && !a.saved.is_null();
+    let sums = if a.saved.is_null() { a.workspace.cast::<f32>() } else { a.saved };
+    let workspace = a.workspace.wrapping_byte_add(SUMS_BYTES);
+    let (of_a, of_b) = ((a.a, a.a_stride), (a.b, a.b_stride));
+    let pairs = |rows, columns, x, y| tiles::Pairs {
+        rows,
+        columns,
+        spaces: [tiles::Space::gaussian(x, y, a.dims, a.opts.bandwidth), tiles::Space::NONE],
+        n_spaces: 1,
+        skip_self: 0,
+    };
+    let [aa, bb] = [pairs(a.n, a.n, of_a, of_a), pairs(a.m, a.m, of_b, of_b)];
+    let [ab, ba] = [pairs(a.n, a.m, of_a, of_b), pairs(a.m, a.n, of_b, of_a)];
+    let empty = a.n == 0 || a.m == 0;
+    if !given {
+        if !empty {
+            for (i, pairs) in [&aa, &bb, &ab].into_iter().enumerate() {
+                tiles::total_log_sum(device, pairs, a.dtype, workspace, sums.wrapping_add(2 * i))?;
+            }
+        }
+        let loss = if pass.forward() { a.loss } else { std::ptr::null_mut() };
+        let args = LossArgs { sums, loss, empty: i32::from(empty) };
+        device.launch("cs_divergence_loss", [1, 1, 1], [32, 1, 1], 0, unsafe { bytes_of(&args) })?;
+    }
+    if !pass.backward() {
+        return Ok(());
+    }
+    let sum = |i: usize| sums.wrapping_add(2 * i).cast_const();
+    let gradient = |gradient, stride, own: tiles::Pairs, cross: tiles::Pairs, i| {
+        let constants = |i| [sum(i), std::ptr::null(), std::ptr::null(), std::ptr::null()];
+        let terms = [
+            tiles::Term { pairs: own, constants: constants(i), factor: -1.0 },
+            tiles::Term { pairs: cross, constants: constants(2), factor: 1.0 },
+        ];
+        let (h, grad_loss, dtype) = (a.opts.bandwidth, a.grad_loss, a.dtype);
+        let output =
+            tiles::Output { space: 0, gradient, stride, grad_loss, factor: 2.0 / h / h, dtype, workspace };
+        let terms = if empty { &terms[..0] } else { &terms[..] };
+        tiles::gradient(device, "cs_divergence_gradient", (own.rows, a.dims), terms, &output)
+    };
+    if !a.grad_a.is_null() {
+        gradient(a.grad_a, a.a_stride, aa, ab, 0)?;
+    }
+    if !a.grad_b.is_null() {
+        gradient(a.grad_b, a.b_stride, bb, ba, 1)?;
+    }
+    Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    let sums = [(a.n, a.n), (a.m, a.m), (a.n, a.m)].map(|(n, m)| tiles::sums_bytes(n, m));
+    let gradient = tiles::gradient_bytes(a.n.max(a.m), a.dims);
+    sums.into_iter().fold(gradient, u64::max).saturating_add(SUMS_BYTES as u64)
 }
