@@ -3,12 +3,14 @@
 
 pub mod elements;
 pub mod gram;
+pub mod neighbors;
 mod parallel;
 mod row;
 pub mod rows;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
+pub mod special;
 pub mod storage;
 pub mod workspace;
 

@@ -3,6 +3,7 @@
 use super::{CONSTANTS, ROWS, RowSum, Weights};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Simd, math};
+use std::ops::Range;
 
 /// Terms added in f32 before they are added to the tile's sum.
 const RUN: usize = 16;
@@ -79,7 +80,7 @@ pub struct State {
 impl RowSum for RowLogSum<'_> {
     type State = State;
 
-    fn start(&self) -> State {
+    fn start(&self, _rows: Range<usize>) -> State {
         State { least: [f32::MAX; ROWS], sum: [0.0; ROWS] }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The exponent of a pair is E_ij = sum over spaces of scale |x_i - y_j|^2. It is computed for a tile of
 //! [`ROWS`] x [`COLUMNS`] pairs at a time and never stored. An objective is made of two sweeps:
-//! [`row_sums`] gathers per row i something of all its E_ij (a [`RowSum`]: log of the sum of exp(-E),
+//! [`row_sums_of`] gathers per row i something of all its E_ij (a [`RowSum`]: log of the sum of exp(-E),
 //! or the sum of another function of E), and [`gradient`] adds up w_ij (x_i - y_j) with weights that it
 //! computes from E_ij and what is known of row and column (a [`Weights`]).
 //!
@@ -17,10 +17,11 @@ mod scratch;
 mod sweep;
 
 pub use log_sum::{LogSum, LogSums, Softmax, softmax};
-pub use sweep::{Output, Term, gradient, row_log_sums};
+pub use sweep::{Output, Term, gradient, row_log_sums, row_sums_of};
 
 use crate::cpu::simd::Simd;
 use crate::registry::Floats;
+use std::ops::Range;
 
 /// Rows of a tile: a multiple of two vectors of every instruction set.
 pub const ROWS: usize = 64;
@@ -78,9 +79,9 @@ pub trait Weights: Sync {
 
 /// A sum over the pairs of each row.
 pub trait RowSum: Sync {
-    /// State of [`ROWS`] rows.
+    /// State of a block of up to [`ROWS`] rows.
     type State;
-    fn start(&self) -> Self::State;
+    fn start(&self, rows: Range<usize>) -> Self::State;
     /// Takes in a tile: `columns` rows of [`ROWS`] exponents, `rows` of them in use.
     ///
     /// # Safety

@@ -12,12 +12,15 @@ use std::ops::Range;
 /// Log sums of the rows of `pairs` to `out`, `2 * rows` long.
 pub fn row_log_sums(cpu: &Cpu, pairs: &Pairs, out: &mut [f32]) {
     assert_eq!(out.len(), 2 * pairs.rows);
-    row_sums(cpu, pairs, &RowLogSum::new(out));
+    row_sums_of(cpu, pairs, 0..pairs.rows, &RowLogSum::new(out));
 }
 
-pub fn row_sums<R: RowSum>(cpu: &Cpu, pairs: &Pairs, sum: &R) {
-    cpu.run(pairs.rows.div_ceil(ROWS), pairs.work(), &|block| {
-        cpu.isa.dispatch(SumBlock { pairs, sum, rows: rows_of(block, pairs.rows) });
+/// Over `rows` only, which begin with a multiple of [`ROWS`].
+pub fn row_sums_of<R: RowSum>(cpu: &Cpu, pairs: &Pairs, rows: Range<usize>, sum: &R) {
+    let first = rows.start / ROWS;
+    cpu.run(rows.len().div_ceil(ROWS), pairs.work(), &|block| {
+        let rows = rows_of(first + block, rows.end);
+        cpu.isa.dispatch(SumBlock { pairs, sum, rows });
     });
 }
 
@@ -37,7 +40,7 @@ impl<R: RowSum> Kernel for SumBlock<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let mut block = Block::new(self.rows.clone());
-        let mut state = self.sum.start();
+        let mut state = self.sum.start(self.rows.clone());
         for columns in tiles(self.pairs.columns) {
             tile(s, &mut block, self.pairs, columns.clone());
             // SAFETY: the tile has been computed.
