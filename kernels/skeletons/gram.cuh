@@ -72,6 +72,19 @@ LK_DEVICE void gram_load(
   }
 }
 
+// One dimension of this thread's squared distances.
+LK_DEVICE void gram_add(const GramPoints& shared, int d, float (&sum)[kEach][kEach]) {
+  const int mine = gram_row(), there = gram_column();
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const float difference = shared.x[d][mine + i] - shared.y[d][there + j];
+      sum[i][j] = fmaf(difference, difference, sum[i][j]);
+    }
+  }
+}
+
 // The exponents of this thread's 4 x 4 pairs; infinite for those that do not count.
 LK_DEVICE void gram_exponents(
     GramPoints& shared, const lk_gram_pairs& p, int dtype, u64 row, u64 column, float (&e)[kEach][kEach]) {
@@ -80,7 +93,6 @@ LK_DEVICE void gram_exponents(
 #pragma unroll
     for (int j = 0; j < kEach; ++j) e[i][j] = 0.0f;
   }
-  const int mine = gram_row(), there = gram_column();
   for (unsigned n = 0; n < p.n_spaces; ++n) {
     const lk_gram_space& space = p.spaces[n];
     const float scale = static_cast<float>(space.scale);
@@ -90,16 +102,11 @@ LK_DEVICE void gram_exponents(
       gram_load(shared.y, space.y, dtype, space.y_stride, column, p.columns, k, space.dims);
       __syncthreads();
       float part[kEach][kEach] = {};
+      if (space.dims - k >= kDepth) {
 #pragma unroll
-      for (int d = 0; d < kDepth; ++d) {
-#pragma unroll
-        for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-          for (int j = 0; j < kEach; ++j) {
-            const float difference = shared.x[d][mine + i] - shared.y[d][there + j];
-            part[i][j] = fmaf(difference, difference, part[i][j]);
-          }
-        }
+        for (int d = 0; d < kDepth; ++d) gram_add(shared, d, part);
+      } else {
+        for (int d = 0; d < static_cast<int>(space.dims - k); ++d) gram_add(shared, d, part);
       }
 #pragma unroll
       for (int i = 0; i < kEach; ++i) {
@@ -114,6 +121,7 @@ LK_DEVICE void gram_exponents(
       for (int j = 0; j < kEach; ++j) e[i][j] = fmaf(scale, total[i][j], e[i][j]);
     }
   }
+  const int mine = gram_row(), there = gram_column();
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
 #pragma unroll

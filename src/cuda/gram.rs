@@ -5,7 +5,7 @@ use std::ptr;
 
 use super::{Device, Result, align_up, bytes_of};
 
-const TILE: u64 = 64;
+pub const TILE: u64 = 64;
 const THREADS: u32 = 256;
 /// Blocks that fill the largest GPUs; fixed, so that sums do not depend on the GPU.
 const BLOCKS: u64 = 264;
@@ -106,7 +106,7 @@ fn splits(rows: u64, columns: u64) -> u64 {
     wanted.min(columns.div_ceil(TILE)).clamp(1, MAX_SPLITS)
 }
 
-fn grid(blocks: u64) -> u32 {
+pub fn grid(blocks: u64) -> u32 {
     blocks.clamp(1, 0x7fff_ffff) as u32
 }
 

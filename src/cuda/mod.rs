@@ -10,6 +10,7 @@ pub mod elements;
 pub mod emulator;
 mod error;
 pub mod gram;
+pub mod neighbors;
 pub mod reduce;
 pub mod rows;
 #[cfg(all(test, feature = "cuda-emulation"))]

@@ -7,10 +7,10 @@ import numpy as np
 
 OPTIONS = {"k": [5, 1, 2, 16, 17, 60]}
 
-#: Both sides of where the k-d tree takes over, several of its leaves and levels, blocks of tiles.
+#: A k-d tree up to 6 dimensions, beyond tiles of all pairs.
 SHAPES = [
     dict(zip(("n", "dims"), sizes))
-    for sizes in [(2, 1), (7, 3), (33, 2), (64, 5), (65, 40), (130, 300), (1999, 1), (2311, 1), (4099, 2), (3500, 2), (700, 9)]
+    for sizes in [(2, 1), (7, 3), (33, 2), (64, 7), (65, 40), (130, 300), (1111, 1), (600, 3), (300, 9), (700, 6), (500, 11)]
 ]
 
 
@@ -65,13 +65,17 @@ def _points(n=3000, d=2):
 
 def test_of_a_normal_distribution(call):
     """The estimate itself: within a few of its standard deviations of the truth."""
-    for n, d in ((3000, 1), (1500, 3)):
+    if call.context.kind == "cpu":
+        sizes = ((2000, 1), (1500, 3), (12_000, 8))
+    else:
+        sizes = ((500, 1), (500, 3))
+    for n, d in sizes:
         truth = d / 2 * math.log(2 * math.pi * math.e)
-        assert abs(call(_points(n, d)).entropy - truth) < 0.1
+        assert abs(call(_points(n, d)).entropy - truth) < 0.15
 
 
 def test_unchanged_by_shift_and_order(call):
-    for n, d in ((2500, 1), (200, 6)):
+    for n, d in ((500, 1), (150, 9)):
         x = np.round(_points(n, d) * 1024) / 1024 + np.arange(n, dtype=np.float32)[:, None] / 2**18
         x = np.round(x * 2**18) / 2**18
         value = call(x).entropy
@@ -82,14 +86,14 @@ def test_unchanged_by_shift_and_order(call):
 
 
 def test_grows_with_the_scale(call):
-    for n, d in ((2500, 1), (200, 6)):
+    for n, d in ((500, 1), (150, 9)):
         x = _points(n, d)
         for factor in (2.0**-60, 2.0**-100, 2.0**50, 2.0**100):
             assert np.isclose(call(x * np.float32(factor)).entropy, call(x).entropy + d * math.log(factor), rtol=1e-6)
 
 
 def test_duplicates(call):
-    for n, d in ((2500, 1), (200, 6)):
+    for n, d in ((500, 1), (150, 9)):
         x = _points(n, d)
         x[:3] = x[3]
         assert call(x, k=3).entropy == -np.inf
@@ -99,7 +103,7 @@ def test_duplicates(call):
 
 def test_points_on_a_grid(call):
     """Ties everywhere."""
-    x = np.stack(np.meshgrid(np.arange(70.0), np.arange(70.0)), axis=-1).reshape(-1, 2).astype(np.float32)
+    x = np.stack(np.meshgrid(np.arange(25.0), np.arange(21.0)), axis=-1).reshape(-1, 2).astype(np.float32)
     n = len(x)
     for k in (1, 2, 3, 4, 5):
         expected = harmonic(n) - harmonic(k) + math.log(math.pi) + 2 * np.log(distances(x.astype(float), k)).mean()
@@ -107,7 +111,7 @@ def test_points_on_a_grid(call):
 
 
 def test_not_finite(call):
-    for n, d in ((2500, 1), (200, 6)):
+    for n, d in ((500, 1), (150, 9)):
         for bad in (np.nan, np.inf):
             x = _points(n, d)
             x[7, d - 1] = bad
@@ -115,7 +119,7 @@ def test_not_finite(call):
 
 
 def test_every_other_point_as_neighbour(call):
-    for n, d in ((2500, 1), (90, 6)):
+    for n, d in ((2500, 1), (90, 9)):
         x = _points(n, d)
         expected = harmonic(n) - harmonic(n - 1) + d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
         expected += d * np.log(distances(x.astype(float), n - 1)).mean()

@@ -64,9 +64,8 @@ impl RowSum for KSmallest<'_> {
             let mut i = 0;
             while i < rows {
                 // SAFETY: within the tile.
-                let closer = unsafe {
-                    s.lt(s.load(tile.add(j * ROWS + i)), s.load(state.farthest.as_ptr().add(i)))
-                };
+                let closer =
+                    unsafe { s.lt(s.load(tile.add(j * ROWS + i)), s.load(state.farthest.as_ptr().add(i))) };
                 let mut bits = s.mask_bits(closer);
                 while bits != 0 {
                     let slot = i + bits.trailing_zeros() as usize;

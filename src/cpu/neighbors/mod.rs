@@ -47,7 +47,8 @@ impl<'a> Points<'a> {
 
     /// The distance of point `i`, from the square that the search found; `room` for `k` values.
     fn distance(&self, i: usize, square: f32, room: &mut [f32]) -> f32 {
-        let exact = if self.squares_are_normal { square.is_finite() } else { 1e-30 < square && square < 1e30 };
+        let exact =
+            if self.squares_are_normal { square.is_finite() } else { 1e-30 < square && square < 1e30 };
         if exact {
             return square.sqrt();
         }
@@ -65,7 +66,8 @@ impl<'a> Points<'a> {
 const BLOCKS: usize = 256;
 
 fn uses_tree(n: usize, dims: usize) -> bool {
-    dims <= tree::MAX_DIMS && n >= tree::least_points(dims)
+    // Places in the tree are 32 bits wide.
+    n <= u32::MAX as usize && dims <= tree::MAX_DIMS && n >= tree::least_points(dims)
 }
 
 /// Workspace of [`kth_distances`].
@@ -79,13 +81,58 @@ pub fn workspace(size: Size, n: u64, dims: u64, k: u64) -> Size {
 
 /// Distance of every point to its `k`-th nearest other one, `1 <= k < n`.
 pub fn kth_distances(cpu: &Cpu, points: &Points, k: usize, work: &mut Workspace, out: &mut [f32]) {
-    let out = Cells::new(out);
     if uses_tree(points.n, points.dims) {
-        let tree = tree::Tree::build(cpu, points, work);
-        let room = work.take(k * BLOCKS, 0f32);
-        tree.kth_distances(cpu, points, k, Cells::new(room), out);
+        by_tree(cpu, points, k, work, out);
     } else {
-        let room = work.take(all_pairs::candidates(points.n as u64, k as u64) as usize, 0f32);
-        all_pairs::kth_distances(cpu, points, k, Cells::new(room), out);
+        by_all_pairs(cpu, points, k, work, out);
+    }
+}
+
+fn by_tree(cpu: &Cpu, points: &Points, k: usize, work: &mut Workspace, out: &mut [f32]) {
+    let tree = tree::Tree::build(cpu, points, work);
+    let room = work.take(k * BLOCKS, 0f32);
+    tree.kth_distances(cpu, points, k, Cells::new(room), Cells::new(out));
+}
+
+fn by_all_pairs(cpu: &Cpu, points: &Points, k: usize, work: &mut Workspace, out: &mut [f32]) {
+    let room = work.take(all_pairs::candidates(points.n as u64, k as u64) as usize, 0f32);
+    all_pairs::kth_distances(cpu, points, k, Cells::new(room), Cells::new(out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::MaybeUninit;
+
+    /// Points of which many coincide or lie at equal distances.
+    fn sample(n: usize, dims: usize) -> Vec<f32> {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
+        let mut values: Vec<f32> = (0..n * dims).map(|_| next() + next() - next()).collect();
+        values[..n / 4 * dims].iter_mut().for_each(|v| *v = (4.0 * *v).round() / 4.0);
+        values
+    }
+
+    #[test]
+    fn tree_and_all_pairs_agree_to_the_bit() {
+        for threads in [1, 3] {
+            let cpu = Cpu::new(threads);
+            for dims in 1..=tree::MAX_DIMS {
+                for (n, k) in [(2, 1), (33, 5), (1500, 1), (1501, 7), (1030, 40), (70, 69)] {
+                    let values = sample(n, dims);
+                    let points = Points::new(&cpu, &values, n, dims).unwrap();
+                    let mut memory = vec![[MaybeUninit::<u8>::uninit(); 64]; 20_000];
+                    let memory = memory.as_flattened_mut();
+                    let start = memory.as_ptr().align_offset(64);
+                    let (mut one, mut two) = (vec![0.0; n], vec![0.0; n]);
+                    by_tree(&cpu, &points, k, &mut Workspace::new(&mut memory[start..]), &mut one);
+                    by_all_pairs(&cpu, &points, k, &mut Workspace::new(&mut memory[start..]), &mut two);
+                    assert_eq!(one, two, "{n} points, {dims} dimensions, k = {k}");
+                }
+            }
+        }
     }
 }

@@ -4,13 +4,17 @@ use crate::cpu::Cpu;
 use crate::cpu::neighbors::{self, Points};
 use crate::cpu::special::{digamma, ln_gamma};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{Device, bytes_of, neighbors as search};
 use crate::registry::entries::knn_entropy::{Args, Call};
 use crate::registry::{Error, Result};
 
 pub fn check(a: &Args) -> Result<()> {
     if a.opts.k as u64 >= a.n {
         let (k, most) = (a.opts.k, a.n - 1);
-        return Err(Error::option(format!("knn_entropy: option 'k' is {k}, expected at most n - 1 ({most})")));
+        return Err(Error::option(format!(
+            "knn_entropy: option 'k' is {k}, expected at most n - 1 ({most})"
+        )));
     }
     Ok(())
 }
@@ -38,4 +42,37 @@ fn constant(n: f64, k: f64, dims: f64) -> f64 {
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     neighbors::workspace(Size::default().add::<f32>(a.n), a.n, a.dims, a.opts.k as u64).bytes()
+}
+
+/// Mirrors kernels/information/knn_entropy.cuh.
+#[cfg(gpu)]
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ValueArgs {
+    distances: *const f32,
+    n: u64,
+    limits: *const f32,
+    n_limits: u64,
+    entropy: *mut f32,
+    constant: f64,
+    factor: f64,
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    if a.entropy.is_null() {
+        return Ok(());
+    }
+    let points = search::Points { values: a.x, n: a.n, dims: a.dims };
+    let found = search::kth_distances(device, &points, a.opts.k as u64, a.workspace)?;
+    let (n, k, dims) = (a.n as f64, a.opts.k as f64, a.dims as f64);
+    let search::Found { distances, limits, n_limits } = found;
+    let (constant, factor) = (constant(n, k, dims), dims / n);
+    let args = ValueArgs { distances, n: a.n, limits, n_limits, entropy: a.entropy, constant, factor };
+    Ok(device.launch("knn_entropy_value", [1, 1, 1], [256, 1, 1], 0, unsafe { bytes_of(&args) })?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    search::workspace_size(a.n, a.dims, a.opts.k as u64)
 }

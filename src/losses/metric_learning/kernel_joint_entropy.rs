@@ -122,8 +122,15 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     let term = tiles::Term { pairs, constants, factor: 1.0 };
     let gradient = |space, gradient, stride, dims, h: f64| {
         let factor = 1.0 / (n as f64) / h / h;
-        let output =
-            tiles::Output { space, gradient, stride, grad_loss: a.grad_loss, factor, dtype: a.dtype, workspace };
+        let output = tiles::Output {
+            space,
+            gradient,
+            stride,
+            grad_loss: a.grad_loss,
+            factor,
+            dtype: a.dtype,
+            workspace,
+        };
         tiles::gradient(device, "kernel_joint_entropy_gradient", (n, dims), &[term], &output)
     };
     if !a.grad_a.is_null() {
