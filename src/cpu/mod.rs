@@ -4,7 +4,9 @@
 pub mod dense;
 pub mod elements;
 pub mod extended;
+pub mod gram;
 pub mod matmul;
+pub mod neighbors;
 pub mod parallel;
 pub mod row;
 pub mod row_pair;
@@ -13,6 +15,7 @@ pub mod rows;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
+pub mod special;
 pub mod storage;
 pub mod tiles;
 pub mod workspace;

@@ -11,6 +11,8 @@ pub mod elements;
 #[cfg(feature = "cuda-emulation")]
 pub mod emulator;
 mod error;
+pub mod gram;
+pub mod neighbors;
 pub mod reduce;
 pub mod rows;
 #[cfg(all(test, feature = "cuda-emulation"))]
