@@ -59,7 +59,7 @@ class Losskit:
         self.gradients = {name: torch.zeros_like(inputs[name]) for name in wanted_gradients(case, entry)}
         self.outputs = {}
         for output in entry.outputs.values():
-            sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape]
+            sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape_with(entry.values({}, case.options))]
             self.outputs[output.name] = torch.zeros(sizes, dtype=_TYPES.get(output.type, DTYPES[dtype]))
         first = next(iter(self.outputs.values()))
         self._upstream = torch.full_like(first, SCALES[dtype])

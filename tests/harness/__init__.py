@@ -21,6 +21,7 @@ and may have
     SHAPES               dicts of dims, where the usual ones will not do
     possible(dims, o)    whether options make sense for a shape
     SAMPLES_DEPEND       True where a sample's loss depends on others
+    ALTERNATIVES         names of optional inputs of which a call has exactly one
     EXAMPLES             worked examples: dicts of inputs, options, outputs, gradients
     test_...(call)       further tests; `call` is a `Caller` of the entry on some device
 """

@@ -166,7 +166,7 @@ class Fuzzer:
     def label(self, call):
         if self.device != "cpu":
             return None
-        indexed = [i for i in call.entry.inputs.values() if i.index and i.name in call.buffers and call.buffers[i.name].count]
+        indexed = [i for i in call.entry.inputs.values() if i.index and call.given(i.name)]
         if not indexed:
             return None
         source = self.pick(indexed)
@@ -184,7 +184,7 @@ class Fuzzer:
         """A value outside the range that the declaration gives."""
         if self.device != "cpu":
             return None
-        ranged = [i for i in call.entry.inputs.values() if i.range and i.name in call.buffers and call.buffers[i.name].count]
+        ranged = [i for i in call.entry.inputs.values() if i.range and call.given(i.name)]
         if not ranged:
             return None
         source = self.pick(ranged)
