@@ -2,6 +2,7 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod elements;
+pub mod maps;
 mod parallel;
 mod row;
 pub mod rows;
@@ -9,5 +10,6 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod workspace;
 
 pub use parallel::Cpu;
