@@ -125,6 +125,7 @@ impl<'a, S: Simd> Block<'a, S> {
                     }
                     s.store(max.add(k), if first == 0 { top } else { s.max(s.load(max.add(k)), top) });
                 },
+                false,
             );
             let (terms, size) = (self.terms, self.size);
             self.by_groups(
@@ -145,6 +146,7 @@ impl<'a, S: Simd> Block<'a, S> {
                     let all = if first < RUN { total } else { s.add(s.load(sum.add(k)), total) };
                     s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
                 },
+                true,
             );
             let mut k = 0;
             while k < self.len {
@@ -152,7 +154,7 @@ impl<'a, S: Simd> Block<'a, S> {
                 if logs {
                     s.store(self.log_sum.ptr().add(k), math::ln(s, total));
                 }
-                s.store(sum.add(k), s.div(s.splat(1.0), total));
+                s.store(sum.add(k), s.recip(total));
                 k += S::LANES;
             }
         }
@@ -163,14 +165,24 @@ impl<'a, S: Simd> Block<'a, S> {
     /// # Safety
     /// `step` stays within the block.
     #[inline(always)]
-    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize)) {
+    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize), ahead: bool) {
         let mut first = 0;
         while first < self.maps.classes {
             let group = GROUP.min(self.maps.classes - first);
             let mut z = [std::ptr::null(); GROUP];
+            // The next block's scores and labels.
+            let mut next = [std::ptr::null::<u8>(); GROUP];
+            let width = self.maps.pred.dtype.size();
             for (i, z) in z.iter_mut().enumerate().take(group) {
                 *z = self.scores(first + i, i);
+                next[i] = self.maps.pred.ptr.wrapping_add((self.index(first + i) + self.size) * width);
             }
+            let labels = match self.maps.target {
+                Target::Labels { labels, .. } if first == 0 => {
+                    labels.as_ptr().wrapping_add(self.image * self.maps.pixels + self.start + self.size)
+                }
+                _ => std::ptr::null(),
+            };
             let (s, n) = (self.s, self.len);
             // A loop of its own for each size: the classes of a vector then sit in registers.
             macro_rules! sweep {
@@ -178,7 +190,17 @@ impl<'a, S: Simd> Block<'a, S> {
                     vectors::<S>(
                         n,
                         #[inline(always)]
-                        |k, lanes| step(s, first, &z[..$n], k, lanes),
+                        |k, lanes| {
+                            if ahead {
+                                for next in &next[..$n] {
+                                    storage::fetch(next.wrapping_add(k * width), S::LANES * width);
+                                }
+                                if !labels.is_null() {
+                                    storage::fetch(labels.wrapping_add(k).cast(), S::LANES * 8);
+                                }
+                            }
+                            step(s, first, &z[..$n], k, lanes)
+                        },
                     )
                 };
             }

@@ -55,13 +55,26 @@ pub struct Pixels<S: Simd> {
     pub t: S::F,
 }
 
+impl<S: Simd> Pixels<S> {
+    #[inline(always)]
+    fn only(&self, s: S, which: S::M) -> Pixels<S> {
+        let zero = s.zero();
+        Pixels {
+            p: s.select(which, self.p, zero),
+            q: s.select(which, self.q, zero),
+            log_p: s.select(which, self.log_p, zero),
+            t: s.select(which, self.t, zero),
+        }
+    }
+}
+
 /// The mathematics of a loss that depends on `SUMS` sums over the pixels of each class.
 pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Sync {
     /// Whether it looks at `log_p`; with a softmax only.
     const LOGS: bool = false;
 
-    /// Adds to a class's sums.
-    fn terms<S: Simd>(&self, s: S, x: &Pixels<S>) -> [S::F; SUMS];
+    /// Adds to a class's sums. Of pixels that do not count all values are 0.
+    fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>);
 
     /// d loss / d p, from factors that are the same for all pixels of a class.
     fn slope<S: Simd>(&self, s: S, factors: &[S::F; FACTORS], x: &Pixels<S>) -> S::F;
@@ -83,7 +96,7 @@ const MAX_CLASSES: u64 = 1 << 24;
 
 /// Images cut into chunks of pixels for the threads, by sizes alone.
 #[derive(Clone, Copy)]
-struct Chunks {
+pub struct Chunks {
     /// Pixels of each but an image's last.
     pixels: usize,
     per_image: usize,
@@ -153,14 +166,10 @@ pub fn gradient<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
     factors: &[f32],
     to: FloatsMut,
 ) {
-    /// Larger gradients go around the cache.
-    const STREAM_BYTES: usize = 16 << 20;
     let chunks = Chunks::new(maps.classes, maps.pixels);
     let blocks = maps.split(chunks);
-    let in_place = to.ptr.cast_const() == maps.pred.ptr;
-    let stream = !in_place && to.len * to.dtype.size() > STREAM_BYTES;
     cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
-        let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream };
+        let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
 }

@@ -43,13 +43,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
                         L::LOGS,
                         #[inline(always)]
                         |_, _, x, exist| {
-                            let terms = loss.terms(s, x);
-                            for j in 0..SUMS {
-                                let term = match exist {
-                                    None => terms[j],
-                                    Some(exist) => s.select(exist, terms[j], s.zero()),
-                                };
-                                sums[j] = s.add(sums[j], term);
+                            match exist {
+                                None => loss.add(s, &mut sums, x),
+                                Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
                             }
                         },
                     );
@@ -71,7 +67,6 @@ pub struct Gradient<'a, L> {
     pub range: Range<usize>,
     pub factors: &'a [f32],
     pub to: FloatsMut<'a>,
-    pub stream: bool,
 }
 
 impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel for (Gradient<'_, L>, [(); SUMS], [(); FACTORS]) {
@@ -79,7 +74,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient { loss, maps, chunks, range, factors, to, stream } = self.0;
+        let Gradient { loss, maps, chunks, range, factors, to } = self.0;
         let mut block = Block::new(s, maps);
         let (mut means, mut out) = (Scratch::<{ block::MOST }>::new(), Scratch::<{ block::MOST }>::new());
         let mean = means.ptr();
@@ -112,7 +107,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
                     let factors = spread::<S, FACTORS>(s, &factors[first + class * FACTORS..]);
                     // SAFETY: this block of the checked buffer is written here only, after it was read.
                     let place = unsafe { to.at(block.index(class)) };
-                    let direct = to.dtype == DType::F32 && !stream;
+                    let direct = to.dtype == DType::F32;
                     let target = if direct { place.cast::<f32>() } else { out.ptr() };
                     block.of_class(
                         class,
@@ -135,7 +130,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
                     );
                     if !direct {
                         // SAFETY: as above.
-                        unsafe { storage::write(s, to.dtype, target, place, len, stream) };
+                        unsafe { storage::write(s, to.dtype, target, place, len, false) };
                     }
                 }
                 start += len;

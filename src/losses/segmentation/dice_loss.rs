@@ -23,13 +23,15 @@ struct DiceLoss {
 
 impl MapLoss<SUMS, FACTORS> for DiceLoss {
     #[inline(always)]
-    fn terms<S: Simd>(&self, s: S, x: &Pixels<S>) -> [S::F; SUMS] {
+    fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>) {
         let (false_positive, false_negative) = if self.squared {
             (s.sub(x.p, x.t), s.sub(x.t, x.p))
         } else {
             (s.sub(s.splat(1.0), x.t), x.q)
         };
-        [s.mul(x.p, x.t), s.mul(x.p, false_positive), s.mul(x.t, false_negative)]
+        sums[0] = s.mul_add(x.p, x.t, sums[0]);
+        sums[1] = s.mul_add(x.p, false_positive, sums[1]);
+        sums[2] = s.mul_add(x.t, false_negative, sums[2]);
     }
 
     #[inline(always)]
