@@ -10,6 +10,7 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod windows;
 pub mod workspace;
 
 pub use parallel::Cpu;
