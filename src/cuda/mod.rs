@@ -9,8 +9,10 @@ pub mod elements;
 #[cfg(feature = "cuda-emulation")]
 pub mod emulator;
 mod error;
+pub mod maps;
 pub mod reduce;
 pub mod rows;
+pub mod windows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 

@@ -8,6 +8,8 @@ use crate::cpu::workspace::Workspace;
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of};
 use crate::registry::entries::ssim_loss::{Args, Call};
+#[cfg(gpu)]
+use crate::registry::Pass;
 use crate::registry::{Error, Reduction, Result};
 
 struct SsimLoss {
@@ -121,4 +123,32 @@ pub fn check(a: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(gpu)]
+fn plan(a: &Args) -> cuda::windows::WindowsPlan {
+    cuda::windows::WindowsPlan {
+        batch: a.batch,
+        channels: a.channels,
+        height: a.height,
+        width: a.width,
+        window: a.opts.window as u64,
+        pass: Pass::from_code(a.pass),
+        reduction: Reduction::from_code(a.opts.reduction),
+        loss: a.loss,
+        wants_values: !a.loss.is_null() || !a.ssim.is_null(),
+        wants_gradient: !a.grad_pred.is_null() || !a.grad_target.is_null(),
+        workspace: a.workspace,
+    }
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let kernels = ["ssim_loss_prepare", "ssim_loss_positions", "ssim_loss_finish", "ssim_loss_gradient"];
+    Ok(cuda::windows::run(device, kernels, unsafe { bytes_of(a) }, &plan(a))?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    plan(a).workspace_size()
 }

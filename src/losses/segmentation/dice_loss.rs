@@ -8,6 +8,8 @@ use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of};
 use crate::registry::entries::dice_loss::{Args, Call, Options};
+#[cfg(gpu)]
+use crate::registry::Pass;
 use crate::registry::{Error, Reduction, Result};
 
 /// I, P - I and T - I: so taken, nothing cancels in the loss of a good prediction.
@@ -161,4 +163,33 @@ pub fn check(a: &Args) -> Result<()> {
         (false, false) => fail("'target' is given beside 'labels', expected NULL for one of them"),
         _ => Ok(()),
     }
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let o = &a.opts;
+    let groups = if o.batch != 0 { 1 } else { a.batch };
+    let background = u64::from(o.include_background == 0 && a.classes > 1);
+    let plan = cuda::maps::MapsPlan {
+        images: a.batch,
+        classes: a.classes,
+        pixels: a.pixels,
+        sums: SUMS as u64,
+        factors: FACTORS as u64,
+        pass: Pass::from_code(a.pass),
+        reduction: Reduction::from_code(o.reduction),
+        values: groups * a.classes,
+        divisor: (groups * (a.classes - background)) as f64,
+        loss: a.loss,
+        wants_saved: !a.saved.is_null(),
+        wants_gradient: !a.grad_pred.is_null(),
+        restored: a.pass == Pass::Backward as i32 && !a.saved.is_null(),
+        workspace: a.workspace,
+    };
+    Ok(cuda::maps::run(device, cuda::maps::kernels!("dice_loss"), unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::maps::workspace_size(a.batch, a.classes, a.pixels, SUMS as u64, FACTORS as u64)
 }
