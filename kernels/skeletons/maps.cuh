@@ -31,6 +31,7 @@ struct Pixel {
 // ---- The workspace; mirrored by src/cuda/maps.rs -------------------------------------------------------
 
 constexpr int kPixelsPerThread = 8;
+constexpr u64 kRun = 64;  // so many classes are added up by themselves: a long sum in f32 would lose digits
 
 LK_DEVICE u64 maps_threads(u64 pixels) { return pixels > 1024 ? 256 : pixels > 256 ? 128 : 32; }
 LK_DEVICE u64 maps_chunk(u64 pixels) { return maps_threads(pixels) * kPixelsPerThread; }
@@ -65,7 +66,7 @@ struct MapsWorkspace {
 
 // ---- One pixel -----------------------------------------------------------------------------------------
 
-// The softmax over the classes of a pixel. Runs of classes are added up by themselves, for f32's sake.
+// The softmax over the classes of a pixel.
 struct Softmax {
   float max, inverse, log_sum;
 };
@@ -76,7 +77,7 @@ LK_DEVICE Softmax softmax_of(const MapsCall& c, int dtype, u64 first) {
   float sum = 0.0f;
   for (u64 k = 0; k < c.classes;) {
     float part = 0.0f;
-    const u64 end = k + 64 < c.classes ? k + 64 : c.classes;
+    const u64 end = k + kRun < c.classes ? k + kRun : c.classes;
     for (; k < end; ++k) part += exp_difference(load1(c.pred, dtype, first + k * c.pixels), max);
     sum += part;
   }
@@ -209,9 +210,14 @@ LK_DEVICE void maps_gradient(const typename Loss::Args& a) {
     float mean = 0.0f;
     if (c.activation == kSoftmax) {
       softmax = softmax_of(c, a.dtype, first);
-      for (u64 k = 0; k < c.classes; ++k) {
-        const Pixel x = pixel(c, a.dtype, softmax, first + k * c.pixels, k, label);
-        mean = fmaf(x.p, loss.slope(factors + k * Loss::kFactors, x), mean);
+      for (u64 k = 0; k < c.classes;) {
+        float part = 0.0f;
+        const u64 end = k + kRun < c.classes ? k + kRun : c.classes;
+        for (; k < end; ++k) {
+          const Pixel x = pixel(c, a.dtype, softmax, first + k * c.pixels, k, label);
+          part = fmaf(x.p, loss.slope(factors + k * Loss::kFactors, x), part);
+        }
+        mean += part;
       }
     }
     for (u64 k = 0; k < c.classes; ++k) {

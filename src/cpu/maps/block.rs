@@ -13,7 +13,7 @@ const SHORT: usize = 128;
 /// Classes done side by side.
 const GROUP: usize = 4;
 /// So many classes are added up by themselves: a long sum in f32 would lose digits.
-const RUN: usize = 16 * GROUP;
+pub const RUN: usize = 16 * GROUP;
 
 /// Pixels of a block, and whether there is room to keep their exponentials.
 pub fn size(classes: usize) -> (usize, bool) {

@@ -3,7 +3,7 @@
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
-use super::block::{self, Block};
+use super::block::{self, Block, RUN};
 use super::{Activation, Chunks, MapLoss, Maps};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Kernel, Simd};
@@ -76,8 +76,8 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
     fn run<S: Simd>(self, s: S) {
         let Gradient { loss, maps, chunks, range, factors, to } = self.0;
         let mut block = Block::new(s, maps);
-        let (mut means, mut out) = (Scratch::<{ block::MOST }>::new(), Scratch::<{ block::MOST }>::new());
-        let mean = means.ptr();
+        let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 3];
+        let [mean, part, out] = scratch.each_mut().map(Scratch::ptr);
         let softmax = maps.activation == Activation::Softmax;
         for chunk in range {
             let (image, pixels) = maps.chunk(chunks, chunk);
@@ -97,8 +97,16 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
                             // SAFETY: within the scratch, whole vectors.
                             |k, _, x, _| unsafe {
                                 let slope = loss.slope(s, &factors, x);
-                                let before = if class == 0 { s.zero() } else { s.load(mean.add(k)) };
-                                s.store(mean.add(k), s.mul_add(x.p, slope, before));
+                                let before = if class % RUN == 0 { s.zero() } else { s.load(part.add(k)) };
+                                let mut sum = s.mul_add(x.p, slope, before);
+                                if class + 1 == maps.classes || (class + 1) % RUN == 0 {
+                                    if class >= RUN {
+                                        sum = s.add(s.load(mean.add(k)), sum);
+                                    }
+                                    s.store(mean.add(k), sum);
+                                } else {
+                                    s.store(part.add(k), sum);
+                                }
                             },
                         );
                     }
@@ -108,7 +116,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
                     // SAFETY: this block of the checked buffer is written here only, after it was read.
                     let place = unsafe { to.at(block.index(class)) };
                     let direct = to.dtype == DType::F32;
-                    let target = if direct { place.cast::<f32>() } else { out.ptr() };
+                    let target = if direct { place.cast::<f32>() } else { out };
                     block.of_class(
                         class,
                         L::LOGS,
