@@ -5,6 +5,7 @@ pub mod dense;
 pub mod elements;
 pub mod extended;
 pub mod gram;
+pub mod maps;
 pub mod matmul;
 pub mod neighbors;
 pub mod parallel;
@@ -18,6 +19,7 @@ pub mod softmax;
 pub mod special;
 pub mod storage;
 pub mod tiles;
+pub mod windows;
 pub mod workspace;
 
 pub use parallel::Cpu;

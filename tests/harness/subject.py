@@ -23,6 +23,7 @@ class Subject:
         self.options = getattr(self.file, "OPTIONS", {})
         self.samplers = getattr(self.file, "SAMPLERS", {})
         self.shapes = getattr(self.file, "SHAPES", None)
+        self.alternatives = getattr(self.file, "ALTERNATIVES", ())
         self.examples = getattr(self.file, "EXAMPLES", [])
 
     def __repr__(self):

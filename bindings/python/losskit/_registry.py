@@ -114,8 +114,8 @@ class Option(_Described):
 
 
 class Output(_Described):
-    """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``in_place`` (the input
-    that C may have it written over), ``doc``."""
+    """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``merged`` (the bool
+    option that takes its first extent away), ``in_place`` (the input that C may have it written over), ``doc``."""
 
     _shown = ("name", "type", "shape", "reduced")
 
@@ -123,6 +123,11 @@ class Output(_Described):
         self.name, self.type, self.doc = raw["name"], raw["type"], raw["doc"]
         self.shape = tuple(map(Extent, raw["shape"]))
         self.reduced, self.in_place = raw.get("reduced", False), raw.get("in_place")
+        self.merged = raw.get("merged")
+
+    def shape_with(self, options):
+        """Its extents for these options, by name."""
+        return self.shape[1:] if self.merged and options[self.merged] else self.shape
 
 
 class Dim(_Described):

@@ -56,11 +56,16 @@ def _shape(entry, shape):
     return "_shape" if _keeps_shape(entry, shape) else _tuple(_extent(entry, extent) for extent in shape)
 
 
+def _output_shape(entry, output):
+    shape = _shape(entry, output.shape)
+    return f"({_shape(entry, output.shape[1:])} if {output.merged} else {shape})" if output.merged else shape
+
+
 def _options_in_shapes(entry):
     """Options that sizes depend on."""
     shapes = [part.shape for part in [*entry.inputs.values(), *entry.outputs.values()]] + [entry.saved]
     named = [name for shape in shapes for extent in shape for name in extent.factors]
-    return [name for name in entry.options if name in named]
+    return [name for name in entry.options if name in named and name not in entry.dims]
 
 
 def parameters(entry, extra=()):
@@ -213,11 +218,11 @@ def _outputs(w, entry):
     reduced = [o for o in entry.outputs.values() if o.reduced]
     for output in entry.outputs.values():
         if not output.reduced:
-            w(f"_out_{output.name} = _empty({_shape(entry, output.shape)}, {_DTYPES[output.type]})")
+            w(f"_out_{output.name} = _empty({_output_shape(entry, output)}, {_DTYPES[output.type]})")
     if reduced:
         with w.block("if _o[1]:"):
             for output in reduced:
-                w(f"_out_{output.name} = _empty({_shape(entry, output.shape)}, {_DTYPES[output.type]})")
+                w(f"_out_{output.name} = _empty({_output_shape(entry, output)}, {_DTYPES[output.type]})")
         with w.block("else:"):
             for output in reduced:
                 w(f"_out_{output.name} = _empty(1, {_DTYPES[output.type]})")
@@ -270,7 +275,7 @@ def _gradients(w, entry):
 
 def _upstream(w, entry):
     first = next(iter(entry.outputs.values()))
-    shape = _shape(entry, first.shape)
+    shape = _output_shape(entry, first)
     if first.reduced:
         shape = f"{shape} if _o[1] else ()"
     with w.block("if grad_loss is not None:"):
@@ -328,6 +333,7 @@ def _state(entry):
     names = ["context", "_o", "_code", "_dtype"] + [f"_d_{dim}" for dim in entry.dims]
     names += [f"_st_{i.name}" for i in entry.inputs.values() if i.stride] + list(entry.inputs)
     names += _options_in_shapes(entry)
+    names += sorted({o.merged for o in entry.outputs.values() if o.merged})
     if entry.saved:
         names.append("_saved")
     if entry.elementwise:

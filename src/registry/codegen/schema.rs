@@ -100,6 +100,9 @@ pub struct Output {
     /// The shape holds for reduction none; mean and sum give one value.
     #[serde(default)]
     pub reduced: bool,
+    /// A bool option that merges the first extent away where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<String>,
     /// May be written over this input: state that comes in and goes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place: Option<String>,
@@ -331,6 +334,12 @@ impl Entry {
             }
         }
         for output in &self.outputs {
+            let is_bool = |o: &Opt, name: &str| o.name == name && matches!(o.value, OptValue::Bool { .. });
+            if let Some(option) = &output.merged
+                && !self.options.iter().any(|o| is_bool(o, option))
+            {
+                return Err(format!("output {}: merged names no bool option", output.name));
+            }
             if let Some(input) = &output.in_place
                 && !self.inputs.iter().any(|i| i.name == *input)
             {
