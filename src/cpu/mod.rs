@@ -9,5 +9,6 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod topology;
 
 pub use parallel::Cpu;

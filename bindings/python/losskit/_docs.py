@@ -82,7 +82,8 @@ def _output(entry, output):
         shape = "of the inputs' shape" if _shape(entry, output.shape) == "of any shape" else _shape(entry, output.shape)
         kind = f"{_OUT[output.type].replace(' array', '')}; a single value for reduction {single}, an array {shape} for 'none'"
     else:
-        kind = f"{_OUT[output.type]} {_shape(entry, output.shape)}"
+        shape = [output.length, *output.shape[1:]] if output.length else output.shape
+        kind = f"{_OUT[output.type]} {_shape(entry, shape)}"
     return _item(f"{output.name} ({kind})", _capital(_sentence(output.doc)))
 
 
@@ -109,8 +110,12 @@ def _example(entry):
     text = ["    >>> " + line for line in lines]
     output = next(iter(entry.outputs.values()))
     single = output.reduced and entry.reduction.default != "none"
-    text.append(f"    >>> result.{output.name}.shape")
-    text.append("    " + shape_text([] if single else [extent.size(sizes) for extent in output.shape]))
+    if output.length:
+        text.append(f"    >>> len(result.{output.name}) == result.{output.length}")
+        text.append("    True")
+    else:
+        text.append(f"    >>> result.{output.name}.shape")
+        text.append("    " + shape_text([] if single else [extent.size(sizes) for extent in output.shape]))
     if entry.differentiable:
         name = entry.differentiable[0]
         text.append(f'    >>> result.backward()["{name}"].shape')
