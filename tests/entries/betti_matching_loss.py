@@ -151,7 +151,7 @@ def test_descent_repairs_a_ring(call):
     for _ in range(60):
         result = call(call.floats(pred), call.floats(target))
         pred = pred - 0.1 * result.backward()["pred"]
-    assert result.loss < 1e-3 and pred[0, 0, 2, 4] > 0.9
+    assert result.loss < 1e-2 and pred[0, 0, 2, 4] > 0.9
 
 
 def test_no_voxels(call):
