@@ -79,7 +79,7 @@ pub fn barcode<'a>(
     if n > 0 {
         bars.push(0, NONE);
     }
-    forest::components(grid, &order, room.again().take(n, 0), |merge| {
+    forest::components::<false>(grid, &order, room.again().take(n, 0), |merge| {
         if order.differ(merge.younger, merge.last) {
             bars.push(merge.younger, dead(merge.last));
         }
@@ -94,7 +94,7 @@ pub fn barcode<'a>(
         let mut scratch = room.again();
         let last = scratch.take(grid.padded + 1, NONE);
         dual::last_voxels(grid, &order, last);
-        dual::components(grid, &order, last, scratch.take(grid.padded + 1, 0), |joining| {
+        dual::components::<false>(grid, &order, last, scratch.take(grid.padded + 1, 0), |joining| {
             match joining.roots {
                 Some([_, younger]) => {
                     let death = last[younger as usize];

@@ -7,6 +7,7 @@ use super::cells::SQUARES;
 use super::forest::find;
 use super::grid::{Grid, direction};
 use super::order::Order;
+use super::star::{Kind, STARS, Steps};
 
 /// Ranks of the last voxels of the top cells, by their lowest position; the place behind the last stands for
 /// the outside, as do all cells that reach out of the image.
@@ -38,8 +39,9 @@ pub struct Joining {
 }
 
 /// Tells the cells of one dimension less from the last to the first. `last`: see [`last_voxels`]; `parent`: as
-/// long.
-pub fn components(
+/// long. In a plane, cells that join nothing may not be told of, and unless `EVERY` neither those that join what
+/// enters with the same voxel.
+pub fn components<const EVERY: bool>(
     grid: &Grid,
     order: &Order,
     last: &[u32],
@@ -51,7 +53,33 @@ pub fn components(
         *parent = if last[cell] == NONE { outside } else { cell as u32 };
     }
     let (facets, count) = facets(grid);
+    let steps = Steps::new(grid);
     for (rank, &position) in order.at.iter().enumerate().rev() {
+        if grid.axes == 2 {
+            let star = &STARS[order.masks[position as usize] as usize];
+            let root = match star.kind {
+                Kind::Peak => continue,
+                // Beside the arc all is one: the edges to later voxels have joined it.
+                Kind::Regular => position.wrapping_add_signed(steps.squares[star.beside as usize]),
+                Kind::Pit => position,
+                Kind::Saddle => NONE,
+            };
+            if root != NONE {
+                // The squares of a pit are joined to the last of them.
+                let mut left = star.squares & if star.kind == Kind::Pit { 0b1101 } else { 0b1111 };
+                let root = if EVERY && left != 0 { find(parent, root) } else { root };
+                while left != 0 {
+                    let square = steps.squares[left.trailing_zeros() as usize];
+                    let square = position.wrapping_add_signed(square);
+                    left &= left - 1;
+                    parent[square as usize] = root;
+                    if EVERY {
+                        met(Joining { rank: rank as u32, code: 0, roots: Some([root, square]) });
+                    }
+                }
+                continue;
+            }
+        }
         for facet in facets[..count].iter().rev() {
             let rank = rank as u32;
             let corner = |step: i32| order.rank[position.wrapping_add_signed(step) as usize];

@@ -2,6 +2,7 @@
 
 use super::grid::Grid;
 use super::order::Order;
+use super::star::{Kind, STARS, Steps};
 
 /// The root of `x`, halving the path to it.
 pub fn find(parent: &mut [u32], mut x: u32) -> u32 {
@@ -27,11 +28,33 @@ pub struct Merge {
 }
 
 /// Lets all voxels and edges enter in order and tells the edges that join components. `parent`: a place per
-/// voxel.
-pub fn components(grid: &Grid, order: &Order, parent: &mut [u32], mut merged: impl FnMut(Merge)) {
+/// voxel. In a plane and unless `EVERY`, voxels that only join a component may not be told of.
+pub fn components<const EVERY: bool>(
+    grid: &Grid,
+    order: &Order,
+    parent: &mut [u32],
+    mut merged: impl FnMut(Merge),
+) {
+    let steps = Steps::new(grid);
     for (last, &position) in order.at.iter().enumerate() {
         let last = last as u32;
         parent[last as usize] = last;
+        if grid.axes == 2 {
+            let star = &STARS[order.masks[position as usize] as usize];
+            if star.kind == Kind::Peak {
+                continue;
+            }
+            if star.kind != Kind::Saddle {
+                let step = steps.directions[star.neighbour as usize];
+                let mut other = order.rank[position.wrapping_add_signed(step) as usize];
+                if EVERY {
+                    other = find(parent, other);
+                    merged(Merge { elder: other, younger: last, last, code: 0 });
+                }
+                parent[last as usize] = other;
+                continue;
+            }
+        }
         let mut own = last;
         for (code, step) in grid.directions() {
             let other = order.rank[position.wrapping_add_signed(step as i32) as usize];

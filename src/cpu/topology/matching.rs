@@ -29,6 +29,16 @@ struct Side<'a> {
     squares: &'a mut [u16],
 }
 
+impl<'a> Side<'a> {
+    fn new(grid: &Grid, value: impl Fn(usize) -> f32, room: &mut Arena<'a>) -> Side<'a> {
+        Side {
+            order: Order::new(grid, value, room),
+            joining: room.take(masks(grid), 0u8),
+            squares: room.take(masks(grid), 0u16),
+        }
+    }
+}
+
 /// A finite bar by the ranks of its voxels.
 type Bar = [u32; 2];
 
@@ -60,13 +70,8 @@ pub fn matching(
     if grid.voxels == 0 {
         return Ok(Matched::default());
     }
-    let mut side = |value: &dyn Fn(usize) -> f32| Side {
-        order: Order::new(grid, value, &mut room),
-        joining: room.take(masks(grid), 0u8),
-        squares: room.take(masks(grid), 0u16),
-    };
-    let mut l = side(&pred);
-    let mut g = side(&target);
+    let mut l = Side::new(grid, &pred, &mut room);
+    let mut g = Side::new(grid, &target, &mut room);
     let both = Order::new(grid, |i| pred(i).max(target(i)), &mut room);
     let both_squares = room.take(masks(grid), 0u16);
     let mut score = Score { grid, gradient, result: Matched::default() };
@@ -125,7 +130,7 @@ fn dimension_0(score: &mut Score, l: &mut Side, g: &mut Side, both: &Order, mut 
     let parent = room.take(n, 0u32);
     let mut deaths = |side: &mut Side| {
         let deaths = room.take(n, NONE);
-        forest::components(grid, &side.order, parent, |merge| {
+        forest::components::<false>(grid, &side.order, parent, |merge| {
             if side.order.differ(merge.younger, merge.last) {
                 deaths[merge.younger as usize] = merge.last;
             }
@@ -142,7 +147,7 @@ fn dimension_0(score: &mut Score, l: &mut Side, g: &mut Side, both: &Order, mut 
         eldest
     };
     let (eldest_l, eldest_g) = (eldest(&l.order), eldest(&g.order));
-    forest::components(grid, both, parent, |merge| {
+    forest::components::<true>(grid, both, parent, |merge| {
         let (elder, younger) = (merge.elder as usize, merge.younger as usize);
         let dies = |eldest: &mut [u32]| {
             let ranks = [eldest[elder], eldest[younger]];
@@ -190,7 +195,7 @@ fn top(
     for ((order, squares), is_l) in [(of_l, true), (of_g, false)] {
         dual::last_voxels(grid, order, last);
         latest.iter_mut().enumerate().for_each(|(cell, latest)| *latest = cell as u32);
-        dual::components(grid, order, last, parent, |joining| {
+        dual::components::<true>(grid, order, last, parent, |joining| {
             let Some([elder, younger]) = joining.roots else {
                 if let Some(mask) = squares.get_mut(joining.rank as usize) {
                     *mask |= 1 << joining.code;
@@ -203,7 +208,7 @@ fn top(
             }
             latest[elder as usize] = stays;
             let bar = [joining.rank, last[younger as usize]];
-            if !order.differ(bar[0], bar[1]) {
+            if bar[0] == bar[1] || !order.differ(bar[0], bar[1]) {
                 return;
             }
             let alive = order.value(bar[0]) > both.value(last_both[dies as usize]);
@@ -222,7 +227,7 @@ fn top(
         score.unmatched(l, bar, true);
     }
     if grid.axes == 3 {
-        dual::components(grid, both, last_both, parent, |joining| {
+        dual::components::<false>(grid, both, last_both, parent, |joining| {
             if joining.roots.is_none() {
                 both_squares[joining.rank as usize] |= 1 << joining.code;
             }

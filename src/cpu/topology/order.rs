@@ -1,8 +1,8 @@
 //! The order in which voxels enter: larger value first, then smaller index.
 
-use super::NONE;
 use super::arena::{Arena, bytes};
 use super::grid::Grid;
+use super::{NONE, star};
 
 pub struct Order<'a> {
     /// Place in the order of the voxel at a position.
@@ -11,13 +11,15 @@ pub struct Order<'a> {
     pub at: &'a [u32],
     /// By rank; increases as values fall.
     keys: &'a [u32],
+    /// Of a plane, by position: which neighbours enter before, see [`star`].
+    pub masks: &'a [u8],
 }
 
 const DIGITS: [(u32, usize); 3] = [(32, 11), (43, 11), (54, 10)];
 
 impl<'a> Order<'a> {
     pub fn bytes(grid: &Grid) -> usize {
-        bytes::<u32>(grid.padded) + 2 * bytes::<u32>(grid.voxels)
+        bytes::<u32>(grid.padded) + 2 * bytes::<u32>(grid.voxels) + bytes::<u8>(masks(grid))
     }
 
     /// What is needed behind the result while it is made.
@@ -31,6 +33,7 @@ impl<'a> Order<'a> {
         let rank = room.take(grid.padded, NONE);
         let at = room.take(n, 0u32);
         let keys = room.take(n, 0u32);
+        let masks = room.take(masks(grid), 0u8);
         let mut scratch = room.again();
         let mut from = scratch.take(n, 0u64);
         let mut to = scratch.take(n, 0u64);
@@ -66,7 +69,10 @@ impl<'a> Order<'a> {
             keys[r] = (pair >> 32) as u32;
             rank[pair as u32 as usize] = r as u32;
         }
-        Order { rank, at, keys }
+        if !masks.is_empty() {
+            star::masks(grid, rank, masks);
+        }
+        Order { rank, at, keys, masks }
     }
 
     /// Whether the voxels with these ranks have different values.
@@ -78,6 +84,10 @@ impl<'a> Order<'a> {
         let bits = !self.keys[rank as usize];
         f32::from_bits(if bits >> 31 == 1 { bits & 0x7fff_ffff } else { !bits })
     }
+}
+
+fn masks(grid: &Grid) -> usize {
+    if grid.axes == 2 { grid.padded } else { 0 }
 }
 
 fn place(pair: u64, (shift, width): (u32, usize)) -> usize {

@@ -6,7 +6,7 @@ use crate::cpu::storage::write_one;
 use crate::cpu::topology::arena::{Arena, bytes};
 use crate::cpu::topology::{self, Grid, OutOfMemory, Values, matching};
 use crate::registry::entries::betti_matching_loss::{Args, Call, Options};
-use crate::registry::{Floats, FloatsMut, Reduction, Result};
+use crate::registry::{DType, Floats, FloatsMut, Reduction, Result};
 use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
@@ -170,11 +170,16 @@ impl Work<'_> {
             Reduction::Sum => upstream(0),
             Reduction::Mean => upstream(0) / self.batch as f64,
         };
-        for (i, &g) in slope.iter().enumerate() {
-            // SAFETY: within this image's part of the gradient.
-            unsafe {
-                write_one(gradient.dtype, (s * f64::from(g)) as f32, gradient.at(image * slope.len() + i))
-            };
+        // SAFETY: within this image's part of the gradient.
+        let at = |i: usize| unsafe { gradient.at(image * slope.len() + i) };
+        let scaled = |g: f32| (s * f64::from(g)) as f32;
+        match gradient.dtype {
+            DType::F32 => {
+                slope.iter().enumerate().for_each(|(i, &g)| unsafe { *at(i).cast::<f32>() = scaled(g) })
+            }
+            dtype => {
+                slope.iter().enumerate().for_each(|(i, &g)| unsafe { write_one(dtype, scaled(g), at(i)) })
+            }
         }
     }
 }
