@@ -92,6 +92,6 @@ pub unsafe fn bytes_of<T: Copy>(args: &T) -> &[u8] {
 /// Workspace regions start at multiples of this.
 const ALIGN: u64 = 256;
 
-fn align_up(bytes: u64) -> u64 {
+pub fn align_up(bytes: u64) -> u64 {
     bytes.div_ceil(ALIGN) * ALIGN
 }

@@ -8,9 +8,12 @@ const ALIGN: usize = 64;
 /// The part of a workspace that is left. Pieces begin at multiples of 64 bytes, as the workspace does.
 pub struct Arena<'a>(&'a mut [MaybeUninit<u8>]);
 
+/// More than any memory has; such sums of them do not overflow.
+const TOO_MANY: usize = usize::MAX >> 8;
+
 /// Room that [`Arena::take`] needs.
-pub const fn bytes<T>(len: usize) -> usize {
-    (len * size_of::<T>()).next_multiple_of(ALIGN)
+pub fn bytes<T>(len: usize) -> usize {
+    len.saturating_mul(size_of::<T>()).min(TOO_MANY).next_multiple_of(ALIGN)
 }
 
 impl<'a> Arena<'a> {
