@@ -3,8 +3,11 @@
 
 pub mod distance;
 pub mod elements;
+pub mod matmul;
 mod parallel;
-mod row;
+pub mod row;
+pub mod row_pair;
+pub mod row_sets;
 pub mod rows;
 pub mod simd;
 pub mod softcap;
