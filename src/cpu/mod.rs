@@ -2,6 +2,7 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod dense;
+pub mod distance;
 pub mod elements;
 pub mod extended;
 pub mod gram;
@@ -19,6 +20,7 @@ pub mod softmax;
 pub mod special;
 pub mod storage;
 pub mod tiles;
+pub mod topology;
 pub mod windows;
 pub mod workspace;
 

@@ -121,6 +121,9 @@ def _prepare(w, entry):
             known.update(_dims_of(entry, source.shape))
         else:
             _take(w, entry, source, known)
+    for dim in entry.dims.values():
+        if dim.capacity:
+            w(f"_d_{dim.name} = {_extent(entry, dim.capacity)}")
     if not floats:
         w("_code = 0")
     elif floats[0].optional:
@@ -237,6 +240,9 @@ def _values(entry):
             values.append(f"{name} if _o[1] else {name}[0]")
         elif not output.shape:
             values.append(f"{name}[()]")
+        elif output.length:
+            # A copy: most of the room may be unused, and is given back.
+            values.append(f"{name}[:_out_{output.length}[()]].copy()")
         else:
             values.append(name)
     return values
