@@ -3,6 +3,7 @@
 
 pub mod elements;
 mod parallel;
+pub mod philox;
 mod row;
 pub mod rows;
 pub mod simd;
