@@ -2,6 +2,7 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod elements;
+pub mod matmul;
 mod parallel;
 pub mod philox;
 mod row;
