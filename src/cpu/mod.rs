@@ -1,7 +1,10 @@
 //! Traversals on the CPU. A loss gives the mathematics of a row or an element in SIMD registers; the
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
+pub mod cross_entropy;
+pub mod dropout;
 pub mod elements;
+pub mod linear_rows;
 pub mod matmul;
 mod parallel;
 pub mod philox;
@@ -11,5 +14,6 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod storage;
+pub mod workspace;
 
 pub use parallel::Cpu;
