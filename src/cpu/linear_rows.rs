@@ -617,3 +617,6 @@ impl Kernel for ColumnSums<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
