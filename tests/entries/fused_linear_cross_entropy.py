@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from harness import linear
+
 # The mathematics on logits is that of token_cross_entropy, and so is its reference.
 _spec = importlib.util.spec_from_file_location("_token", os.path.join(os.path.dirname(__file__), "token_cross_entropy.py"))
 _token = importlib.util.module_from_spec(_spec)
@@ -13,12 +15,7 @@ _spec.loader.exec_module(_token)
 
 
 def _logits(x):
-    """And what rounding in a sum of products is relative to: the sum of their sizes."""
-    with np.errstate(all="ignore"):
-        z = x.hidden @ x.weight.T
-        size = np.abs(x.hidden) @ np.abs(x.weight).T
-        if x.bias is not None:
-            z, size = z + x.bias, size + np.abs(x.bias)
+    z, size = linear.logits(x.hidden, x.weight, x.bias)
     return SimpleNamespace(logits=z, labels=x.labels, class_weights=x.class_weights), size
 
 
@@ -61,7 +58,7 @@ def gradient_scale(x, o, s):
     y, size = _logits(x)
     capped, w, counted, label, own, log_p, v, lse, top = _token._rows(y, o)
     e, classes = o.label_smoothing, log_p.shape[1]
-    p = np.exp(log_p)
+    p = np.exp(log_p) + linear.UNDERFLOW
     others = np.where(own, 0, p)
     hard = (1 - e) * w[label][:, None] * np.where(own, others.sum(axis=1, keepdims=True), p)
     size = size.max(axis=1)
