@@ -103,7 +103,8 @@ fn arguments(entry: &Entry, out: &mut String) {
     }
     for output in &entry.outputs {
         let one = if output.reduced { ", or one element unless reduction is none" } else { "" };
-        let length = output.length.as_ref().map(|l| format!("; the first {l} are written")).unwrap_or_default();
+        let length =
+            output.length.as_ref().map(|l| format!("; the first {l} are written")).unwrap_or_default();
         let words = format!("{}{one}: {}{length}", shape(&output.shape), output.doc);
         field(out, &format!("{} {} = {{}};", view(output.element, true), output.name), &words);
     }
