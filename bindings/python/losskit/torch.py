@@ -50,7 +50,7 @@ def _context_of(device):
 class _Call:
     """Checked arguments of a call, but for its tensors."""
 
-    __slots__ = ("runner", "context", "options", "code", "dtype", "dims", "shape", "device")
+    __slots__ = ("runner", "context", "options", "code", "dtype", "dims", "shape", "device", "values")
 
 
 class _Runner:
@@ -111,7 +111,7 @@ class _Runner:
             else:
                 reject_unknown(entry.name, names + self.keywords, [name])
         call = _Call()
-        call.runner = self
+        call.runner, call.values = self, values
         key = tuple([values[name] for name in self.defaults])
         try:
             call.options = self.options.made.get(key) or self.options.make(*key)
@@ -217,7 +217,7 @@ class _Runner:
             return ()
         if self.keeps_shape[output.name]:
             return call.shape
-        return tuple(extent.size(call.dims) for extent in output.shape)
+        return tuple(extent.size(call.dims) for extent in output.shape_with(call.values))
 
     def run(self, which, call, tensors, strides, saved=None, grad_loss=None, outputs=None, gradients=None):
         arguments = []

@@ -326,10 +326,16 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
     }
     for output in &entry.outputs {
         let mut kind = format!("{} {}", element_text(output.element), shape_text(&output.shape));
+        if output.merged.is_some() {
+            write!(kind, " or {}", shape_text(&output.shape[1..])).unwrap();
+        }
         if output.reduced {
-            kind = format!("{} {} or [1]", element_text(output.element), shape_text(&output.shape));
+            kind.push_str(" or [1]");
         }
         let mut words = output.doc.clone();
+        if let Some(option) = &output.merged {
+            write!(words, "; {} where {option} is set", shape_text(&output.shape[1..])).unwrap();
+        }
         if output.reduced {
             words.push_str("; one value unless reduction is none");
         }

@@ -104,6 +104,9 @@ pub struct Output {
     /// The shape holds for reduction none; mean and sum give one value.
     #[serde(default)]
     pub reduced: bool,
+    /// A bool option that merges the first extent away where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<String>,
     /// May be written over this input: state that comes in and goes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place: Option<String>,
@@ -331,11 +334,20 @@ impl Entry {
             if input.index.is_some() && input.element != Element::I64 {
                 return Err(format!("input {}: only int64 values are indices", input.name));
             }
-            if (input.differentiable || input.stride) && input.element != Element::Float {
-                return Err(format!("input {}: only float inputs have gradients or strides", input.name));
+            if input.differentiable && !matches!(input.element, Element::Float | Element::F32) {
+                return Err(format!("input {}: only float inputs have gradients", input.name));
+            }
+            if input.stride && input.element != Element::Float {
+                return Err(format!("input {}: only inputs of the call's type have strides", input.name));
             }
         }
         for output in &self.outputs {
+            let is_bool = |o: &Opt, name: &str| o.name == name && matches!(o.value, OptValue::Bool { .. });
+            if let Some(option) = &output.merged
+                && !self.options.iter().any(|o| is_bool(o, option))
+            {
+                return Err(format!("output {}: merged names no bool option", output.name));
+            }
             if let Some(input) = &output.in_place
                 && !self.inputs.iter().any(|i| i.name == *input)
             {
