@@ -75,6 +75,8 @@ def test_every_entry_has_a_worked_example(name):
 def test_closed_form_against_differences(name):
     """The gradient that the reference file states, against differences of its forward."""
     s = subject(name)
+    if getattr(s.file, "SURROGATE", False):
+        pytest.skip("the gradient is meant to be another than that of the output")
     if not hasattr(s.file, "gradient"):
         pytest.skip("gradients are compared with differences everywhere")
     with np.errstate(all="ignore"):

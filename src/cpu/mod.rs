@@ -3,9 +3,12 @@
 
 pub mod elements;
 pub mod gram;
+pub mod matmul;
 pub mod neighbors;
 mod parallel;
-mod row;
+pub mod row;
+pub mod row_pair;
+pub mod row_sets;
 pub mod rows;
 pub mod simd;
 pub mod softcap;

@@ -20,6 +20,8 @@ and may have
                          `sizes` has dims and options by name
     SHAPES               dicts of dims, where the usual ones will not do
     possible(dims, o)    whether options make sense for a shape
+    SURROGATE            True where backward is by intention not the slope of forward
+    AMPLIFIED            how much larger than the outputs the terms are whose difference they are, by default options
     SAMPLES_DEPEND       True where a sample's loss depends on others
     EXAMPLES             worked examples: dicts of inputs, options, outputs, gradients
     test_...(call)       further tests; `call` is a `Caller` of the entry on some device

@@ -62,7 +62,7 @@ fn tiles(columns: usize) -> impl Iterator<Item = Range<usize>> {
 /// Computes the tile of a block of rows and some columns.
 #[inline(always)]
 fn tile<S: Simd>(s: S, block: &mut Block, pairs: &Pairs, columns: Range<usize>) {
-    block.exponents(s, pairs.spaces, columns.clone());
+    block.exponents(s, pairs, columns.clone());
     if pairs.skip_self {
         let (rows, first) = (block.rows.clone(), columns.start);
         for j in columns.start.max(rows.start)..columns.end.min(rows.end) {

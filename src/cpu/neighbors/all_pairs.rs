@@ -16,7 +16,7 @@ pub fn candidates(n: u64, k: u64) -> u64 {
 pub fn kth_distances(cpu: &Cpu, points: &Points, k: usize, room: Cells, out: Cells) {
     let values = Floats::rows(points.values, points.dims);
     let spaces = [Space { x: values, y: values, scale: 1.0 }];
-    let pairs = Pairs { rows: points.n, columns: points.n, spaces: &spaces, skip_self: true };
+    let pairs = Pairs { rows: points.n, columns: points.n, spaces: &spaces, skip_self: true, exact: true };
     let blocks = points.n.div_ceil(ROWS);
     // In rounds of as many blocks as there is room for.
     for first in (0..blocks).step_by(BLOCKS) {
