@@ -28,6 +28,7 @@ pub fn exponents<S: Simd>(
     if dims < LEAST_DIMS {
         return false;
     }
+    let keeps_digits = |squares: f32| scale * squares <= LARGEST;
     let (scratch, rows) = (block.scratch, block.rows.clone());
     // SAFETY: this thread alone has the scratch; rows and columns are within the buffers.
     unsafe {
@@ -35,12 +36,12 @@ pub fn exponents<S: Simd>(
             block.squares = (index, squares(s, x, rows.clone(), (&raw mut (*scratch).x_squares).cast()));
         }
         // Before the columns are looked at: usually that decides.
-        if !(scale * block.squares.1 <= LARGEST) {
+        if !keeps_digits(block.squares.1) {
             return false;
         }
         let y_squares = (&raw mut (*scratch).y_squares).cast::<f32>();
         let largest = squares(s, y, columns.clone(), y_squares);
-        if !(scale * (block.squares.1 + largest) <= LARGEST) {
+        if !keeps_digits(block.squares.1 + largest) {
             return false;
         }
         let matrix = |p: Floats, rows: Range<usize>| {

@@ -2,7 +2,7 @@
 
 use super::log_sum::RowLogSum;
 use super::scratch::{Block, Part, Scratch, WIDEST};
-use super::{COLUMNS, CONSTANTS, DEPTH, Pairs, ROWS, RowSum, Weights};
+use super::{COLUMNS, DEPTH, Pairs, ROWS, RowSum, Weights};
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage;
@@ -164,9 +164,9 @@ impl<W: Weights> GradientBlock<'_, W> {
             let mut block = Block::new(self.rows.clone());
             for (slot, i) in self.rows.clone().enumerate() {
                 let constants = term.weights.of_row(i);
-                for c in 0..CONSTANTS {
+                for (c, constant) in constants.into_iter().enumerate() {
                     // SAFETY: as above.
-                    unsafe { (*scratch).constants[c][slot] = constants[c] };
+                    unsafe { (*scratch).constants[c][slot] = constant };
                 }
             }
             for columns in tiles(term.pairs.columns) {
