@@ -108,9 +108,15 @@ class Fuzzer:
         address -= address % written.itemsize
         if not (address < call.address(other.name) + other.bytes and call.address(other.name) < address + written.bytes):
             return None
-        if written.of == other.name and call.entry.inputs[other.name].in_place and address == call.address(other.name):
+        if other.name == self.replaces(call, written) and address == call.address(other.name):
             return None  # that is allowed
         return Defect([written.name, other.name], {written.name: address})
+
+    def replaces(self, call, written):
+        """The input that an output or a gradient may be written over."""
+        if written.role == "output":
+            return call.entry.outputs[written.name].in_place
+        return written.of if written.role == "gradient" and call.entry.inputs[written.of].in_place else None
 
     def null_options_struct_size(self, call):
         size = self.pick([0, 1, 7, 1 << 17, 2**63, 2**64 - 1])

@@ -96,6 +96,8 @@ def _prepare(w, entry):
             w(f"_missing({', '.join(every)})")
     with w.block("if context is None:"):
         w("context = _default_context()")
+    for source in entry.positional:
+        _take_options(w, entry, source)
     values = ", ".join(entry.options)
     with w.block("try:"):
         w(f"_o = _made[{_tuple(entry.options)}]")
@@ -121,12 +123,28 @@ def _prepare(w, entry):
             known.update(_dims_of(entry, source.shape))
         else:
             _take(w, entry, source, known)
+    for dim in entry.dims.values():
+        if dim.capacity:
+            w(f"_d_{dim.name} = {_extent(entry, dim.capacity)}")
     if not floats:
         w("_code = 0")
     elif floats[0].optional:
         w("_code = 0 if _dtype is None else _codes[_dtype]")
         with w.block("if _dtype is None:"):
             w("_dtype = _F32")
+
+
+def _take_options(w, entry, source):
+    """An option that only an optional input's extent needs to tell: taken from the input unless it is given."""
+    for axis, extent in enumerate(source.shape):
+        name = extent.factors[0] if len(extent.factors) == 1 and extent.scale == 1 and not extent.plus else None
+        if not source.optional or name not in entry.options:
+            continue
+        with w.block(f"if {source.name} is not None and {name} == _default_{name}:"):
+            with w.block(f"if type({source.name}) is not _ndarray:"):
+                w(f"{source.name} = _array({source.name!r}, {source.name})")
+            with w.block(f"if {source.name}.ndim == {len(source.shape)}:"):
+                w(f"{name} = {source.name}.shape[{axis}]")
 
 
 def _dims_of(entry, shape):
@@ -237,6 +255,9 @@ def _values(entry):
             values.append(f"{name} if _o[1] else {name}[0]")
         elif not output.shape:
             values.append(f"{name}[()]")
+        elif output.length:
+            # A copy: most of the room may be unused, and is given back.
+            values.append(f"{name}[:_out_{output.length}[()]].copy()")
         else:
             values.append(name)
     return values
@@ -315,8 +336,8 @@ def _call(w, entry, which):
     first = ["context._handle", "_o[0]", "_code"]
     with w.block("if context._device is None:"):
         if entry.workspace:
-            w(f"_room, _at, _bytes = _host_workspace(_workspace_size, {', '.join(first)}, {_tuple(dims)})")
-            w(f"_status = _{which}({', '.join(first + dims + fast + ['_at', '_bytes'])})")
+            w(f"_room, _at, _size = _host_workspace(_workspace_size, {', '.join(first)}, {_tuple(dims)})")
+            w(f"_status = _{which}({', '.join(first + dims + fast + ['_at', '_size'])})")
         else:
             w(f"_status = _{which}({', '.join(first + dims + fast + ['0', '0'])})")
     with w.block("else:"):

@@ -128,6 +128,7 @@ class _Runner:
         call.code = _CODES[call.dtype] if call.dtype else 0
         for name in entry.dims:
             call.dims.setdefault(name, 0)
+        call.dims = entry.with_capacities(call.dims, values)
         call.context = context or _context_of(call.device or torch.device("cpu"))
         if context is not None and (context.kind == "cuda") != (call.device.type == "cuda"):
             raise InvalidArgument(f"{entry.name}: context is {context!r}, but the tensors are on {call.device}")
@@ -269,6 +270,9 @@ class _Function(torch.autograd.Function):
             sizes = [extent.size(call.dims) for extent in entry.saved]
             saved = torch.empty(sizes, dtype=torch.float32, device=call.device)
         runner.run("forward", call, ready, strides, saved=saved, outputs=outputs)
+        for output in entry.outputs.values():
+            if output.length:
+                outputs[output.name] = outputs[output.name][: int(outputs[output.length])].clone()
         # The caller's tensors, so that torch notices if they change before backward.
         ctx.save_for_backward(*tensors, saved)
         results = tuple(outputs.values())

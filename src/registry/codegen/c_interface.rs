@@ -301,7 +301,8 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
     writeln!(text, "Source: {}.\n", entry.paper).unwrap();
     for dim in &entry.dims {
         let least = if dim.min > 0 { format!(", at least {}", dim.min) } else { String::new() };
-        text.push_str(&argument_line(&dim.name, "size_t", &format!("{}{least}", dim.doc)));
+        let enough = dim.capacity.as_ref().map(|c| format!("; {c} is always enough")).unwrap_or_default();
+        text.push_str(&argument_line(&dim.name, "size_t", &format!("{}{least}{enough}", dim.doc)));
     }
     for input in &entry.inputs {
         if input.stride {
@@ -340,6 +341,9 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
         }
         if let Some(input) = &output.in_place {
             write!(words, "; may be {input} itself").unwrap();
+        }
+        if let Some(length) = &output.length {
+            write!(words, "; the first {length} places are written").unwrap();
         }
         text.push_str(&argument_line(&output.name, &kind, &format!("{words}; NULL = not wanted")));
     }

@@ -90,7 +90,8 @@ fn type_and_default(entry: &Entry, option: &Opt) -> (String, String) {
 fn arguments(entry: &Entry, out: &mut String) {
     writeln!(out, "struct {}_arguments {{", entry.name).unwrap();
     for dim in &entry.dims {
-        field(out, &format!("std::size_t {} = 0;", dim.name), &dim.doc);
+        let enough = dim.capacity.as_ref().map(|c| format!("; {c} is always enough")).unwrap_or_default();
+        field(out, &format!("std::size_t {} = 0;", dim.name), &format!("{}{enough}", dim.doc));
     }
     for input in entry.inputs.iter().filter(|i| i.stride) {
         let words = format!("elements from one row of {} to the next; 0 = dense", input.name);
@@ -106,7 +107,8 @@ fn arguments(entry: &Entry, out: &mut String) {
             Some(option) => format!(", {} where {option} is set", shape(&output.shape[1..])),
             None => String::new(),
         };
-        let words = format!("{}{less}{one}: {}", shape(&output.shape), output.doc);
+        let length = output.length.as_ref().map(|l| format!("; the first {l} are written")).unwrap_or_default();
+        let words = format!("{}{less}{one}: {}{length}", shape(&output.shape), output.doc);
         field(out, &format!("{} {} = {{}};", view(output.element, true), output.name), &words);
     }
     if !entry.saved.is_empty() {
@@ -120,7 +122,7 @@ fn arguments(entry: &Entry, out: &mut String) {
     for input in entry.differentiable() {
         let place = if input.in_place { format!("; may be {} itself", input.name) } else { String::new() };
         let words = format!("of the shape of {}{place}", input.name);
-        field(out, &format!("mutable_floats grad_{} = {{}};", input.name), &words);
+        field(out, &format!("{} grad_{} = {{}};", view(input.element, true), input.name), &words);
     }
     field(
         out,

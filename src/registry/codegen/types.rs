@@ -81,7 +81,7 @@ pub fn argument_fields(entry: &Entry) -> Vec<(String, String)> {
         fields.push(("grad_loss".into(), "*const f32".into()));
     }
     for input in entry.differentiable() {
-        fields.push((format!("grad_{}", input.name), "*mut c_void".into()));
+        fields.push((format!("grad_{}", input.name), pointer(input.element, true)));
     }
     fields.push(("workspace".into(), "*mut c_void".into()));
     fields.push(("workspace_bytes".into(), "u64".into()));
@@ -195,12 +195,14 @@ fn view(entry: &Entry, out: &mut String) {
         let name = format!("grad_{}", input.name);
         let length = shape_length(entry, &input.shape);
         let (columns, stride) = float_matrix(entry, input);
-        writeln!(fields, "    pub {name}: Option<FloatsMut<'a>>,").unwrap();
-        writeln!(
-            inits,
-            "        {name}: (!a.{name}.is_null()).then(|| floats_mut(a.{name}, a.dtype, {length}, {columns}, {stride})),"
-        )
-        .unwrap();
+        let (kind, build) = match input.element {
+            Element::Float => {
+                ("FloatsMut<'a>", format!("floats_mut(a.{name}, a.dtype, {length}, {columns}, {stride})"))
+            }
+            _ => ("&'a mut [f32]", format!("slice_mut(a.{name}, {length})")),
+        };
+        writeln!(fields, "    pub {name}: Option<{kind}>,").unwrap();
+        writeln!(inits, "        {name}: (!a.{name}.is_null()).then(|| {build}),").unwrap();
     }
     if entry.cpu_workspace {
         fields.push_str("    /// Aligned to 64 bytes, of the size that `cpu_workspace` asked for; what is in it is not known.\n    pub workspace: &'a mut [std::mem::MaybeUninit<u8>],\n");
