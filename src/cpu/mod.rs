@@ -2,6 +2,7 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod elements;
+mod narrow;
 mod parallel;
 mod row;
 pub mod rows;

@@ -2,6 +2,7 @@
 //! cache between them.
 
 use crate::cpu::Cpu;
+pub use crate::cpu::narrow::{LaneLoss, NegLogProb};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::row::{Cache, GROUP, group_size};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
@@ -30,6 +31,11 @@ pub trait RowLoss: Sync {
     /// Writes `scale` times the gradient. Reads the row only before it writes to the same place: `out` may
     /// be the row.
     fn gradient<S: Simd>(&self, s: S, state: &Self::State, row: &Row, label: usize, scale: f32, out: &RowOut);
+
+    /// The same for rows in lanes, where statistics are a `SoftmaxStats` and the loss has such a form.
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        None::<NegLogProb>
+    }
 
     /// What a row counts in the mean, where that is not 1.
     fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {
@@ -124,19 +130,19 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     }
 }
 
-struct Sweep<'a, L> {
+pub struct Sweep<'a, L> {
     loss: &'a L,
-    logits: Floats<'a>,
-    labels: &'a [i64],
-    ignore_index: Option<i64>,
+    pub logits: Floats<'a>,
+    pub labels: &'a [i64],
+    pub ignore_index: Option<i64>,
     scale: f64,
     per_row: bool,
-    losses: Option<Cells<'a>>,
-    want_loss: bool,
-    saved_in: Option<&'a [f32]>,
-    saved_out: Option<Cells<'a>>,
+    pub losses: Option<Cells<'a>>,
+    pub want_loss: bool,
+    pub saved_in: Option<&'a [f32]>,
+    pub saved_out: Option<Cells<'a>>,
     grad_loss: Option<&'a [f32]>,
-    grad_logits: Option<FloatsMut<'a>>,
+    pub grad_logits: Option<FloatsMut<'a>>,
 }
 
 struct SweepBlock<'a, L> {
@@ -155,11 +161,22 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         // Values are kept for the second sweep if there will be one and the first is not spared.
         let keeps = pass.grad_logits.is_some() && pass.saved_in.is_none();
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
-        let group = group_size(pass.logits.columns);
+        let lanes = pass.loss.lanes().filter(|_| pass.logits.columns <= S::LANES);
+        let group = if lanes.is_some() { S::LANES } else { group_size(pass.logits.columns) };
         let mut total = 0.0;
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = first..self.rows.end.min(first + group);
+            first += group;
+            let mut left = u32::MAX;
+            if let Some(lanes) = &lanes {
+                let sum;
+                (sum, left) = pass.narrow(s, lanes, rows.start, rows.len());
+                total += sum;
+                if left == 0 {
+                    continue;
+                }
+            }
             // One loop per step, not one per row: see `group_size`.
             let mut entries = [const { None::<Entry<L>> }; GROUP];
             for (slot, r) in rows.clone().enumerate() {
@@ -168,7 +185,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                 let label = pass.labels[r];
                 if pass.ignore_index == Some(label) {
                     pass.clear(r);
-                } else {
+                } else if left >> slot & 1 == 1 {
                     let label = label as usize;
                     entries[slot] = Some(Entry { stats: pass.stats(s, &row, r, label), row, label });
                 }
@@ -197,7 +214,6 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                     pass.loss.gradient(s, state, row, *label, pass.scale_of(r), &out);
                 }
             }
-            first += group;
         }
         total
     }
@@ -241,9 +257,11 @@ impl<L: RowLoss> Sweep<'_, L> {
             unsafe { RowOut::new(gradients, r, std::ptr::null_mut()) }.fill_zero(gradients.columns);
         }
     }
+}
 
+impl<L> Sweep<'_, L> {
     /// What the gradient of row `r` is multiplied by.
-    fn scale_of(&self, r: usize) -> f32 {
+    pub fn scale_of(&self, r: usize) -> f32 {
         let upstream = self.grad_loss.map_or(1.0, |g| g[if self.per_row { r } else { 0 }]);
         (f64::from(upstream) * self.scale) as f32
     }

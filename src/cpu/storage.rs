@@ -104,13 +104,33 @@ pub unsafe fn write_one(dtype: DType, value: f32, dst: *mut u8) {
 /// `at < from.len`.
 #[inline(always)]
 pub unsafe fn load_vector<S: Simd>(s: S, from: Floats, at: usize) -> S::F {
-    let n = (from.len - at).min(S::LANES);
+    unsafe { load_some(s, from.dtype, from.at(at), (from.len - at).min(S::LANES), 0.0) }
+}
+
+/// The `n` elements at `src`; `fill` in the other lanes.
+///
+/// # Safety
+/// `src` holds `n <= LANES` elements of `dtype`.
+#[inline(always)]
+pub unsafe fn load_some<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, fill: f32) -> S::F {
     unsafe {
-        let src = from.at(at);
-        match from.dtype {
-            DType::F32 => s.load_partial(src.cast(), n, 0.0),
-            DType::F16 => s.load_f16_partial(src.cast(), n, 0.0),
-            DType::Bf16 => s.load_bf16_partial(src.cast(), n, 0.0),
+        match dtype {
+            DType::F32 => s.load_partial(src.cast(), n, fill),
+            DType::F16 => s.load_f16_partial(src.cast(), n, fill),
+            DType::Bf16 => s.load_bf16_partial(src.cast(), n, fill),
+        }
+    }
+}
+
+/// # Safety
+/// `dst` has room for `n <= LANES` elements of `dtype`.
+#[inline(always)]
+pub unsafe fn store_some<S: Simd>(s: S, dtype: DType, dst: *mut u8, n: usize, v: S::F) {
+    unsafe {
+        match dtype {
+            DType::F32 => s.store_partial(dst.cast(), n, v),
+            DType::F16 => s.store_f16_partial(dst.cast(), n, v),
+            DType::Bf16 => s.store_bf16_partial(dst.cast(), n, v),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! l = -(1 - e) w_y log p_y - (e/C) sum_k w_k log p_k + z_weight lse^2, on logits capped by
 //! c tanh(z / c) where softcap c > 0.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::rows::{self, LaneLoss, NegLogProb, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softcap::{Capped, soft_cap};
 use crate::cpu::softmax::{self, Accumulator, Odds, SoftmaxStats};
 use crate::cpu::storage::{load_vector, read_one};
@@ -61,6 +61,10 @@ impl TokenCrossEntropy<'_> {
         }
         let w = self.weights_at(s, k);
         s.d_mul_add(acc, w, s.select(s.eq(w, s.zero()), s.zero(), x))
+    }
+
+    fn is_neg_log_prob(&self) -> bool {
+        self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none()
     }
 
     #[inline(always)]
@@ -168,7 +172,7 @@ impl RowLoss for TokenCrossEntropy<'_> {
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, state: &State, label: usize) -> f32 {
         let odds = &state.odds;
-        if self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none() {
+        if self.is_neg_log_prob() {
             return odds.neg_log_prob(s) as f32;
         }
         let mut loss = 0.0;
@@ -237,6 +241,10 @@ impl RowLoss for TokenCrossEntropy<'_> {
             g *= f64::from(s.first(self.cap_one(s, softmax.own).slope));
         }
         out.set(label, (scale * g) as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        (self.is_neg_log_prob() && self.softcap == 0.0).then_some(NegLogProb)
     }
 
     fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {
