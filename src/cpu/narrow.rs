@@ -1,7 +1,7 @@
 //! Rows no longer than a vector: as many of them as a vector has lanes at a time, so that what follows from a
 //! row's statistics is computed for all of them at once.
 
-use crate::cpu::rows::Sweep;
+use crate::cpu::rows::{RowLoss, Sweep};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::OddsLanes;
 use crate::cpu::storage::{Scratch, load_some, read_one, store_some};
@@ -54,7 +54,7 @@ impl Lanes {
     }
 }
 
-impl<L> Sweep<'_, L> {
+impl<L: RowLoss> Sweep<'_, L> {
     /// Sum of the losses of `count <= LANES` rows from `first` on, and a bit for each that is left to do in the
     /// ordinary way: those with values out of the ordinary.
     #[inline(always)]
@@ -69,6 +69,7 @@ impl<L> Sweep<'_, L> {
         for i in 0..count {
             let label = self.labels[first + i];
             if self.ignore_index == Some(label) {
+                self.clear(first + i);
                 continue;
             }
             left |= 1 << i;
@@ -79,9 +80,17 @@ impl<L> Sweep<'_, L> {
                 let z = load_some(s, self.logits.dtype, row, n, f32::NEG_INFINITY);
                 let z = s.select(lane(s, label), low, z);
                 let saved = self.saved_in.map(|saved| &saved[3 * (first + i)..][..2]);
-                top.0[i] = saved.map_or_else(#[inline(always)] || s.reduce_max(z), |saved| saved[0]);
+                top.0[i] = saved.map_or_else(
+                    #[inline(always)]
+                    || s.reduce_max(z),
+                    |saved| saved[0],
+                );
                 let term = math::exp_softmax(s, s.sub(z, s.splat(top.0[i])));
-                rest.0[i] = saved.map_or_else(#[inline(always)] || s.reduce_add(term), |saved| saved[1]);
+                rest.0[i] = saved.map_or_else(
+                    #[inline(always)]
+                    || s.reduce_add(term),
+                    |saved| saved[1],
+                );
                 own.0[i] = read_one(self.logits.dtype, row.add(label * self.logits.dtype.size()));
                 s.store(terms.add(i * S::LANES), term);
             }
@@ -97,7 +106,10 @@ impl<L> Sweep<'_, L> {
                 all.set(r, losses.0[i]);
             }
             if let Some(saved) = self.saved_out {
-                [top.0[i], rest.0[i], own.0[i]].iter().enumerate().for_each(|(k, &v)| saved.set(3 * r + k, v));
+                [top.0[i], rest.0[i], own.0[i]]
+                    .iter()
+                    .enumerate()
+                    .for_each(|(k, &v)| saved.set(3 * r + k, v));
             }
             if let Some(gradients) = &self.grad_logits {
                 let scale = self.scale_of(r);

@@ -245,7 +245,7 @@ impl<L: RowLoss> Sweep<'_, L> {
     }
 
     /// Outputs of a row that does not count.
-    fn clear(&self, r: usize) {
+    pub fn clear(&self, r: usize) {
         if let Some(losses) = self.losses {
             losses.set(r, 0.0);
         }
@@ -257,9 +257,7 @@ impl<L: RowLoss> Sweep<'_, L> {
             unsafe { RowOut::new(gradients, r, std::ptr::null_mut()) }.fill_zero(gradients.columns);
         }
     }
-}
 
-impl<L> Sweep<'_, L> {
     /// What the gradient of row `r` is multiplied by.
     pub fn scale_of(&self, r: usize) -> f32 {
         let upstream = self.grad_loss.map_or(1.0, |g| g[if self.per_row { r } else { 0 }]);
