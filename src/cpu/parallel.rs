@@ -44,11 +44,8 @@ impl Cpu {
             && let Some(pool) = &self.pool().threads
         {
             let next = AtomicUsize::new(0);
-            let take_blocks = || {
-                while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < count) {
-                    block(i);
-                }
-            };
+            let indices = || std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let take_blocks = || indices().take_while(|&i| i < count).for_each(block);
             // The caller's thread works too: it is awake.
             pool.in_place_scope(|scope| {
                 (1..self.threads.min(count)).for_each(|_| scope.spawn(|_| take_blocks()));

@@ -135,20 +135,39 @@ pub unsafe fn store_some<S: Simd>(s: S, dtype: DType, dst: *mut u8, n: usize, v:
     }
 }
 
-/// The first `lanes` values at `p`; 0 in the others.
+/// The first `lanes` elements at `src`; 0 in the others.
 ///
 /// # Safety
-/// `p` holds `lanes <= LANES` values.
+/// `src` holds `lanes <= LANES` elements of `dtype`.
 #[inline(always)]
-pub unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
-    unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, 0.0) } }
+pub unsafe fn load_lanes<S: Simd>(s: S, dtype: DType, src: *const u8, lanes: usize) -> S::F {
+    unsafe {
+        match dtype {
+            _ if lanes < S::LANES => load_some(s, dtype, src, lanes, 0.0),
+            DType::F32 => s.load(src.cast()),
+            DType::F16 => s.load_f16(src.cast()),
+            DType::Bf16 => s.load_bf16(src.cast()),
+        }
+    }
 }
 
+/// `stream` bypasses the cache.
+///
 /// # Safety
-/// `p` has room for `lanes <= LANES` values.
+/// `dst` has room for `lanes <= LANES` elements of `dtype`; see [`Simd`] on streaming.
 #[inline(always)]
-pub unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, lanes: usize, v: S::F) {
-    unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, lanes, v) } }
+pub unsafe fn store_lanes<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usize, v: S::F, stream: bool) {
+    unsafe {
+        match (dtype, stream) {
+            _ if lanes < S::LANES => store_some(s, dtype, dst, lanes, v),
+            (DType::F32, false) => s.store(dst.cast(), v),
+            (DType::F32, true) => s.stream(dst.cast(), v),
+            (DType::F16, false) => s.store_f16(dst.cast(), v),
+            (DType::F16, true) => s.stream_f16(dst.cast(), v),
+            (DType::Bf16, false) => s.store_bf16(dst.cast(), v),
+            (DType::Bf16, true) => s.stream_bf16(dst.cast(), v),
+        }
+    }
 }
 
 /// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept: the processor's own
