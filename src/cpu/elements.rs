@@ -217,7 +217,9 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
             for i in 0..I {
                 let (from, dtype) = place.from[i];
                 for v in 0..N {
-                    x[v][i] = storage::load_lanes(s, dtype, from.add(at(v) * dtype.size()), lanes);
+                    let from = from.add(at(v) * dtype.size());
+                    storage::prefetch(from);
+                    x[v][i] = storage::load_lanes(s, dtype, from, lanes);
                 }
             }
             if LOSS {

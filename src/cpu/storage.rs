@@ -170,17 +170,26 @@ pub unsafe fn store_lanes<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usiz
     }
 }
 
+/// Asks for the cache line some way beyond an address that is about to be swept.
+#[inline(always)]
+pub fn prefetch(from: *const u8) {
+    const DISTANCE: usize = 4096;
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, without architectural effect whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(DISTANCE).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, DISTANCE);
+}
+
 /// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept: the processor's own
 /// prefetching stops at every page.
 #[inline(always)]
 pub fn ahead(from: *const u8, bytes: usize) {
-    const DISTANCE: usize = 4096;
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..bytes).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, without architectural effect whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(DISTANCE + line).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes, DISTANCE);
+    (0..bytes).step_by(64).for_each(
+        #[inline(always)]
+        |line| prefetch(from.wrapping_add(line)),
+    );
 }

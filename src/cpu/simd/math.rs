@@ -128,13 +128,23 @@ pub fn ln_1p<S: Simd>(s: S, x: S::F) -> S::F {
     s.copysign(ln_inner(s, f, e), x)
 }
 
-/// ln(1 + t) for 0 <= t <= 1, where the exponent is 0 or 1.
+/// ln(1 + t) for 0 <= t <= 1.
 #[inline(always)]
 pub fn ln_1p_unit<S: Simd>(s: S, t: S::F) -> S::F {
-    let half = s.splat(0.5);
-    let big = s.lt(s.splat(1.0 / 3.0), t);
-    let f = s.select(big, s.mul_add(t, half, s.splat(-0.5)), t);
-    ln_inner(s, f, s.select(big, s.splat(1.0), s.zero()))
+    // (ln(1 + t) - t) / t^2, a minimax fit.
+    let p = polynomial!(
+        s,
+        t,
+        -0.499_996_48,
+        0.333_213_24,
+        -0.248_571_63,
+        0.191_536_55,
+        -0.137_538_03,
+        0.079_204_54,
+        -0.030_065_794,
+        0.005_364_824_6
+    );
+    s.mul_add(s.mul(t, p), t, t)
 }
 
 /// Hyperbolic tangent.

@@ -14,25 +14,28 @@ struct BceWithLogits {
 }
 
 impl ElementLoss<4, 2> for BceWithLogits {
+    /// softplus(+-z) is a common tail, and |z| in the one whose argument is positive.
     #[inline(always)]
     fn value<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> S::F {
-        let [up, down] = softplus_both(s, z);
-        let negative = s.mul(s.sub(s.splat(1.0), t), up);
-        s.mul(w, s.mul_add(s.mul(q, t), down, negative))
+        let (negative, positive) = (s.sub(s.splat(1.0), t), s.mul(q, t));
+        let wrong = s.select(s.lt(z, s.zero()), positive, negative);
+        s.mul(w, s.mul_add(wrong, s.abs(z), s.mul(s.add(negative, positive), tail(s, z))))
     }
 
     /// dl/dz = w ((1 - t) sigmoid(z) - q t sigmoid(-z));  dl/dt = w (q softplus(-z) - softplus(z)).
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> [S::F; 2] {
         let one = s.splat(1.0);
-        let e = math::exp(s, s.neg(s.abs(z)));
+        let e = decay(s, z);
         let near = s.recip(s.add(one, e));
         let far = s.mul(e, near);
-        let positive = s.lt(s.zero(), z);
-        let (up, down) = (s.select(positive, near, far), s.select(positive, far, near));
-        let dz = s.sub(s.mul(s.sub(one, t), up), s.mul(s.mul(q, t), down));
+        let below = s.lt(z, s.zero());
+        let (up, down) = (s.select(below, far, near), s.select(below, near, far));
+        let (negative, positive) = (s.sub(one, t), s.mul(q, t));
+        let dz = s.mul_add(negative, up, s.neg(s.mul(positive, down)));
         let dt = if self.want_target {
-            let [up, down] = softplus_both(s, z);
+            let tail = tail(s, z);
+            let (up, down) = (s.add(s.max(s.zero(), z), tail), s.add(s.max(s.zero(), s.neg(z)), tail));
             s.sub(s.mul(q, down), up)
         } else {
             s.zero()
@@ -41,11 +44,15 @@ impl ElementLoss<4, 2> for BceWithLogits {
     }
 }
 
-/// softplus(z) and softplus(-z).
 #[inline(always)]
-fn softplus_both<S: Simd>(s: S, z: S::F) -> [S::F; 2] {
-    let tail = math::ln_1p_unit(s, math::exp(s, s.neg(s.abs(z))));
-    [s.add(s.max(s.zero(), z), tail), s.add(s.max(s.zero(), s.neg(z)), tail)]
+fn decay<S: Simd>(s: S, z: S::F) -> S::F {
+    math::exp(s, s.neg(s.abs(z)))
+}
+
+/// softplus(-|z|).
+#[inline(always)]
+fn tail<S: Simd>(s: S, z: S::F) -> S::F {
+    math::ln_1p_unit(s, decay(s, z))
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
