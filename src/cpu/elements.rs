@@ -198,10 +198,11 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         if pass.stream {
             s.fence();
         }
-        s.d_sum(total)
+        2.0 * s.d_sum(total)
     }
 
-    /// `N` vectors, or the `lanes` that are left of one.
+    /// `N` vectors, or the `lanes` that are left of one. Adds half of their values to `total`: the sum of a few
+    /// is no larger than they are.
     #[inline(always)]
     unsafe fn step<S: Simd, const LOSS: bool, const GRADIENT: bool, const N: usize>(
         &self,
@@ -223,6 +224,8 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 }
             }
             if LOSS {
+                let half = s.splat(0.5);
+                let mut sum = s.zero();
                 for v in 0..N {
                     let value = self.pass.loss.value(s, x[v]);
                     if !place.losses.is_null() {
@@ -231,17 +234,14 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     }
                     let counted =
                         if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
-                    *total = s.d_add(*total, counted);
+                    sum = s.mul_add(half, counted, sum);
                 }
+                *total = s.d_add(*total, sum);
             }
             if GRADIENT {
                 let mut gradients = [[s.zero(); G]; N];
                 for v in 0..N {
                     gradients[v] = self.pass.loss.gradient(s, x[v]);
-                    let scale = storage::load_lanes(s, DType::F32, place.scale.add(at(v)).cast(), lanes);
-                    for g in 0..G {
-                        gradients[v][g] = s.mul(scale, gradients[v][g]);
-                    }
                 }
                 for g in 0..G {
                     let (to, dtype) = place.to[g];
@@ -249,8 +249,10 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                         continue;
                     }
                     for v in 0..N {
+                        let scale = storage::load_lanes(s, DType::F32, place.scale.add(at(v)).cast(), lanes);
                         let to = to.add(at(v) * dtype.size());
-                        storage::store_lanes(s, dtype, to, lanes, gradients[v][g], place.stream[g]);
+                        let gradient = s.mul(scale, gradients[v][g]);
+                        storage::store_lanes(s, dtype, to, lanes, gradient, place.stream[g]);
                     }
                 }
             }

@@ -55,8 +55,20 @@ fn exp_reduce<S: Simd>(s: S, x: S::F) -> (S::F, S::F, S::F) {
 /// e^x. Infinity above [`EXP_MAX`](super::EXP_MAX), 0 below [`EXP_MIN`](super::EXP_MIN).
 #[inline(always)]
 pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
+    exp_clamped(s, x, s.exp_clamp(x))
+}
+
+/// e^-|x|.
+#[inline(always)]
+pub fn exp_neg_abs<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.neg(s.abs(x));
+    exp_clamped(s, x, x)
+}
+
+#[inline(always)]
+fn exp_clamped<S: Simd>(s: S, x: S::F, clamped: S::F) -> S::F {
     let one = s.splat(1.0);
-    let (k, t, r) = exp_reduce(s, s.exp_clamp(x));
+    let (k, t, r) = exp_reduce(s, clamped);
     let p = exp_poly(s, r);
     let p = s.mul_add(s.mul_add(p, r, one), r, one);
     s.exp_finish(x, p, k, t)
@@ -159,13 +171,13 @@ pub fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
 #[inline(always)]
 pub fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
     let one = s.splat(1.0);
-    let e = exp(s, s.neg(s.abs(x)));
+    let e = exp_neg_abs(s, x);
     s.div(s.select(s.lt(x, s.zero()), e, one), s.add(one, e))
 }
 
 /// ln(1 + e^x).
 #[inline(always)]
 pub fn softplus<S: Simd>(s: S, x: S::F) -> S::F {
-    let t = exp(s, s.neg(s.abs(x)));
+    let t = exp_neg_abs(s, x);
     s.add(s.max(s.zero(), x), ln_1p_unit(s, t))
 }
