@@ -33,6 +33,7 @@ fn generate() -> Result<(), String> {
     }
     println!("cargo:rerun-if-env-changed=LOSSKIT_UPDATE_HEADER");
     println!("cargo:rustc-check-cfg=cfg(gpu)");
+    println!("cargo:rustc-check-cfg=cfg(some_entries)");
     let features: Vec<&str> =
         [("CARGO_FEATURE_CUDA", "cuda"), ("CARGO_FEATURE_CUDA_EMULATION", "cuda-emulation")]
             .into_iter()
@@ -41,7 +42,13 @@ fn generate() -> Result<(), String> {
     if !features.is_empty() {
         println!("cargo:rustc-cfg=gpu");
     }
-    let entries = schema::load(&root.join("src/losses"))?;
+    println!("cargo:rerun-if-env-changed=LOSSKIT_ENTRIES");
+    let mut entries = schema::load(&root.join("src/losses"))?;
+    let all: Vec<String> = entries.iter().map(|e| e.name.clone()).collect();
+    if let Ok(list) = env::var("LOSSKIT_ENTRIES") {
+        choose(&mut entries, &list)?;
+        println!("cargo:rustc-cfg=some_entries");
+    }
 
     let mut all_types = String::new();
     let mut all_functions = String::new();
@@ -68,14 +75,22 @@ fn generate() -> Result<(), String> {
     let sources = header::Sources { config: &config, core: &core, entries: &files, version: &version };
     derived(&root, &out, "include/losskit.h", &header::render(&entries, &sources)?)?;
     derived(&root, &out, CPP_ENTRIES, &cpp::header(&entries))?;
-    write(&out.join("include/losskit_kernel_args.h"), &kernel_args::header(&entries))?;
+    for entry in &entries {
+        let file = out.join(format!("include/losskit_args/{}.h", entry.name));
+        write(&file, &kernel_args::header(entry))?;
+    }
 
-    let includes = [out.join("include")];
+    let kernels = compile::Kernels {
+        folder: root.join("kernels"),
+        includes: out.join("include"),
+        left_out: all.iter().filter(|name| !entries.iter().any(|e| e.name == **name)).cloned().collect(),
+        out: out.clone(),
+    };
     if features.contains(&"cuda") {
-        compile::cuda(&root.join("kernels"), &includes, &out);
+        kernels.cuda();
     }
     if features.contains(&"cuda-emulation") {
-        compile::emulation(&root.join("kernels"), &includes, &out);
+        kernels.emulation();
     }
 
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
@@ -89,6 +104,9 @@ fn generate() -> Result<(), String> {
 /// `LOSSKIT_UPDATE_HEADER=1` renews the committed copy; a test compares the two.
 fn derived(root: &Path, out: &Path, name: &str, text: &str) -> Result<(), String> {
     write(&out.join(name), text)?;
+    if env::var_os("LOSSKIT_ENTRIES").is_some() {
+        return Ok(());
+    }
     let committed = root.join(name);
     if fs::read_to_string(&committed).is_ok_and(|t| t == text) {
         return Ok(());
@@ -97,6 +115,16 @@ fn derived(root: &Path, out: &Path, name: &str, text: &str) -> Result<(), String
         return write(&committed, text);
     }
     println!("cargo:warning={name} is out of date: build with LOSSKIT_UPDATE_HEADER=1 to renew it");
+    Ok(())
+}
+
+/// A library of some entries only: `LOSSKIT_ENTRIES=mse_loss,z_loss`.
+fn choose(entries: &mut Vec<schema::Entry>, list: &str) -> Result<(), String> {
+    let wanted: Vec<&str> = list.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !entries.iter().any(|e| e.name == **name)) {
+        return Err(format!("LOSSKIT_ENTRIES: there is no entry '{unknown}'"));
+    }
+    entries.retain(|e| wanted.contains(&e.name.as_str()));
     Ok(())
 }
 
@@ -113,7 +141,7 @@ fn loss_modules(entries: &[schema::Entry]) -> String {
         let file = entry.source.with_extension("rs");
         text.push_str(&format!("#[path = {file:?}]\npub mod {};\n", entry.name));
     }
-    text + "}\n"
+    if family.is_empty() { text } else { text + "}\n" }
 }
 
 /// Leaves an unchanged file alone, so that what depends on it is not rebuilt.

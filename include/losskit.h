@@ -109,6 +109,9 @@ typedef int32_t lk_reduction;
 // Their sum.
 #define LK_REDUCTION_SUM 2
 
+// Their sum over the number of rows; for entries that say so.
+#define LK_REDUCTION_BATCHMEAN 3
+
 // Sets the size and the defaults of a context options struct.
 void lk_context_options_init(struct lk_context_options *opts);
 
@@ -172,7 +175,7 @@ typedef struct lk_bce_with_logits_options {
 void lk_bce_with_logits_options_init(struct lk_bce_with_logits_options *opts);
 
 // Bytes of workspace that any function of bce_with_logits needs for these sizes, in memory of the
-// context's device, aligned to 256 bytes. 0 on the CPU.
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
 lk_status lk_bce_with_logits_workspace_size(const lk_context *ctx,
                                             const struct lk_bce_with_logits_options *opts,
                                             lk_dtype dtype,
@@ -267,7 +270,7 @@ typedef struct lk_l1_loss_options {
 void lk_l1_loss_options_init(struct lk_l1_loss_options *opts);
 
 // Bytes of workspace that any function of l1_loss needs for these sizes, in memory of the context's
-// device, aligned to 256 bytes. 0 on the CPU.
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
 lk_status lk_l1_loss_workspace_size(const lk_context *ctx,
                                     const struct lk_l1_loss_options *opts,
                                     lk_dtype dtype,
@@ -344,7 +347,7 @@ typedef struct lk_mse_loss_options {
 void lk_mse_loss_options_init(struct lk_mse_loss_options *opts);
 
 // Bytes of workspace that any function of mse_loss needs for these sizes, in memory of the context's
-// device, aligned to 256 bytes. 0 on the CPU.
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
 lk_status lk_mse_loss_workspace_size(const lk_context *ctx,
                                      const struct lk_mse_loss_options *opts,
                                      lk_dtype dtype,
@@ -432,7 +435,7 @@ typedef struct lk_comp_sum_cross_entropy_options {
 void lk_comp_sum_cross_entropy_options_init(struct lk_comp_sum_cross_entropy_options *opts);
 
 // Bytes of workspace that any function of comp_sum_cross_entropy needs for these sizes, in memory of the
-// context's device, aligned to 256 bytes. 0 on the CPU.
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
 lk_status lk_comp_sum_cross_entropy_workspace_size(const lk_context *ctx,
                                                    const struct lk_comp_sum_cross_entropy_options *opts,
                                                    lk_dtype dtype,
@@ -458,7 +461,7 @@ lk_status lk_comp_sum_cross_entropy_workspace_size(const lk_context *ctx,
 //   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
 //   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
 //                                            wanted
-//   saved           f32 [rows, 3]            row statistics that spare backward a pass, or NULL
+//   saved           f32 [rows, 3]            statistics that spare backward a pass, or NULL
 lk_status lk_comp_sum_cross_entropy_forward(const lk_context *ctx,
                                             const struct lk_comp_sum_cross_entropy_options *opts,
                                             lk_dtype dtype,
@@ -534,7 +537,7 @@ typedef struct lk_token_cross_entropy_options {
 void lk_token_cross_entropy_options_init(struct lk_token_cross_entropy_options *opts);
 
 // Bytes of workspace that any function of token_cross_entropy needs for these sizes, in memory of the
-// context's device, aligned to 256 bytes. 0 on the CPU.
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
 lk_status lk_token_cross_entropy_workspace_size(const lk_context *ctx,
                                                 const struct lk_token_cross_entropy_options *opts,
                                                 lk_dtype dtype,
@@ -560,7 +563,7 @@ lk_status lk_token_cross_entropy_workspace_size(const lk_context *ctx,
 //   class_weights   dtype [classes]          weight of each class, >= 0; NULL for none
 //   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
 //                                            wanted
-//   saved           f32 [rows, 3]            row statistics that spare backward a pass, or NULL
+//   saved           f32 [rows, 3]            statistics that spare backward a pass, or NULL
 lk_status lk_token_cross_entropy_forward(const lk_context *ctx,
                                          const struct lk_token_cross_entropy_options *opts,
                                          lk_dtype dtype,
@@ -635,8 +638,8 @@ typedef struct lk_z_loss_options {
 // Sets the size and the defaults of an options struct of z_loss.
 void lk_z_loss_options_init(struct lk_z_loss_options *opts);
 
-// Bytes of workspace that any function of z_loss needs for these sizes, in memory of the context's device,
-// aligned to 256 bytes. 0 on the CPU.
+// Bytes of workspace that any function of z_loss needs for these sizes, in memory of the context's device.
+// On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
 lk_status lk_z_loss_workspace_size(const lk_context *ctx,
                                    const struct lk_z_loss_options *opts,
                                    lk_dtype dtype,
@@ -662,7 +665,7 @@ lk_status lk_z_loss_workspace_size(const lk_context *ctx,
 //   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
 //   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
 //                                            wanted
-//   saved           f32 [rows, 3]            row statistics that spare backward a pass, or NULL
+//   saved           f32 [rows, 3]            statistics that spare backward a pass, or NULL
 lk_status lk_z_loss_forward(const lk_context *ctx,
                             const struct lk_z_loss_options *opts,
                             lk_dtype dtype,

@@ -1,7 +1,12 @@
 // What every kernel uses: storage types chosen at run time, reductions in a fixed order, accurate exp.
 #pragma once
-#include "losskit_kernel_args.h"
+#include <stddef.h>
+#include <stdint.h>
 #include "platform.cuh"
+
+// As in losskit.h, which kernels do without: it changes with every entry.
+enum { LK_DTYPE_F32, LK_DTYPE_F16, LK_DTYPE_BF16 };
+enum { LK_REDUCTION_NONE, LK_REDUCTION_MEAN, LK_REDUCTION_SUM, LK_REDUCTION_BATCHMEAN };
 
 namespace lk {
 

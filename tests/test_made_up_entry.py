@@ -60,7 +60,7 @@ def made_up(request, monkeypatch):
         functions["forward_backward"] = {"symbol": "both", "parameters": parameters("forward_backward")}
     raw = {
         "name": "made_up", "kind": "loss", "family": "none", "summary": "Made up", "paper": "Nobody, 2000", "doc": "Text.\n",
-        "elementwise": False, "saved": 2, "devices": ["cpu"], "options_init": "init", "functions": functions,
+        "elementwise": False, "saved": ["rows", 2], "workspace": ["cuda"], "devices": ["cpu"], "options_init": "init", "functions": functions,
         "dims": [{"name": n, "min": 0, "doc": f"size {n}"} for n in ("rows", "d", "m", "k")],
         "inputs": INPUTS, "options": OPTIONS, "outputs": OUTPUTS,
     }

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import losskit.torch  # noqa: E402
+from harness.subject import Subject  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -107,14 +108,19 @@ def test_same_as_numpy(name):
     """Bit for bit, forward and backward; and against differences of the float64-free forward itself."""
     entry = losskit.entries()[name]
     rng = np.random.default_rng(0)
-    dims = {dim: size for dim, size in zip(entry.dims, (6, 11, 5, 7))}
+    subject = Subject(name)
+    dims = subject.some_dims(rng, {}, 12)
+    sizes = entry.values(dims, {})
     inputs = {}
     for source in entry.inputs.values():
-        shape = tuple(extent.size(dims) for extent in source.shape)
-        if source.type in ("float", "f32"):
+        shape = tuple(extent.size(sizes) for extent in source.shape)
+        if source.name in subject.samplers:
+            drawn = np.asarray(subject.samplers[source.name](rng, shape, "normal", sizes))
+            inputs[source.name] = drawn.astype(np.float32) if source.type in ("float", "f32") else drawn
+        elif source.type in ("float", "f32"):
             inputs[source.name] = rng.random(shape, dtype=np.float32)
         else:
-            inputs[source.name] = rng.integers(0, dims[source.index] if source.index else 2, shape)
+            inputs[source.name] = rng.integers(0, source.index.size(sizes) if source.index else 2, shape)
             if source.type == "u8":
                 inputs[source.name] = inputs[source.name].astype(np.uint8)
     free = {dim: dims[dim] for dim in entry.free_dims}

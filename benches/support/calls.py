@@ -27,10 +27,10 @@ def wanted_gradients(case, entry):
 def draw(case, entry, shape, dtype, seed=0):
     """Inputs by name; None for optional ones that the case leaves out."""
     generator = torch.Generator().manual_seed(seed)
-    dims = dict(zip(entry.dims, shape))
+    values = entry.values(dict(zip(entry.dims, shape)), case.options)
     inputs = {}
     for source in entry.inputs.values():
-        sizes = [extent.size(dims) for extent in source.shape]
+        sizes = [extent.size(values) for extent in source.shape]
         sampler = case.inputs.get(source.name)
         kind = _TYPES.get(source.type, DTYPES[dtype])
         if sampler:
@@ -38,7 +38,7 @@ def draw(case, entry, shape, dtype, seed=0):
         elif source.optional:
             value = None
         elif source.type == "i64":
-            value = torch.randint(0, dims[source.index] if source.index else 4, sizes, generator=generator)
+            value = torch.randint(0, source.index.size(values) if source.index else 4, sizes, generator=generator)
         elif source.type == "u8":
             value = torch.randint(0, 2, sizes, generator=generator, dtype=torch.uint8)
         else:
@@ -59,7 +59,7 @@ class Losskit:
         self.gradients = {name: torch.zeros_like(inputs[name]) for name in wanted_gradients(case, entry)}
         self.outputs = {}
         for output in entry.outputs.values():
-            sizes = [] if output.reduced and not per_sample else [extent.size(dims) for extent in output.shape]
+            sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape]
             self.outputs[output.name] = torch.zeros(sizes, dtype=_TYPES.get(output.type, DTYPES[dtype]))
         first = next(iter(self.outputs.values()))
         self._upstream = torch.full_like(first, SCALES[dtype])

@@ -2,6 +2,7 @@
 // dz = s w [(1-t) - k logistic(-z)]; dt = s w [q softplus(-z) - softplus(z)]. For z < 0 the z inside softplus(-z) is taken out and cancelled by
 // hand: l = w [-q t z + k log1p(e^z)], dz = s w [-q t + k logistic(z)].
 #pragma once
+#include "losskit_args/bce_with_logits.h"
 #include "../skeletons/elements.cuh"
 
 namespace lk {

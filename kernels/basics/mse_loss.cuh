@@ -1,5 +1,6 @@
 // l = (pred - target)^2; dpred = 2 s (pred - target) = -dtarget.
 #pragma once
+#include "losskit_args/mse_loss.h"
 #include "../skeletons/elements.cuh"
 
 namespace lk {

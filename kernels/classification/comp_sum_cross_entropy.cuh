@@ -1,6 +1,7 @@
 // l = expm1((1-tau) v) / (1-tau), or v at tau = 1, with v = -log p_y;
 // dz_k = -s exp((1-tau) v) e_k with e_k = delta_ky - p_k.
 #pragma once
+#include "losskit_args/comp_sum_cross_entropy.h"
 #include "../skeletons/label_softmax.cuh"
 
 namespace lk {

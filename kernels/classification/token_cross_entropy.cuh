@@ -1,6 +1,7 @@
 // l = (1-eps) w_y (lse - z_y) + (eps/C) sum_k w_k (lse - z_k) + lambda lse^2, z after an optional softcap;
 // dz_k = s (Q p_k - q_k + 2 lambda lse p_k) (1 - (z_k/c)^2), q_k = (eps/C) w_k + (1-eps) w_y delta_ky.
 #pragma once
+#include "losskit_args/token_cross_entropy.h"
 #include "../skeletons/label_softmax.cuh"
 #include "../softcap.cuh"
 

@@ -1,6 +1,7 @@
 // l = softplus(a (b - u_y)) / a with u_k = (z_k - mean) / sigma over the row, and
 // dz_k = -s logistic(a (b - u_y)) (delta_ky - 1/C - u_y u_k / C) / sigma.
 #pragma once
+#include "losskit_args/z_loss.h"
 #include "../skeletons/rows.cuh"
 
 namespace lk {

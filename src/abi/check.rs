@@ -2,18 +2,23 @@
 
 use super::context::lk_context;
 use crate::registry::{
-    Buffer, BufferRole, DType, Element, Entry, Error, Extent, MAX_BUFFERS, Pass, Result, Rule, Status,
+    Buffer, BufferRole, DType, Element, Entry, Error, Extent, Factor, MAX_BUFFERS, Pass, Range, Result, Rule,
+    Status,
 };
 use std::fmt::Display;
 
 /// Where the buffers of a call live.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Host,
     #[cfg(gpu)]
-    Device {
-        workspace: fn(*const u8) -> u64,
-    },
+    Device,
 }
+
+/// On the CPU a workspace may lie anywhere: what is asked for has room to align it.
+pub const HOST_ALIGN: u64 = 64;
+#[cfg(gpu)]
+const DEVICE_ALIGN: u64 = 256;
 
 /// # Safety
 /// `ctx` is null or came from a create function.
@@ -97,6 +102,7 @@ pub unsafe fn options(entry: &Entry, opts: *const u8, args: *mut u8) -> Result<(
                     return fail(format!("option '{name}' is {value}, expected at least {min}{most}"));
                 }
             }
+            Rule::Any => {}
             Rule::Bool => {
                 let value: u8 = unsafe { get(args, at) };
                 if value > 1 {
@@ -136,7 +142,7 @@ pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
     let call = CheckedSizes { entry, args };
     for buffer in entry.buffers {
         if let Some(offset) = buffer.stride {
-            let least = call.extent(buffer.shape.last().copied().unwrap_or(Extent::Fixed(1)))?;
+            let least = buffer.shape.last().map_or(Ok(1), |&last| call.extent(last))?;
             let stride: u64 = unsafe { get(args, offset) };
             if stride == 0 {
                 unsafe { args.add(offset).cast::<u64>().write(least) };
@@ -149,7 +155,7 @@ pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
         }
         call.bytes(buffer)?;
     }
-    Ok(())
+    entry.check.map_or(Ok(()), |check| check(args))
 }
 
 /// Sizes and addresses of one call's buffers.
@@ -160,13 +166,23 @@ struct CheckedSizes<'a> {
 
 impl CheckedSizes<'_> {
     fn extent(&self, extent: Extent) -> Result<u64> {
-        match extent {
-            Extent::Fixed(k) => Ok(k),
-            Extent::Dim(k, dim) => {
-                let value: u64 = unsafe { get(self.args, self.entry.dims[dim].offset) };
-                k.checked_mul(value).ok_or_else(|| self.too_large(self.entry.dims[dim].name))
-            }
+        let mut product = extent.scale;
+        let mut name = "";
+        for factor in extent.factors {
+            let (value, of) = match *factor {
+                Factor::Dim(dim) => {
+                    let dim = &self.entry.dims[dim];
+                    (unsafe { get::<u64>(self.args, dim.offset) }, dim.name)
+                }
+                Factor::Option(option) => {
+                    let option = &self.entry.options[option];
+                    (unsafe { get::<i64>(self.args, option.offset) }.max(0) as u64, option.name)
+                }
+            };
+            name = of;
+            product = product.checked_mul(value).ok_or_else(|| self.too_large(of))?;
         }
+        product.checked_add(extent.plus).ok_or_else(|| self.too_large(name))
     }
 
     fn too_large(&self, name: &str) -> Error {
@@ -250,12 +266,26 @@ type Spans = [(usize, usize); MAX_BUFFERS];
 ///
 /// # Safety
 /// `args` is the entry's `Args` after [`options`]; non-null pointers are valid for what the call says.
-pub unsafe fn arguments(entry: &Entry, args: *mut u8, target: Target) -> Result<()> {
+pub unsafe fn arguments(
+    entry: &Entry,
+    args: *mut u8,
+    target: Target,
+    needed: fn(*const u8) -> u64,
+) -> Result<()> {
     unsafe { sizes(entry, args)? };
     let call = CheckedSizes { entry, args };
     let mut spans: Spans = [(0, 0); MAX_BUFFERS];
     for (i, buffer) in entry.buffers.iter().enumerate() {
         let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
+        if address != 0 && buffer.role == BufferRole::Gradient {
+            let input = &entry.buffers[buffer.of];
+            if input.optional && call.address(input) == 0 {
+                return Err(Error::argument(format!(
+                    "{}: argument '{}' is given but '{}' is NULL, expected both or neither",
+                    entry.name, buffer.name, input.name
+                )));
+            }
+        }
         if address == 0 {
             if buffer.role == BufferRole::Input && !buffer.optional && bytes > 0 {
                 return Err(Error::argument(format!(
@@ -280,11 +310,12 @@ pub unsafe fn arguments(entry: &Entry, args: *mut u8, target: Target) -> Result<
         spans[i] = (address, bytes);
     }
     overlaps(entry, &call, &spans)?;
-    match target {
-        Target::Host => unsafe { labels(entry, &call) },
-        #[cfg(gpu)]
-        Target::Device { workspace } => unsafe { device_workspace(entry, args, workspace(args), &spans) },
+    unsafe { workspace(entry, args, target, needed(args), &spans)? };
+    if target == Target::Host {
+        unsafe { labels(entry, &call)? };
+        unsafe { ranges(entry, &call)? };
     }
+    Ok(())
 }
 
 fn overlaps(entry: &Entry, call: &CheckedSizes, spans: &Spans) -> Result<()> {
@@ -329,7 +360,7 @@ unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
         if address == 0 || bytes == 0 {
             continue;
         }
-        let upper: u64 = unsafe { get(call.args, entry.dims[index.dim].offset) };
+        let upper = call.extent(index.extent)?;
         let ignore: Option<i64> = index.ignore.map(|at| unsafe { get(call.args, at) });
         let labels = unsafe { std::slice::from_raw_parts(address as *const i64, bytes / 8) };
         let ignored = ignore.unwrap_or(0);
@@ -351,8 +382,42 @@ unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
     Ok(())
 }
 
-#[cfg(gpu)]
-unsafe fn device_workspace(entry: &Entry, args: *const u8, needed: u64, spans: &Spans) -> Result<()> {
+/// Looks at every value with a declared range before anything is written.
+unsafe fn ranges(entry: &Entry, call: &CheckedSizes) -> Result<()> {
+    for buffer in entry.buffers {
+        let Some(range) = &buffer.range else { continue };
+        let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
+        if address == 0 || bytes == 0 {
+            continue;
+        }
+        let dtype = if buffer.element == Element::F32 { DType::F32 } else { call.dtype() };
+        let count = bytes / dtype.size();
+        let value = |i: usize| unsafe {
+            crate::cpu::storage::read_one(dtype, (address as *const u8).add(i * dtype.size()))
+        };
+        if let Some(i) = (0..count).find(|&i| !range.passes(value(i))) {
+            return Err(Error::argument(format!(
+                "{}: argument '{}' has value {} at element {i}, expected a value in {}",
+                entry.name,
+                buffer.name,
+                value(i),
+                range.text
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Range {
+    fn passes(&self, value: f32) -> bool {
+        let value = f64::from(value);
+        let above = value > self.low || (value == self.low && !self.low_open);
+        let below = value < self.high || (value == self.high && !self.high_open);
+        above && below || value.is_nan()
+    }
+}
+
+unsafe fn workspace(entry: &Entry, args: *mut u8, target: Target, needed: u64, spans: &Spans) -> Result<()> {
     let address: usize = unsafe { get(args, entry.workspace) };
     let bytes: u64 = unsafe { get(args, entry.workspace_bytes) };
     let fail = |text: String| Err(Error::new(Status::WorkspaceTooSmall, format!("{}: {text}", entry.name)));
@@ -363,13 +428,26 @@ unsafe fn device_workspace(entry: &Entry, args: *const u8, needed: u64, spans: &
         return fail(format!("argument 'workspace_bytes' is {bytes}, expected at least {needed}"));
     }
     if address == 0 {
-        return fail(format!("argument 'workspace' is NULL, expected {needed} bytes of device memory"));
+        return fail(format!("argument 'workspace' is NULL, expected {needed} bytes of memory"));
     }
-    if !address.is_multiple_of(256) {
+    #[cfg(gpu)]
+    if target == Target::Device && !(address as u64).is_multiple_of(DEVICE_ALIGN) {
         return Err(Error::argument(format!(
-            "{}: argument 'workspace' is {address:#x}, misaligned: expected a multiple of 256",
+            "{}: argument 'workspace' is {address:#x}, misaligned: expected a multiple of {DEVICE_ALIGN}",
             entry.name
         )));
+    }
+    if address.checked_add(needed as usize).is_none() {
+        return Err(Error::argument(format!(
+            "{}: argument 'workspace' is {address:#x}, expected {needed} bytes of memory",
+            entry.name
+        )));
+    }
+    if target == Target::Host {
+        let aligned = address.next_multiple_of(HOST_ALIGN as usize);
+        unsafe { args.add(entry.workspace).cast::<usize>().write_unaligned(aligned) };
+        let left = needed - HOST_ALIGN;
+        unsafe { args.add(entry.workspace_bytes).cast::<u64>().write_unaligned(left) };
     }
     let other = entry.buffers.iter().zip(spans).find(|(_, (start, length))| {
         (*start as u64) < address as u64 + needed && (address as u64) < (start + length) as u64 && *length > 0

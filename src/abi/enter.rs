@@ -12,6 +12,8 @@ type CudaFunction = fn(&dyn crate::cuda::Device, *const u8) -> Result<()>;
 pub(super) struct Vtable {
     pub entry: &'static Entry,
     pub cpu: fn(&Cpu, *const u8) -> Result<()>,
+    /// With room to align it, 0 for none.
+    pub cpu_workspace: fn(*const u8) -> u64,
     #[cfg(gpu)]
     pub cuda: Option<CudaFunction>,
     #[cfg(gpu)]
@@ -34,14 +36,13 @@ pub(super) unsafe fn enter(
         unsafe { check::options(entry, opts, args)? };
         match &ctx.device {
             Device::Cpu(cpu) => {
-                unsafe { check::arguments(entry, args, Target::Host)? };
+                unsafe { check::arguments(entry, args, Target::Host, vtable.cpu_workspace)? };
                 (vtable.cpu)(cpu, args)
             }
             #[cfg(gpu)]
             Device::Cuda(device) => {
                 let Some(run) = vtable.cuda else { return Err(check::no_cuda(entry)) };
-                let check_labels = Target::Device { workspace: vtable.cuda_workspace };
-                unsafe { check::arguments(entry, args, check_labels)? };
+                unsafe { check::arguments(entry, args, Target::Device, vtable.cuda_workspace)? };
                 unsafe { check::set_device_flags(entry, args, device.flags()) };
                 run(device.as_ref(), args)
             }
@@ -70,7 +71,9 @@ pub(super) unsafe fn workspace_size(
         unsafe { check::options(entry, opts, args)? };
         unsafe { check::sizes(entry, args)? };
         let needed = match &ctx.device {
-            Device::Cpu(_) => 0,
+            Device::Cpu(_) => (vtable.cpu_workspace)(args) as usize,
+            #[cfg(gpu)]
+            Device::Cuda(_) if vtable.cuda.is_none() => return Err(check::no_cuda(entry)),
             #[cfg(gpu)]
             Device::Cuda(_) => (vtable.cuda_workspace)(args) as usize,
         };

@@ -42,3 +42,5 @@ pub const LK_REDUCTION_NONE: lk_reduction = 0;
 pub const LK_REDUCTION_MEAN: lk_reduction = 1;
 /// Their sum.
 pub const LK_REDUCTION_SUM: lk_reduction = 2;
+/// Their sum over the number of rows; for entries that say so.
+pub const LK_REDUCTION_BATCHMEAN: lk_reduction = 3;

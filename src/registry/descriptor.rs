@@ -35,6 +35,8 @@ pub struct Entry {
     pub dims: &'static [Dim],
     pub options: &'static [Opt],
     pub buffers: &'static [Buffer],
+    /// What declarations cannot say about dims and options; gets the `Args`.
+    pub check: Option<fn(*const u8) -> super::Result<()>>,
     /// Offset of the reduction in the options.
     pub reduction: Option<usize>,
     pub dtype: usize,
@@ -62,6 +64,7 @@ pub struct Opt {
 pub enum Rule {
     Float { low: f64, high: f64, low_open: bool, high_open: bool, also: &'static [f64], text: &'static str },
     Int { min: i64, max: i64 },
+    Any,
     Bool,
     Enum { names: &'static [&'static str] },
 }
@@ -85,11 +88,20 @@ pub enum Element {
     U8,
 }
 
+/// A product, plus a number.
 #[derive(Clone, Copy, Debug)]
-pub enum Extent {
-    Fixed(u64),
-    /// Multiple of the dimension with this index.
-    Dim(u64, usize),
+pub struct Extent {
+    pub scale: u64,
+    pub factors: &'static [Factor],
+    pub plus: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Factor {
+    /// The dimension with this index.
+    Dim(usize),
+    /// The int option with this index.
+    Option(usize),
 }
 
 /// Most buffers an entry may have; checked when the library is built.
@@ -105,8 +117,11 @@ pub struct Buffer {
     pub optional: bool,
     pub stride: Option<usize>,
     pub index: Option<Index>,
-    /// Index of the input this gradient may overwrite.
+    pub range: Option<Range>,
+    /// Index of the input this output or gradient may overwrite.
     pub in_place: Option<usize>,
+    /// Of a gradient: index of its input.
+    pub of: usize,
     pub offset: usize,
 }
 
@@ -120,13 +135,24 @@ impl Buffer {
         optional: false,
         stride: None,
         index: None,
+        range: None,
         in_place: None,
+        of: 0,
         offset: 0,
     };
 }
 
-/// Values lie in [0, dimension), or equal the option at `ignore`.
+/// Values lie in [0, extent), or equal the option at `ignore`.
 pub struct Index {
-    pub dim: usize,
+    pub extent: Extent,
     pub ignore: Option<usize>,
+}
+
+/// Values lie in this interval or are NaN.
+pub struct Range {
+    pub low: f64,
+    pub high: f64,
+    pub low_open: bool,
+    pub high_open: bool,
+    pub text: &'static str,
 }

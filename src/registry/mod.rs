@@ -5,7 +5,9 @@ mod descriptor;
 mod error;
 mod views;
 
-pub use descriptor::{Buffer, BufferRole, Dim, Element, Entry, Extent, Index, MAX_BUFFERS, Opt, Pass, Rule};
+pub use descriptor::{
+    Buffer, BufferRole, Dim, Element, Entry, Extent, Factor, Index, MAX_BUFFERS, Opt, Pass, Range, Rule,
+};
 pub use error::{Error, Result, Status};
 pub use views::{DType, Floats, FloatsMut, Reduction};
 
@@ -14,10 +16,12 @@ pub const JSON: &str = include_str!(concat!(env!("OUT_DIR"), "/registry.json"));
 
 #[allow(non_camel_case_types)]
 pub mod entries {
+    #[allow(unused_imports)] // not every declaration has everything
     mod prelude {
         pub use crate::registry::views::{floats, floats_mut, slice, slice_mut};
         pub use crate::registry::{
-            Buffer, BufferRole, Dim, Element, Entry, Extent, Floats, FloatsMut, Index, Opt, Pass, Rule,
+            Buffer, BufferRole, Dim, Element, Entry, Extent, Factor, Floats, FloatsMut, Index, Opt, Pass,
+            Range, Rule,
         };
         pub use std::ffi::c_void;
         pub use std::mem::offset_of;

@@ -25,6 +25,8 @@ pub enum Reduction {
     None,
     Mean,
     Sum,
+    /// Sum over the number of rows.
+    BatchMean,
 }
 
 impl Reduction {
@@ -32,6 +34,7 @@ impl Reduction {
         match code {
             0 => Reduction::None,
             1 => Reduction::Mean,
+            3 => Reduction::BatchMean,
             _ => Reduction::Sum,
         }
     }

@@ -43,12 +43,12 @@ def gradient_scale(x, o, s):
     }
 
 
-def _target(rng, shape, distribution):
+def _target(rng, shape, distribution, _sizes):
     hard = rng.integers(0, 2, shape).astype(float)
     return hard if distribution in ("extreme", "constant") else np.where(rng.random(shape) < 0.5, hard, rng.random(shape))
 
 
-def _weight(rng, shape, distribution):
+def _weight(rng, shape, distribution, _sizes):
     return 4 * rng.random(shape)
 
 

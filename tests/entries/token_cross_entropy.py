@@ -81,7 +81,7 @@ def gradient_scale(x, o, s):
     return {"logits": np.broadcast_to((np.abs(s) * counted * size)[:, None], capped.shape)}
 
 
-def _weights(rng, shape, distribution):
+def _weights(rng, shape, distribution, _sizes):
     w = 3 * rng.random(shape)
     return w * (rng.random(shape) > 0.2) if distribution == "normal" else w + 0.1
 

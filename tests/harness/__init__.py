@@ -16,7 +16,8 @@ and may have
                          the unreduced output; the size of the output unless given
     gradient_scale(x, o, s)   the same for gradients; the largest gradient of the row unless given
     OPTIONS              values to try, by option; every option of the entry but reductions
-    SAMPLERS             by input: sampler(rng, shape, distribution), where the usual ones will not do
+    SAMPLERS             by input: sampler(rng, shape, distribution, sizes), where the usual ones will not do;
+                         `sizes` has dims and options by name
     SHAPES               dicts of dims, where the usual ones will not do
     possible(dims, o)    whether options make sense for a shape
     SAMPLES_DEPEND       True where a sample's loss depends on others

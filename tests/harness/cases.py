@@ -2,7 +2,6 @@
 
 import itertools
 import zlib
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -17,8 +16,8 @@ LARGE_2D = (37, 8209)
 DISTRIBUTIONS = ["normal", "heavy", "offset", "constant", "extreme", "tiny"]
 
 
-def floats(rng, shape, distribution, dtype):
-    """Float input of a distribution, in range for the type."""
+def floats(rng, shape, distribution, dtype, within=None):
+    """Float input of a distribution, in range for the type and in the interval that its declaration gives."""
     largest = 6e4 if dtype == F16 else 1e30
     if distribution == "normal":
         values = 3 * rng.standard_normal(shape)
@@ -32,6 +31,11 @@ def floats(rng, shape, distribution, dtype):
         values = rng.choice([-largest / 1e2 if dtype == F16 else -500, -88.5, -20, -1e-6, 0, 1e-6, 1, 20, 88.5, 300], shape)
     else:
         values = 1e-5 * rng.standard_normal(shape)
+    if within:
+        low, high = (float(end) for end in within[1:-1].split(","))
+        # Both ends are open as far as values go: a type with few bits must not round onto one.
+        low, high = low + 0.01, min(high, largest) - 0.01 * (high < largest)
+        values = np.clip(np.abs(values) if low >= 0 else values, low, high)
     return values.astype(np.float32).astype(dtype)
 
 
@@ -43,19 +47,20 @@ class Case:
         self.distribution, self.options, self.seed = distribution, options, seed
         rng = np.random.default_rng(seed)
         self.inputs = {}
+        sizes = subject.entry.values(dims, options)
         for source in subject.entry.inputs.values():
-            shape = tuple(extent.size(dims) for extent in source.shape)
+            shape = tuple(extent.size(sizes) for extent in source.shape)
             sampler = subject.samplers.get(source.name)
             if source.name in absent:
                 continue
             if source.type in ("float", "f32"):
                 kind = dtype if source.type == "float" else F32
-                values = sampler(rng, shape, distribution) if sampler else floats(rng, shape, distribution, kind)
+                values = sampler(rng, shape, distribution, sizes) if sampler else floats(rng, shape, distribution, kind, source.range)
                 self.inputs[source.name] = np.asarray(values).astype(np.float32).astype(kind)
             elif sampler:
-                self.inputs[source.name] = np.asarray(sampler(rng, shape, distribution))
+                self.inputs[source.name] = np.asarray(sampler(rng, shape, distribution, sizes))
             elif source.index:
-                labels = rng.integers(0, dims[source.index], shape)
+                labels = rng.integers(0, max(source.index.size(sizes), 1), shape)
                 if source.ignore and labels.size > 1:
                     labels[rng.random(shape) < 0.2] = subject.all_options(options)[source.ignore]
                 self.inputs[source.name] = labels
@@ -124,8 +129,7 @@ def _absences(subject):
 def possible(cases):
     """Without the cases that the entry's file says make no sense."""
     for case in cases:
-        rule = getattr(case.subject.file, "possible", None)
-        if rule is None or rule(case.dims, SimpleNamespace(**case.subject.all_options(case.options))):
+        if case.subject.possible(case.dims, case.options):
             yield case
 
 

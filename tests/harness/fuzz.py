@@ -18,6 +18,7 @@ sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(os.path.dirn
 
 import losskit  # noqa: E402
 from harness.raw import PATTERN, RawCall, message  # noqa: E402
+from harness.subject import Subject  # noqa: E402
 
 TOO_LARGE = [2**64 - 1, 2**63, 2**63 + 1, 2**64 - 8]
 BAD_DTYPES = [-1, 3, 4, 17, 2**31 - 1, -(2**31)]
@@ -79,15 +80,15 @@ class Fuzzer:
         return Defect([name, *buffers], {name: self.pick(TOO_LARGE)})
 
     def short_stride(self, call):
-        strided = [i for i in call.entry.inputs.values() if f"{i.name}_stride" in call.place and i.shape[-1].size(call.dims) > 1]
+        strided = [i for i in call.entry.inputs.values() if f"{i.name}_stride" in call.place and i.shape[-1].size(call.sizes) > 1]
         if not strided:
             return None
         source = self.pick(strided)
-        stride = int(self.rng.integers(1, source.shape[-1].size(call.dims)))
+        stride = int(self.rng.integers(1, source.shape[-1].size(call.sizes)))
         return Defect(f"{source.name}_stride", {f"{source.name}_stride": stride})
 
     def huge_stride(self, call):
-        strided = [i for i in call.entry.inputs.values() if f"{i.name}_stride" in call.place and i.shape[0].size(call.dims) > 1]
+        strided = [i for i in call.entry.inputs.values() if f"{i.name}_stride" in call.place and i.shape[0].size(call.sizes) > 1]
         if not strided:
             return None
         name = self.pick(strided).name
@@ -149,6 +150,8 @@ class Fuzzer:
             return [-1, len(option.values), 77, 2**31 - 1, -(2**31)]
         if option.type == "bool":
             return [2, 3, 255]
+        if option.type == "uint":
+            return []
         if option.type == "int":
             bad = [] if option.minimum is None else [option.minimum - 1, -(2**63)]
             return bad + ([] if option.maximum is None else [option.maximum + 1, 2**63 - 1])
@@ -168,7 +171,7 @@ class Fuzzer:
             return None
         source = self.pick(indexed)
         ignored = getattr(call.options, source.ignore) if source.ignore else None
-        upper = call.dims[source.index]
+        upper = source.index.size(call.sizes)
         bad = [v for v in (-1, upper, upper + 1, -99, 2**62, -(2**63), 2**63 - 1) if v != ignored]
         at, value = int(self.rng.integers(call.buffers[source.name].count)), self.pick(bad)
 
@@ -176,6 +179,25 @@ class Fuzzer:
             c.view(source.name)[at] = value
 
         return Defect(source.name, spoil=spoil, status=(3,))
+
+    def value(self, call):
+        """A value outside the range that the declaration gives."""
+        if self.device != "cpu":
+            return None
+        ranged = [i for i in call.entry.inputs.values() if i.range and i.name in call.buffers and call.buffers[i.name].count]
+        if not ranged:
+            return None
+        source = self.pick(ranged)
+        low, high = (float(end) for end in source.range[1:-1].split(","))
+        bad = [low - 1, low - 100] if np.isfinite(low) else []
+        bad += [low] if source.range[0] == "(" and np.isfinite(low) else []
+        bad += [high + 1] if np.isfinite(high) else []
+        at, value = int(self.rng.integers(call.buffers[source.name].count)), self.pick(bad)
+
+        def spoil(c, o):
+            c.view(source.name)[at] = value
+
+        return Defect(source.name, spoil=spoil)
 
     def workspace(self, call):
         if not self.has_workspace(call):
@@ -187,11 +209,13 @@ class Fuzzer:
             return Defect(["workspace_bytes", "workspace"], {"workspace_bytes": short}, status=(4,))
         if kind == 1:
             return Defect("workspace", {"workspace": 0}, status=(4, 1))
+        if self.device == "cpu":
+            return None  # it may lie anywhere
         off = int(self.pick([1, 4, 64, 128, 255]))
         return Defect("workspace", {"workspace": call.arguments[call.place["workspace"]] + off}, status=(1, 4))
 
     def has_workspace(self, call):
-        return self.device != "cpu" and "workspace" in call.place and call.arguments[call.place["workspace_bytes"]]
+        return "workspace" in call.place and call.arguments[call.place["workspace_bytes"]]
 
     def workspace_overlap(self, call):
         if not self.has_workspace(call):
@@ -211,7 +235,7 @@ class Fuzzer:
 
     DEFECTS = [
         null_context, null_input, misaligned, dtype, small_dim, huge_dim, short_stride, huge_stride, overlap,
-        null_options_struct_size, future_options, misaligned_options, option, label, workspace,
+        null_options_struct_size, future_options, misaligned_options, option, label, value, workspace,
         workspace_overlap, null_bytes,
     ]
 
@@ -221,16 +245,17 @@ class Fuzzer:
             kind = self.device.split("-")[0]
             if kind not in entry.devices:
                 continue
+            subject = Subject(entry.name)
             for which in entry.functions:
                 for _ in range(6):
-                    dims = {name: int(max(self.rng.integers(1, 9), d.minimum)) for name, d in entry.dims.items()}
                     options = {}
                     if entry.reduction:
                         options[entry.reduction.name] = self.pick(entry.reduction.values)
+                    dims = subject.some_dims(self.rng, options)
                     strides = {}
                     for source in entry.inputs.values():
                         if source.stride and self.rng.random() < 0.5:
-                            strides[source.name] = source.shape[-1].size(dims) + int(self.rng.integers(0, 4))
+                            strides[source.name] = source.shape[-1].size(entry.values(dims, options)) + int(self.rng.integers(0, 4))
                     absent = [i.name for i in entry.inputs.values() if i.optional and self.rng.random() < 0.5]
                     seed = int(self.rng.integers(2**31))
                     if which == "workspace_size":

@@ -1,11 +1,14 @@
 """Calls of the C functions themselves, with all buffers of a call in one guarded piece of memory."""
 
 import ctypes
+import functools
 
 import numpy as np
 
 import losskit
 from losskit import _library
+
+from .subject import Subject
 
 ALIGN = 64
 #: Bytes of a pattern before, between and behind the buffers.
@@ -51,6 +54,7 @@ class RawCall:
         for name, value in (options or {}).items():
             option = entry.options[name]
             setattr(self.options, name, option.values.index(value) if option.values else value)
+        self.sizes = entry.values(dims, {name: getattr(self.options, name) for name in entry.options})
         self.strides = strides or {}
         self.rng = np.random.default_rng(seed)
         self.buffers = {}
@@ -66,7 +70,7 @@ class RawCall:
     def _count(self, shape, reduced=False, stride=0):
         if reduced:
             return 1
-        sizes = [extent.size(self.dims) for extent in shape]
+        sizes = [extent.size(self.sizes) for extent in shape]
         if stride and sizes:
             return 0 if sizes[0] == 0 else (sizes[0] - 1) * stride + sizes[-1]
         return int(np.prod(sizes, dtype=np.int64))
@@ -86,7 +90,7 @@ class RawCall:
                 element = output.type if role == "output" else "f32"
                 count = self._count(output.shape, output.reduced and self.reduced())
             elif role in ("saved_in", "saved_out"):
-                element, count = "f32", entry.saved * self.dims[next(iter(self.dims))]
+                element, count = "f32", self._count(entry.saved)
             else:
                 continue
             itemsize = SIZES.get(element) or DTYPE_SIZES[self.dtype]
@@ -111,16 +115,25 @@ class RawCall:
             if b.role not in ("input", "grad_loss", "saved_in"):
                 continue
             values = self.view(b.name)
-            if b.element == "i64":
-                source = self.entry.inputs[b.name]
-                upper = self.dims[source.index] if source.index else 4
+            source = self.entry.inputs.get(b.name)
+            sampler = _samplers(self.entry.name).get(b.name)
+            if sampler and b.role == "input" and b.name not in self.strides:
+                shape = [extent.size(self.sizes) for extent in source.shape]
+                drawn = np.asarray(sampler(self.rng, shape, "normal", self.sizes)).reshape(-1)
+                values[:] = drawn.astype(np.float32).astype(self.kind(b)) if b.element in ("float", "f32") else drawn
+            elif b.element == "i64":
+                upper = source.index.size(self.sizes) if source.index else 4
                 values[:] = self.rng.integers(0, max(upper, 1), b.count)
                 if source.ignore:
                     values[self.rng.random(b.count) < 0.2] = getattr(self.options, source.ignore)
             elif b.element == "u8":
                 values[:] = self.rng.integers(0, 2, b.count)
             else:
-                values[:] = self.rng.standard_normal(b.count).astype(np.float32).astype(self.kind(b))
+                drawn = self.rng.standard_normal(b.count)
+                if b.role == "input" and source.range:
+                    # Inside any range that begins at 0 or -1 and ends at 1 or later.
+                    drawn = np.clip(np.abs(drawn) / 4, 0.05, 0.95)
+                values[:] = drawn.astype(np.float32).astype(self.kind(b))
         if "saved" in self.buffers and self.buffers["saved"].role == "saved_in" and "saved" not in absent:
             self._make_saved()
 
@@ -151,7 +164,7 @@ class RawCall:
         }[role]()
 
     def _workspace(self):
-        if self.context.kind == "cpu":
+        if self.context.kind == "cpu" and not self.entry.workspace:
             return None, 0, 0
         needed = ctypes.c_size_t()
         status = self.entry.function("workspace_size")(
@@ -203,6 +216,15 @@ class RawCall:
             return True
         end = self.arguments[self.place["workspace"]] + self.arguments[self.place["workspace_bytes"]] - self.workspace.ctypes.data
         return bool((self.workspace[end:] == PATTERN).all())
+
+
+@functools.cache
+def _samplers(name):
+    """What the entry's test file says about its inputs, if it has one."""
+    try:
+        return Subject(name).samplers
+    except FileNotFoundError:
+        return {}
 
 
 def message():

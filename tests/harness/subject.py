@@ -28,6 +28,23 @@ class Subject:
     def __repr__(self):
         return self.name
 
+    def possible(self, dims, options):
+        """Whether options make sense for a shape."""
+        rule = getattr(self.file, "possible", None)
+        return rule is None or bool(rule(dims, SimpleNamespace(**self.all_options(options))))
+
+    def some_dims(self, rng, options, largest=9):
+        """Dimensions of a small call that is possible."""
+        for _ in range(200):
+            if self.shapes:
+                small = [s for s in self.shapes if max(s.values()) <= 40] or self.shapes
+                dims = small[rng.integers(len(small))]
+            else:
+                dims = {d.name: int(max(rng.integers(1, largest), d.minimum)) for d in self.entry.dims.values()}
+            if self.possible(dims, options):
+                return dict(dims)
+        raise AssertionError(f"{self.name}: found no possible sizes")
+
     @property
     def tests(self):
         return {name: test for name, test in vars(self.file).items() if name.startswith("test_")}

@@ -41,7 +41,8 @@ enum class Dtype : lk_dtype { f32 = LK_DTYPE_F32, f16 = LK_DTYPE_F16, bf16 = LK_
 enum class Reduction : lk_reduction {
   none = LK_REDUCTION_NONE,
   mean = LK_REDUCTION_MEAN,
-  sum = LK_REDUCTION_SUM
+  sum = LK_REDUCTION_SUM,
+  batchmean = LK_REDUCTION_BATCHMEAN
 };
 
 inline const char *to_string(Dtype dtype) noexcept {

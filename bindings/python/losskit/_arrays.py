@@ -122,7 +122,7 @@ class Arguments:
         """Complains about a shape; `dims` are the dimensions known so far."""
         shape = self.entry.inputs[name].shape
         expected = shape_text(shape)
-        if all(extent.dim is None or extent.dim in dims for extent in shape):
+        if all(name in dims for extent in shape for name in extent.factors):
             sizes = shape_text([extent.size(dims) for extent in shape])
             expected += f" = {sizes}" if sizes != expected else ""
         raise InvalidArgument(f"{self.entry.name}: {name} has shape {array.shape}, expected {expected}")

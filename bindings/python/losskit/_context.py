@@ -108,6 +108,13 @@ def needed_workspace(workspace_size, handle, opts, dtype, dims):
     return needed.value
 
 
+def host_workspace(workspace_size, handle, opts, dtype, dims):
+    """An array, its address and its size for a call on the CPU."""
+    bytes_ = needed_workspace(workspace_size, handle, opts, dtype, dims)
+    room = np.empty(bytes_, np.uint8)
+    return room, pointer(room) if bytes_ else 0, bytes_
+
+
 _default = None
 _lock = threading.Lock()
 

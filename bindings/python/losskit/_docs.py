@@ -1,6 +1,7 @@
 """Signatures and documentation of the Python functions, from the declarations."""
 
 import inspect
+import itertools
 import textwrap
 
 from ._registry import shape_text
@@ -58,6 +59,8 @@ def _input(entry, source):
     text = _capital(_sentence(_python(source.doc)))
     if source.index:
         text = text[:-1] + f", in [0, {source.index})" + (f" or equal to ``{source.ignore}``" if source.ignore else "") + "."
+    if source.range:
+        text = text[:-1] + f", in {source.range}."
     if source.differentiable:
         text += " Differentiable."
     if source.stride:
@@ -84,7 +87,8 @@ def _output(entry, output):
 
 
 def _example(entry):
-    sizes = {dim: max(size, entry.dims[dim].minimum) for dim, size in zip(entry.dims, _SIZES)}
+    sizes = {dim: max(size, entry.dims[dim].minimum) for dim, size in zip(entry.dims, itertools.cycle(_SIZES))}
+    sizes = entry.values(sizes, {})
     if entry.elementwise and len(entry.dims) == 1:
         sizes[next(iter(entry.dims))] = 6
     lines = ["import numpy, losskit", "rng = numpy.random.default_rng(0)"]
@@ -95,7 +99,7 @@ def _example(entry):
         if source.type in ("float", "f32"):
             lines.append(f"{source.name} = rng.random({shape}, dtype=numpy.float32)")
         elif source.type == "i64":
-            upper = sizes[source.index] if source.index else 2
+            upper = source.index.size(sizes) if source.index else 2
             lines.append(f"{source.name} = rng.integers(0, {upper}, size={shape})")
         else:
             lines.append(f"{source.name} = rng.integers(0, 2, size={shape}, dtype=numpy.uint8)")

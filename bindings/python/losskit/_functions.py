@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _arrays, _docs, _library, _registry, _source
 from ._arrays import MISSING, Arguments
-from ._context import default_context
+from ._context import default_context, host_workspace
 from ._errors import InvalidArgument
 from ._options import Options, reject_unknown
 from ._result import Result
@@ -24,6 +24,11 @@ def _dimension(entry):
         return number
 
     return check
+
+
+def _size(value):
+    """Of an option that was accepted as an integer; the library says what it may be."""
+    return max(0, operator.index(value))
 
 
 def _unknown(name, names):
@@ -52,6 +57,8 @@ def make(name):
         "_make": options.make,
         "_error": _library.error,
         "_default_context": default_context,
+        "_host_workspace": host_workspace,
+        "_index": _size,
         "_dimension": _dimension(entry),
         "_missing": arguments.missing,
         "_array": arguments.array,

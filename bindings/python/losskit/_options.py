@@ -46,12 +46,14 @@ class Options:
         except (TypeError, ValueError) as error:
             if isinstance(error, InvalidOption):
                 raise
-            kind = {"float": "a number", "int": "an integer", "bool": "True or False"}.get(option.type, option.allowed)
+            kind = {"float": "a number", "int": "an integer", "uint": "an integer", "bool": "True or False"}.get(option.type, option.allowed)
             raise TypeError(f"{where} is {value!r}, expected {kind}") from None
         if option.type == "bool":
             if number not in (0, 1):
                 raise InvalidOption(f"{where} is {value!r}, expected True or False")
-        elif not -(2**63) <= number < 2**63:
+        elif option.type == "uint" and not 0 <= number < 2**64:
+            raise InvalidOption(f"{where} is {value!r}, expected {option.allowed}")
+        elif option.type == "int" and not -(2**63) <= number < 2**63:
             raise InvalidOption(f"{where} is {value!r}, expected a 64-bit integer")
         return number
 

@@ -9,6 +9,7 @@ from . import _library
 _FIELD_TYPES = {
     "float": ctypes.c_double,
     "int": ctypes.c_int64,
+    "uint": ctypes.c_uint64,
     "bool": ctypes.c_uint8,
     "enum": ctypes.c_int32,
     "reduction": ctypes.c_int32,
@@ -17,26 +18,36 @@ _REDUCTIONS = ("none", "mean", "sum")
 
 
 class Extent:
-    """``count * dim``, or a plain number when ``dim`` is None."""
+    """A product of a number, dimensions and integer options, plus a number: ``scale * factors + plus``."""
 
-    __slots__ = ("count", "dim")
+    __slots__ = ("scale", "factors", "plus", "text")
 
     def __init__(self, text):
-        count, star, dim = str(text).rpartition("*")
-        if star:
-            self.count, self.dim = int(count), dim.strip()
-        elif dim.isdigit():
-            self.count, self.dim = int(dim), None
-        else:
-            self.count, self.dim = 1, dim
+        self.text = str(text)
+        product, _, plus = self.text.partition("+")
+        self.plus = int(plus or 0)
+        self.scale, factors = 1, []
+        for part in map(str.strip, product.split("*")):
+            if part.isdigit():
+                self.scale *= int(part)
+            else:
+                factors.append(part)
+        self.factors = tuple(factors)
 
     def __repr__(self):
-        if self.dim is None:
-            return str(self.count)
-        return self.dim if self.count == 1 else f"{self.count}*{self.dim}"
+        return self.text
 
-    def size(self, dims):
-        return self.count * (1 if self.dim is None else dims[self.dim])
+    @property
+    def dim(self):
+        """The name whose value the extent tells, if it tells one."""
+        return self.factors[0] if len(self.factors) == 1 and not self.plus else None
+
+    def size(self, values):
+        """For values of the dimensions and options, by name."""
+        size = self.scale
+        for name in self.factors:
+            size *= values[name]
+        return size + self.plus
 
 
 def shape_text(shape):
@@ -53,8 +64,8 @@ class _Described:
 
 class Input(_Described):
     """An input: ``name``, ``type`` ("float", "f32", "i64" or "u8"), ``shape`` in dimensions, ``doc``,
-    ``differentiable``, ``optional``, ``stride`` (rows may be apart), ``index`` (the dimension its values
-    count), ``ignore`` (the option that holds a value standing for none)."""
+    ``differentiable``, ``optional``, ``stride`` (rows may be apart), ``index`` (what its values are below),
+    ``ignore`` (the option that holds a value standing for none), ``range`` (of its values, in words)."""
 
     _shown = ("name", "type", "shape", "differentiable", "optional")
 
@@ -65,11 +76,12 @@ class Input(_Described):
         self.optional = raw.get("optional", False)
         self.stride = raw.get("stride", False)
         self.in_place = raw.get("in_place", False)
-        self.index, self.ignore = raw.get("index"), raw.get("ignore")
+        self.index = Extent(raw["index"]) if "index" in raw else None
+        self.ignore, self.range = raw.get("ignore"), raw.get("range")
 
 
 class Option(_Described):
-    """An option: ``name``, ``type`` ("float", "int", "bool", "enum" or "reduction"), ``default``,
+    """An option: ``name``, ``type`` ("float", "int", "uint", "bool", "enum" or "reduction"), ``default``,
     ``range`` (text) and ``also`` (values beside it), ``minimum`` and ``maximum``, ``values`` (of enums),
     ``doc``."""
 
@@ -79,7 +91,9 @@ class Option(_Described):
         self.name, self.type, self.doc = raw["name"], raw["type"], raw["doc"]
         self.range, self.also = raw.get("range"), tuple(raw.get("also", ()))
         self.minimum, self.maximum = raw.get("min"), raw.get("max")
-        self.values = _REDUCTIONS if self.type == "reduction" else tuple(raw.get("values", ()))
+        self.values = tuple(raw.get("values", ()))
+        if self.type == "reduction":
+            self.values = (*_REDUCTIONS, *self.also)
         self.default = None
 
     @property
@@ -91,6 +105,8 @@ class Option(_Described):
             return "True or False"
         if self.type == "float":
             return f"in {self.range}" + "".join(f" or {value:g}" for value in self.also)
+        if self.type == "uint":
+            return "an integer of 64 bits, not negative"
         if self.minimum is None and self.maximum is None:
             return "any integer"
         bounds = [f"at least {self.minimum}"] if self.minimum is not None else []
@@ -98,14 +114,15 @@ class Option(_Described):
 
 
 class Output(_Described):
-    """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``doc``."""
+    """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``in_place`` (the input
+    that C may have it written over), ``doc``."""
 
     _shown = ("name", "type", "shape", "reduced")
 
     def __init__(self, raw):
         self.name, self.type, self.doc = raw["name"], raw["type"], raw["doc"]
         self.shape = tuple(map(Extent, raw["shape"]))
-        self.reduced = raw.get("reduced", False)
+        self.reduced, self.in_place = raw.get("reduced", False), raw.get("in_place")
 
 
 class Dim(_Described):
@@ -127,7 +144,9 @@ class Entry(_Described):
         self.name, self.kind, self.family = raw["name"], raw["kind"], raw["family"]
         self.summary, self.paper, self.doc = raw["summary"], raw["paper"], raw["doc"]
         self.elementwise = raw["elementwise"]
-        self.saved, self.devices = raw["saved"], tuple(raw["devices"])
+        self.saved = tuple(map(Extent, raw["saved"]))
+        self.devices = tuple(raw["devices"])
+        self.workspace = "cpu" in raw["workspace"]
         self.dims = {d["name"]: Dim(d) for d in raw["dims"]}
         self.inputs = {i["name"]: Input(i) for i in raw["inputs"]}
         self.options = {o["name"]: Option(o) for o in raw["options"]}
@@ -152,6 +171,10 @@ class Entry(_Described):
         """Dimensions that no input has, so that a call must say them."""
         seen = {extent.dim for i in self.inputs.values() for extent in i.shape}
         return tuple(name for name in self.dims if name not in seen)
+
+    def values(self, dims, options):
+        """What extents are made of: dimensions and options by name."""
+        return {**{o.name: o.default for o in self.options.values()}, **options, **dims}
 
     @functools.cached_property
     def reduction(self):

@@ -40,10 +40,12 @@ def _pointer(name):
     return _arrays.POINTER.format(name)
 
 
-def _extent(extent):
-    if extent.dim is None:
-        return str(extent.count)
-    return f"_d_{extent.dim}" if extent.count == 1 else f"{extent.count} * _d_{extent.dim}"
+def _extent(entry, extent):
+    """The extent as an expression; options stand in it under their own names."""
+    parts = [f"_d_{name}" if name in entry.dims else f"_index({name})" for name in extent.factors]
+    if extent.scale != 1 or not parts:
+        parts.insert(0, str(extent.scale))
+    return " * ".join(parts) + (f" + {extent.plus}" if extent.plus else "")
 
 
 def _keeps_shape(entry, shape):
@@ -51,7 +53,14 @@ def _keeps_shape(entry, shape):
 
 
 def _shape(entry, shape):
-    return "_shape" if _keeps_shape(entry, shape) else _tuple(map(_extent, shape))
+    return "_shape" if _keeps_shape(entry, shape) else _tuple(_extent(entry, extent) for extent in shape)
+
+
+def _options_in_shapes(entry):
+    """Options that sizes depend on."""
+    shapes = [part.shape for part in [*entry.inputs.values(), *entry.outputs.values()]] + [entry.saved]
+    named = [name for shape in shapes for extent in shape for name in extent.factors]
+    return [name for name in entry.options if name in named]
 
 
 def parameters(entry, extra=()):
@@ -98,13 +107,13 @@ def _prepare(w, entry):
     for source in entry.positional:
         if source.optional:
             # A dimension that only absent inputs would tell is 0.
-            for extent in source.shape:
-                if extent.dim is not None and extent.dim not in known:
-                    w(f"_d_{extent.dim} = 0")
-                    w.unset.add(extent.dim)
+            for name in _dims_of(entry, source.shape):
+                if name not in known:
+                    w(f"_d_{name} = 0")
+                    w.unset.add(name)
             with w.block(f"if {source.name} is not None:"):
                 _take(w, entry, source, known)
-            known.update(extent.dim for extent in source.shape if extent.dim is not None)
+            known.update(_dims_of(entry, source.shape))
         else:
             _take(w, entry, source, known)
     if not floats:
@@ -113,6 +122,10 @@ def _prepare(w, entry):
         w("_code = 0 if _dtype is None else _codes[_dtype]")
         with w.block("if _dtype is None:"):
             w("_dtype = _F32")
+
+
+def _dims_of(entry, shape):
+    return [name for extent in shape for name in extent.factors if name in entry.dims]
 
 
 def _take(w, entry, source, known):
@@ -165,11 +178,12 @@ def _take_shape(w, entry, source, known):
                 w(f"_other_shape({name!r}, {name}, _first, _shape)")
         return
     unset = w.unset
-    fresh = {e.dim for e in source.shape if e.dim is not None and e.dim not in known}
-    dims = "{" + ", ".join(f"{dim!r}: _d_{dim}" for dim in entry.dims if dim in known) + "}"
+    fresh = {name for name in _dims_of(entry, source.shape) if name not in known}
+    values = [f"{dim!r}: _d_{dim}" for dim in entry.dims if dim in known]
+    dims = "{" + ", ".join(values + [f"{option!r}: {option}" for option in _options_in_shapes(entry)]) + "}"
     complain = f"_bad_shape({name!r}, {name}, {dims})"
-    if not fresh and not (unset & {e.dim for e in source.shape}):
-        with w.block(f"if {name}.shape != {_tuple(map(_extent, source.shape))}:"):
+    if not fresh and not (unset & set(_dims_of(entry, source.shape))):
+        with w.block(f"if {name}.shape != {_tuple(_extent(entry, e) for e in source.shape)}:"):
             w(complain)
         return
     with w.block(f"if {name}.ndim != {len(source.shape)}:"):
@@ -177,20 +191,20 @@ def _take_shape(w, entry, source, known):
     seen = set(known)
     checks = []
     for axis, extent in enumerate(source.shape):
-        dim = extent.dim
+        dim = extent.dim if extent.dim in entry.dims else None
         if dim is not None and dim not in seen:
-            w(f"_d_{dim} = {name}.shape[{axis}]" + (f" // {extent.count}" if extent.count > 1 else ""))
+            w(f"_d_{dim} = {name}.shape[{axis}]" + (f" // {extent.scale}" if extent.scale > 1 else ""))
             seen.add(dim)
-            if extent.count > 1:
+            if extent.scale > 1:
                 checks.append(axis)
         elif dim in unset and source.optional:
             with w.block(f"if _d_{dim} == 0:"):
-                w(f"_d_{dim} = {name}.shape[{axis}]" + (f" // {extent.count}" if extent.count > 1 else ""))
+                w(f"_d_{dim} = {name}.shape[{axis}]" + (f" // {extent.scale}" if extent.scale > 1 else ""))
             checks.append(axis)
         else:
             checks.append(axis)
     for axis in checks:
-        with w.block(f"if {name}.shape[{axis}] != {_extent(source.shape[axis])}:"):
+        with w.block(f"if {name}.shape[{axis}] != {_extent(entry, source.shape[axis])}:"):
             w(complain)
     known.update(seen)
 
@@ -241,12 +255,12 @@ def _gradients(w, entry):
         w(f"_g_{name} = None")
         with w.block(f"if _w_{name}:"):
             if source.stride:
-                columns = _extent(source.shape[-1])
+                columns = _extent(entry, source.shape[-1])
                 # The gradient has the stride of its input: where most of it would be gaps, rows move together.
                 with w.block(f"if _st_{name} > 2 * {columns}:"):
                     w(f"{name}, _st_{name} = _ready({name}), 0")
                 with w.block(f"if _st_{name}:"):
-                    w(f"_g_{name} = _empty(({_extent(source.shape[0])}, _st_{name}), {dtype})[:, :{columns}]")
+                    w(f"_g_{name} = _empty(({_extent(entry, source.shape[0])}, _st_{name}), {dtype})[:, :{columns}]")
                 with w.block("else:"):
                     w(f"_g_{name} = _empty({name}.shape, {dtype})")
             else:
@@ -295,7 +309,11 @@ def _call(w, entry, which):
             fast.append(_pointer(variable))
     first = ["context._handle", "_o[0]", "_code"]
     with w.block("if context._device is None:"):
-        w(f"_status = _{which}({', '.join(first + dims + fast + ['0', '0'])})")
+        if entry.workspace:
+            w(f"_room, _at, _bytes = _host_workspace(_workspace_size, {', '.join(first)}, {_tuple(dims)})")
+            w(f"_status = _{which}({', '.join(first + dims + fast + ['_at', '_bytes'])})")
+        else:
+            w(f"_status = _{which}({', '.join(first + dims + fast + ['0', '0'])})")
     with w.block("else:"):
         w(
             f"_status = context._device.call(_{which}, _workspace_size, {', '.join(first)}, {_tuple(dims)}, "
@@ -309,6 +327,7 @@ def _state(entry):
     """What a result keeps for backward."""
     names = ["context", "_o", "_code", "_dtype"] + [f"_d_{dim}" for dim in entry.dims]
     names += [f"_st_{i.name}" for i in entry.inputs.values() if i.stride] + list(entry.inputs)
+    names += _options_in_shapes(entry)
     if entry.saved:
         names.append("_saved")
     if entry.elementwise:
@@ -349,8 +368,7 @@ def write(entry):
         _strides_of_absent(w, entry)
         _outputs(w, entry)
         if entry.saved:
-            rows = next(iter(entry.dims))
-            w(f"_saved = _empty({entry.saved} * _d_{rows}, _F32)" if differentiable else "_saved = None")
+            w(f"_saved = _empty({_shape(entry, entry.saved)}, _F32)" if differentiable else "_saved = None")
         _call(w, entry, "forward")
         state = _tuple(_state(entry)) if differentiable else "None"
         w(f"return _result({', '.join([*_values(entry), 'None', state])})")

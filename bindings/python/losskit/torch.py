@@ -70,12 +70,17 @@ class _Runner:
             part.name: [str(extent) for extent in part.shape] == whole
             for part in [*entry.inputs.values(), *entry.outputs.values()]
         }
-        self.extents = {i.name: [(e.count, e.dim) for e in i.shape] for i in self.inputs}
+        self.extents = {i.name: i.shape for i in self.inputs}
+        self.sized = [name for name in entry.options if any(name in e.factors for e in self._all_extents())]
         self.plan = {which: self._plan(f["parameters"]) for which, f in entry.functions.items()}
         self.tuple = None
         if len(entry.outputs) > 1:
             self.tuple = collections.namedtuple(entry.name, entry.outputs, module="losskit.torch")
         self.defaults = {o.name: o.default for o in entry.options.values()}
+
+    def _all_extents(self):
+        parts = [*self.entry.inputs.values(), *self.entry.outputs.values()]
+        return [extent for shape in [*(part.shape for part in parts), self.entry.saved] for extent in shape]
 
     def _plan(self, parameters):
         skipped = ("context", "options", "dtype", "workspace", "workspace_bytes")
@@ -113,6 +118,8 @@ class _Runner:
         except TypeError:
             call.options = self.options.make(*key)
         call.dims, call.dtype, call.shape, call.device = {}, None, None, None
+        for name in self.sized:
+            call.dims[name] = operator.index(values[name])
         for name in entry.free_dims:
             if name not in values:
                 raise TypeError(f"{entry.name}() missing 1 required argument: '{name}'")
@@ -159,17 +166,18 @@ class _Runner:
         extents, dims = self.extents[name], call.dims
         if len(shape) != len(extents):
             self._bad_shape(source, shape, None, dims)
-        for (count, dim), size in zip(extents, shape):
-            if dim is not None and dim not in dims:
-                dims[dim] = size // count
-            if size != (count if dim is None else count * dims[dim]):
+        for extent, size in zip(extents, shape):
+            if extent.dim is not None and extent.dim not in dims:
+                dims[extent.dim] = size // extent.scale
+        for extent, size in zip(extents, shape):
+            if size != extent.size(dims):
                 self._bad_shape(source, shape, None, dims)
         return value
 
     def _bad_shape(self, source, shape, expected, dims=None):
         if expected is None:
             expected = shape_text(source.shape)
-            if all(e.dim is None or e.dim in dims for e in source.shape):
+            if all(name in dims for e in source.shape for name in e.factors):
                 expected += f" = {shape_text([e.size(dims) for e in source.shape])}"
         raise InvalidArgument(f"{self.entry.name}: {source.name} has shape {tuple(shape)}, expected {expected}")
 
@@ -233,7 +241,7 @@ class _Runner:
         context = call.context
         first = (context._handle, call.options[0], call.code)
         workspace, bytes_ = 0, 0
-        if context.kind != "cpu":
+        if context.kind != "cpu" or self.entry.workspace:
             dims = [call.dims[name] for name in self.entry.dims]
             bytes_ = needed_workspace(self.functions["workspace_size"], *first, dims)
             room = torch.empty(bytes_ + 256, dtype=torch.uint8, device=call.device)
@@ -258,8 +266,8 @@ class _Function(torch.autograd.Function):
             outputs[output.name] = torch.empty(runner.output_shape(call, output), dtype=dtype, device=call.device)
         saved = None
         if entry.saved and any(ctx.needs_input_grad):
-            rows = call.dims[next(iter(entry.dims))]
-            saved = torch.empty(entry.saved * rows, dtype=torch.float32, device=call.device)
+            sizes = [extent.size(call.dims) for extent in entry.saved]
+            saved = torch.empty(sizes, dtype=torch.float32, device=call.device)
         runner.run("forward", call, ready, strides, saved=saved, outputs=outputs)
         # The caller's tensors, so that torch notices if they change before backward.
         ctx.save_for_backward(*tensors, saved)

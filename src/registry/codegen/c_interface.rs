@@ -88,9 +88,16 @@ pub fn vtable(entry: &Entry) -> String {
     } else {
         ("None".into(), "|_| 0".into())
     };
+    let cpu_workspace = match entry.cpu_workspace {
+        true => format!(
+            "|args| match {path}::cpu_workspace({args}) {{ 0 => 0, bytes => bytes + check::HOST_ALIGN }}"
+        ),
+        false => "|_| 0".into(),
+    };
     format!(
         "static VTABLE_{upper}: Vtable = Vtable {{\n    entry: &entries::{name}::ENTRY,\n    \
          cpu: |cpu, args| {path}::cpu(cpu, &mut unsafe {{ entries::{name}::Call::new(&*args.cast()) }}),\n    \
+         cpu_workspace: {cpu_workspace},\n    \
          #[cfg(gpu)]\n    cuda: {cuda},\n    \
          #[cfg(gpu)]\n    \
          cuda_workspace: {workspace},\n}};\n",
@@ -109,8 +116,13 @@ fn workspace_query(entry: &Entry, out: &mut String) {
         out,
         "",
         &format!(
-            "Bytes of workspace that any function of {name} needs for these sizes, in memory of the context's device, \
-             aligned to 256 bytes. 0 on the CPU."
+            "Bytes of workspace that any function of {name} needs for these sizes, in memory of the context's device. \
+             {}",
+            if entry.cpu_workspace {
+                "On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere."
+            } else {
+                "On CUDA it must be aligned to 256 bytes; on the CPU none is needed."
+            }
         ),
     );
     writeln!(
@@ -225,9 +237,15 @@ pub fn allowed(entry: &Entry, option: &Opt) -> String {
         }
         OptValue::Int { min: Some(min), max: Some(max), .. } => format!("{min} to {max}"),
         OptValue::Int { min: Some(min), .. } => format!("at least {min}"),
-        OptValue::Int { .. } => "any integer".into(),
+        OptValue::Int { .. } | OptValue::Uint { .. } => "any integer".into(),
         OptValue::Bool { .. } => "0 or 1".into(),
-        OptValue::Reduction { .. } => "LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM".into(),
+        OptValue::Reduction { .. } => {
+            let names = option.choices().expect("validated").0;
+            let names: Vec<String> =
+                names.iter().map(|n| format!("LK_REDUCTION_{}", n.to_uppercase())).collect();
+            let (last, rest) = names.split_last().expect("there are three at least");
+            format!("{} or {last}", rest.join(", "))
+        }
         OptValue::Enum { .. } => {
             let names: Vec<String> = option_constants(entry, option).into_iter().map(|(n, _)| n).collect();
             names.join(" or ")
@@ -240,7 +258,8 @@ pub fn default_text(entry: &Entry, option: &Opt) -> String {
         OptValue::Float { default, .. } => format!("{default}"),
         OptValue::Int { default, .. } => default.to_string(),
         OptValue::Bool { default } => u8::from(*default).to_string(),
-        OptValue::Reduction { default } => format!("LK_REDUCTION_{}", default.to_uppercase()),
+        OptValue::Uint { default } => default.to_string(),
+        OptValue::Reduction { default, .. } => format!("LK_REDUCTION_{}", default.to_uppercase()),
         OptValue::Enum { .. } => option_constants(entry, option)[option.choices().unwrap().1].0.clone(),
     }
 }
@@ -293,8 +312,11 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
     for input in &entry.inputs {
         let kind = format!("{} {}", element_text(input.element), shape_text(&input.shape));
         let mut words = input.doc.clone();
-        if let Some(dim) = &input.index {
-            write!(words, ", in [0, {dim})").unwrap();
+        if let Some(range) = &input.range {
+            write!(words, ", in {}", range.text).unwrap();
+        }
+        if let Some(upper) = &input.index {
+            write!(words, ", in [0, {upper})").unwrap();
             if let Some(option) = &input.ignore {
                 write!(words, " or {option}").unwrap();
             }
@@ -306,16 +328,18 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
         if output.reduced {
             kind = format!("{} {} or [1]", element_text(output.element), shape_text(&output.shape));
         }
-        let words = if output.reduced {
-            format!("{}; one value unless reduction is none", output.doc)
-        } else {
-            output.doc.clone()
-        };
+        let mut words = output.doc.clone();
+        if output.reduced {
+            words.push_str("; one value unless reduction is none");
+        }
+        if let Some(input) = &output.in_place {
+            write!(words, "; may be {input} itself").unwrap();
+        }
         text.push_str(&argument_line(&output.name, &kind, &format!("{words}; NULL = not wanted")));
     }
     if function.params.iter().any(|p| p.role == Role::SavedOut) {
-        let kind = format!("f32 [{}, {}]", entry.dims[0].name, entry.saved);
-        text.push_str(&argument_line("saved", &kind, "row statistics that spare backward a pass, or NULL"));
+        let kind = format!("f32 {}", shape_text(&entry.saved));
+        text.push_str(&argument_line("saved", &kind, "statistics that spare backward a pass, or NULL"));
     }
     text
 }
@@ -323,7 +347,7 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
 fn backward_doc(entry: &Entry) -> String {
     let gradients: Vec<String> = entry.differentiable().map(|i| format!("grad_{}", i.name)).collect();
     let mut text = format!("Gradient of lk_{}_forward. Arguments as there, and\n", entry.name);
-    if entry.saved > 0 {
+    if !entry.saved.is_empty() {
         text.push_str(&argument_line(
             "saved",
             "f32",

@@ -2,7 +2,7 @@
 
 use super::functions::{Function, Role};
 use super::header::title;
-use super::schema::{Element, Entry, Extent, Opt, OptValue};
+use super::schema::{Element, Entry, Extent, Factor, Opt, OptValue};
 use std::fmt::Write;
 
 pub fn header(entries: &[Entry]) -> String {
@@ -51,7 +51,7 @@ fn options(entry: &Entry, out: &mut String) {
     writeln!(out, "    lk_{name}_options c;\n    lk_{name}_options_init(&c);").unwrap();
     for option in &entry.options {
         let value = match option.value {
-            OptValue::Float { .. } | OptValue::Int { .. } => option.name.clone(),
+            OptValue::Float { .. } | OptValue::Int { .. } | OptValue::Uint { .. } => option.name.clone(),
             OptValue::Bool { .. } => format!("{} ? 1 : 0", option.name),
             OptValue::Enum { .. } | OptValue::Reduction { .. } => {
                 format!("static_cast<std::int32_t>({})", option.name)
@@ -75,13 +75,14 @@ fn type_and_default(entry: &Entry, option: &Opt) -> (String, String) {
         OptValue::Float { default, .. } => ("double".into(), format!("{default:?}")),
         OptValue::Int { default, .. } if *default == i64::MIN => ("std::int64_t".into(), "INT64_MIN".into()),
         OptValue::Int { default, .. } => ("std::int64_t".into(), default.to_string()),
+        OptValue::Uint { default } => ("std::uint64_t".into(), default.to_string()),
         OptValue::Bool { default } => ("bool".into(), default.to_string()),
         // Qualified: inside the struct the member of the same name hides the type.
         OptValue::Enum { default, .. } => {
             let kind = format!("losskit::{}", enum_name(entry, option));
             (kind.clone(), format!("{kind}::{}", identifier(default)))
         }
-        OptValue::Reduction { default } => ("Reduction".into(), format!("Reduction::{default}")),
+        OptValue::Reduction { default, .. } => ("Reduction".into(), format!("Reduction::{default}")),
     }
 }
 
@@ -104,9 +105,8 @@ fn arguments(entry: &Entry, out: &mut String) {
         let words = format!("{}{one}: {}", shape(&output.shape), output.doc);
         field(out, &format!("{} {} = {{}};", view(output.element, true), output.name), &words);
     }
-    if entry.saved > 0 {
-        let words =
-            format!("[{}, {}]: written by forward, spares backward a pass", entry.dims[0].name, entry.saved);
+    if !entry.saved.is_empty() {
+        let words = format!("{}: written by forward, spares backward a pass", shape(&entry.saved));
         field(out, "span<float> saved = {};", &words);
     }
     if entry.differentiable().next().is_some() {
@@ -118,7 +118,15 @@ fn arguments(entry: &Entry, out: &mut String) {
         let words = format!("of the shape of {}{place}", input.name);
         field(out, &format!("mutable_floats grad_{} = {{}};", input.name), &words);
     }
-    field(out, "void *workspace = nullptr;", "memory of the device; not needed on the CPU");
+    field(
+        out,
+        "void *workspace = nullptr;",
+        if entry.cpu_workspace {
+            "of the size that workspace_size() tells"
+        } else {
+            "memory of the device; not needed on the CPU"
+        },
+    );
     out.push_str("  std::size_t workspace_bytes = 0;\n};\n\n");
 }
 
@@ -195,19 +203,24 @@ fn call(entry: &Entry, function: &Function, out: &mut String) {
 }
 
 fn uses_options(entry: &Entry) -> bool {
+    let inputs = entry.inputs.iter().map(|i| &i.shape);
+    let mut extents = inputs.chain(entry.outputs.iter().map(|o| &o.shape)).chain([&entry.saved]).flatten();
+    let is_option = |f: &Factor| matches!(f, Factor::Option(_));
+    reduces(entry) || extents.any(|e| e.resolve(entry).expect("validated").factors.iter().any(is_option))
+}
+
+fn reduces(entry: &Entry) -> bool {
     entry.outputs.iter().any(|o| o.reduced)
 }
 
 fn check(entry: &Entry, out: &mut String) {
     out.push_str(" private:\n");
     if uses_options(entry) {
-        let reduction = &entry.reduction().expect("validated").name;
-        writeln!(
-            out,
-            "  static detail::Check check(const arguments &a, const options &o) {{\n    \
-             const bool each = o.{reduction} == Reduction::none;"
-        )
-        .unwrap();
+        out.push_str("  static detail::Check check(const arguments &a, const options &o) {\n");
+        if reduces(entry) {
+            let reduction = &entry.reduction().expect("validated").name;
+            writeln!(out, "    const bool each = o.{reduction} == Reduction::none;").unwrap();
+        }
     } else {
         out.push_str("  static detail::Check check(const arguments &a) {\n");
     }
@@ -219,47 +232,54 @@ fn check(entry: &Entry, out: &mut String) {
     let stride =
         |i: &super::schema::Input| if i.stride { format!(", a.{}_stride", i.name) } else { String::new() };
     for input in &entry.inputs {
-        line(&input.name, &extents(&input.shape), stride(input));
+        line(&input.name, &extents(entry, &input.shape), stride(input));
     }
     let output_extents = |o: &super::schema::Output| {
-        if o.reduced { reduced(&o.shape) } else { extents(&o.shape) }
+        if o.reduced { reduced(entry, &o.shape) } else { extents(entry, &o.shape) }
     };
     for output in &entry.outputs {
         line(&output.name, &output_extents(output), String::new());
     }
-    if entry.saved > 0 {
-        line("saved", &format!("{{a.{}, {}}}", entry.dims[0].name, entry.saved), String::new());
+    if !entry.saved.is_empty() {
+        line("saved", &extents(entry, &entry.saved), String::new());
     }
     if entry.differentiable().next().is_some() {
         line("grad_loss", &output_extents(&entry.outputs[0]), String::new());
     }
     for input in entry.differentiable() {
-        line(&format!("grad_{}", input.name), &extents(&input.shape), stride(input));
+        line(&format!("grad_{}", input.name), &extents(entry, &input.shape), stride(input));
     }
     writeln!(out, "{};\n    return check;\n  }}", lines.join("\n        ")).unwrap();
 }
 
-fn extents(shape: &[Extent]) -> String {
-    format!("{{{}}}", factors(shape).join(", "))
+fn extents(entry: &Entry, shape: &[Extent]) -> String {
+    format!("{{{}}}", factors(entry, shape).join(", "))
 }
 
 /// One element unless the reduction is none.
-fn reduced(shape: &[Extent]) -> String {
-    let factors: Vec<String> = factors(shape).iter().map(|f| format!("each ? {f} : 1")).collect();
+fn reduced(entry: &Entry, shape: &[Extent]) -> String {
+    let factors: Vec<String> = factors(entry, shape).iter().map(|f| format!("each ? {f} : 1")).collect();
     format!("{{{}}}", factors.join(", "))
 }
 
-fn factors(shape: &[Extent]) -> Vec<String> {
-    shape
-        .iter()
-        .map(|extent| match extent {
-            Extent::Number(k) => k.to_string(),
-            Extent::Expression(text) => match text.split_once('*') {
-                Some((k, dim)) => format!("{} * a.{}", k.trim(), dim.trim()),
-                None => format!("a.{text}"),
-            },
-        })
-        .collect()
+fn factors(entry: &Entry, shape: &[Extent]) -> Vec<String> {
+    let factor = |extent: &Extent| {
+        let product = extent.resolve(entry).expect("validated");
+        let mut parts: Vec<String> = product
+            .factors
+            .iter()
+            .map(|f| match *f {
+                Factor::Dim(i) => format!("a.{}", entry.dims[i].name),
+                Factor::Option(i) => format!("static_cast<std::size_t>(o.{})", entry.options[i].name),
+            })
+            .collect();
+        if product.scale != 1 || parts.is_empty() {
+            parts.insert(0, product.scale.to_string());
+        }
+        let plus = if product.plus > 0 { format!(" + {}", product.plus) } else { String::new() };
+        format!("{}{plus}", parts.join(" * "))
+    };
+    shape.iter().map(factor).collect()
 }
 
 fn shape(shape: &[Extent]) -> String {

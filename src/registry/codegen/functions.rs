@@ -132,7 +132,7 @@ impl Entry {
         for input in &self.inputs {
             params.push(Param::new(&input.name, Role::Input, pointer(input.element, false)));
         }
-        if pass == Pass::Backward && self.saved > 0 {
+        if pass == Pass::Backward && !self.saved.is_empty() {
             params.push(Param::new("saved", Role::SavedIn, "*const f32"));
         }
         if pass != Pass::Forward {
@@ -143,7 +143,7 @@ impl Entry {
                 params.push(Param::new(&output.name, Role::Output, pointer(output.element, true)));
             }
         }
-        if pass == Pass::Forward && self.saved > 0 {
+        if pass == Pass::Forward && !self.saved.is_empty() {
             params.push(Param::new("saved", Role::SavedOut, "*mut f32"));
         }
         if pass != Pass::Forward {

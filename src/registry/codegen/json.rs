@@ -25,6 +25,7 @@ fn entry(entry: &Entry) -> Value {
             "parameters": params(&entry.workspace_query()),
         }),
     );
+    value["workspace"] = json!(if entry.cpu_workspace { vec!["cpu", "cuda"] } else { vec!["cuda"] });
     value["options_init"] = json!(format!("lk_{}_options_init", entry.name));
     value["functions"] = Value::Object(functions);
     value

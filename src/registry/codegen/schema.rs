@@ -24,9 +24,16 @@ pub struct Entry {
     #[serde(default)]
     pub options: Vec<Opt>,
     pub outputs: Vec<Output>,
-    /// f32 values per element of the first dimension that forward can save for backward.
+    /// What forward can save for backward, in f32 values: a number per element of the first dimension, or
+    /// a shape.
+    #[serde(default, deserialize_with = "saved_shape")]
+    pub saved: Vec<Extent>,
+    /// The CPU needs scratch memory from the caller, too: the module has `cpu_workspace`.
     #[serde(default)]
-    pub saved: u32,
+    pub cpu_workspace: bool,
+    /// The module has `check`, for what declarations cannot say.
+    #[serde(default)]
+    pub check: bool,
     #[serde(default = "yes")]
     pub forward_backward: bool,
     #[serde(default = "all_devices")]
@@ -72,12 +79,15 @@ pub struct Input {
     /// The gradient may be written over the input.
     #[serde(default)]
     pub in_place: bool,
-    /// Values must lie in [0, this dimension) ...
+    /// Values must lie in [0, this extent) ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<String>,
+    pub index: Option<Extent>,
     /// ... or equal this option.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
+    /// Float values must lie in this interval (looked at on the CPU only); NaN passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Interval>,
 }
 
 #[derive(Deserialize, Serialize, Clone, Debug)]
@@ -90,10 +100,13 @@ pub struct Output {
     /// The shape holds for reduction none; mean and sum give one value.
     #[serde(default)]
     pub reduced: bool,
+    /// May be written over this input: state that comes in and goes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<String>,
     pub doc: String,
 }
 
-/// `dim`, a number, or `k*dim`.
+/// A product of numbers, dimensions and integer options, plus a number: `n`, `2*n`, `rows*classes`, `degree+1`.
 #[derive(Deserialize, Serialize, Clone, Debug)]
 #[serde(untagged)]
 pub enum Extent {
@@ -101,24 +114,66 @@ pub enum Extent {
     Expression(String),
 }
 
+#[derive(Clone, Debug, Default)]
+pub struct Product {
+    pub scale: u64,
+    pub factors: Vec<Factor>,
+    pub plus: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// By index.
+    Dim(usize),
+    Option(usize),
+}
+
 impl Extent {
-    /// As multiple and dimension index; `None` for a plain number.
-    pub fn resolve(&self, dims: &[Dim]) -> Result<(u64, Option<usize>), String> {
-        match self {
-            Extent::Number(k) => Ok((*k, None)),
-            Extent::Expression(text) => {
-                let (k, dim) = match text.split_once('*') {
-                    Some((k, dim)) => {
-                        (k.trim().parse().map_err(|_| format!("bad extent '{text}'"))?, dim.trim())
-                    }
-                    None => (1, text.as_str()),
-                };
-                let index = dims.iter().position(|d| d.name == dim);
-                Ok((k, Some(index.ok_or_else(|| format!("extent '{text}' names no dimension"))?)))
+    pub fn resolve(&self, entry: &Entry) -> Result<Product, String> {
+        let text = match self {
+            Extent::Number(k) => return Ok(Product { scale: *k, ..Product::default() }),
+            Extent::Expression(text) => text,
+        };
+        let (product, plus) = match text.split_once('+') {
+            Some((product, plus)) => {
+                (product, plus.trim().parse().map_err(|_| format!("bad extent '{text}'"))?)
+            }
+            None => (text.as_str(), 0),
+        };
+        let mut result = Product { scale: 1, factors: Vec::new(), plus };
+        for part in product.split('*').map(str::trim) {
+            let is_option = |o: &Opt| o.name == part && matches!(o.value, OptValue::Int { .. });
+            if let Ok(k) = part.parse::<u64>() {
+                result.scale *= k;
+            } else if let Some(i) = entry.dims.iter().position(|d| d.name == part) {
+                result.factors.push(Factor::Dim(i));
+            } else if let Some(i) = entry.options.iter().position(is_option) {
+                result.factors.push(Factor::Option(i));
+            } else {
+                return Err(format!("extent '{text}': '{part}' is no dimension and no int option"));
             }
         }
+        Ok(result)
     }
 }
+
+/// `3` stands for 3 values per element of the first dimension.
+fn saved_shape<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Extent>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Saved {
+        PerRow(u64),
+        Shape(Vec<Extent>),
+    }
+    Ok(match Saved::deserialize(from)? {
+        Saved::PerRow(0) => Vec::new(),
+        // Replaced by the first dimension's name when the entry is validated.
+        Saved::PerRow(k) => vec![Extent::Expression(FIRST.into()), Extent::Number(k)],
+        Saved::Shape(shape) => shape,
+    })
+}
+
+const FIRST: &str = "first dimension";
 
 impl std::fmt::Display for Extent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -155,6 +210,10 @@ pub enum OptValue {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max: Option<i64>,
     },
+    /// All 64 bits: seeds and counters.
+    Uint {
+        default: u64,
+    },
     Bool {
         default: bool,
     },
@@ -162,9 +221,11 @@ pub enum OptValue {
         default: String,
         values: Vec<String>,
     },
-    /// none | mean | sum
+    /// none | mean | sum, and what `also` has (batchmean).
     Reduction {
         default: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<String>,
     },
 }
 
@@ -175,7 +236,9 @@ impl Opt {
     pub fn choices(&self) -> Option<(Vec<String>, usize)> {
         let (values, default) = match &self.value {
             OptValue::Enum { default, values } => (values.clone(), default),
-            OptValue::Reduction { default } => (REDUCTIONS.map(String::from).to_vec(), default),
+            OptValue::Reduction { default, also } => {
+                (REDUCTIONS.iter().map(|r| r.to_string()).chain(also.iter().cloned()).collect(), default)
+            }
             _ => return None,
         };
         let index = values.iter().position(|v| v == default)?;
@@ -234,24 +297,41 @@ impl Entry {
         self.inputs.iter().filter(|i| i.differentiable)
     }
 
-    fn validate(&self) -> Result<(), String> {
+    fn validate(&mut self) -> Result<(), String> {
+        if let Some(first) = self.dims.first() {
+            let first = first.name.clone();
+            for extent in &mut self.saved {
+                if matches!(extent, Extent::Expression(text) if text == FIRST) {
+                    *extent = Extent::Expression(first.clone());
+                }
+            }
+        }
         let extents = self.inputs.iter().map(|i| &i.shape).chain(self.outputs.iter().map(|o| &o.shape));
-        for extent in extents.flatten() {
-            extent.resolve(&self.dims)?;
+        let indices = self.inputs.iter().filter_map(|i| i.index.as_ref());
+        for extent in extents.chain([&self.saved]).flatten().chain(indices) {
+            extent.resolve(self)?;
         }
         for input in &self.inputs {
-            if let Some(dim) = &input.index
-                && !self.dims.iter().any(|d| d.name == *dim)
-            {
-                return Err(format!("input {}: index names no dimension", input.name));
-            }
             if let Some(option) = &input.ignore
                 && !self.options.iter().any(|o| o.name == *option)
             {
                 return Err(format!("input {}: ignore names no option", input.name));
             }
+            if input.range.is_some() && !matches!(input.element, Element::Float | Element::F32) {
+                return Err(format!("input {}: only float values have a range", input.name));
+            }
+            if input.index.is_some() && input.element != Element::I64 {
+                return Err(format!("input {}: only int64 values are indices", input.name));
+            }
             if (input.differentiable || input.stride) && input.element != Element::Float {
                 return Err(format!("input {}: only float inputs have gradients or strides", input.name));
+            }
+        }
+        for output in &self.outputs {
+            if let Some(input) = &output.in_place
+                && !self.inputs.iter().any(|i| i.name == *input)
+            {
+                return Err(format!("output {}: in_place names no input", output.name));
             }
         }
         for option in &self.options {

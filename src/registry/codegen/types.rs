@@ -2,13 +2,14 @@
 //! kernels receive), its checked view for the CPU, and its descriptor for the checks.
 
 use super::functions::pointer;
-use super::schema::{Element, Entry, Opt, OptValue};
+use super::schema::{Element, Entry, Factor, Interval, Opt, OptValue};
 use std::fmt::Write;
 
 pub fn option_rust_type(option: &Opt) -> &'static str {
     match option.value {
         OptValue::Float { .. } => "f64",
         OptValue::Int { .. } => "i64",
+        OptValue::Uint { .. } => "u64",
         OptValue::Bool { .. } => "u8",
         OptValue::Enum { .. } | OptValue::Reduction { .. } => "i32",
     }
@@ -19,6 +20,7 @@ pub fn option_default(option: &Opt) -> String {
     match &option.value {
         OptValue::Float { default, .. } => rust_f64(*default),
         OptValue::Int { default, .. } => default.to_string(),
+        OptValue::Uint { default } => default.to_string(),
         OptValue::Bool { default } => u8::from(*default).to_string(),
         OptValue::Enum { .. } | OptValue::Reduction { .. } => option.choices().unwrap().1.to_string(),
     }
@@ -72,7 +74,7 @@ pub fn argument_fields(entry: &Entry) -> Vec<(String, String)> {
     }
     fields.extend(entry.inputs.iter().map(|i| (i.name.clone(), pointer(i.element, false))));
     fields.extend(entry.outputs.iter().map(|o| (o.name.clone(), pointer(o.element, true))));
-    if entry.saved > 0 {
+    if !entry.saved.is_empty() {
         fields.push(("saved".into(), "*mut f32".into()));
     }
     if entry.differentiable().next().is_some() {
@@ -87,16 +89,27 @@ pub fn argument_fields(entry: &Entry) -> Vec<(String, String)> {
     fields
 }
 
-/// Product of a shape as a Rust expression over `a: &Args`.
-fn shape_length(entry: &Entry, shape: &[super::schema::Extent]) -> String {
-    let factors: Vec<String> = shape
+/// An extent as a Rust expression over `a: &Args`.
+fn extent(entry: &Entry, extent: &super::schema::Extent) -> String {
+    let product = extent.resolve(entry).expect("validated");
+    let mut parts: Vec<String> = product
+        .factors
         .iter()
-        .map(|extent| match extent.resolve(&entry.dims).expect("validated") {
-            (k, None) => format!("{k}"),
-            (1, Some(d)) => format!("a.{} as usize", entry.dims[d].name),
-            (k, Some(d)) => format!("{k} * a.{} as usize", entry.dims[d].name),
+        .map(|factor| match *factor {
+            Factor::Dim(i) => format!("a.{} as usize", entry.dims[i].name),
+            Factor::Option(i) => format!("a.opts.{}.max(0) as usize", entry.options[i].name),
         })
         .collect();
+    if product.scale != 1 || parts.is_empty() {
+        parts.insert(0, product.scale.to_string());
+    }
+    let text = parts.join(" * ");
+    if product.plus > 0 { format!("({text} + {})", product.plus) } else { text }
+}
+
+/// Product of a shape as a Rust expression over `a: &Args`.
+fn shape_length(entry: &Entry, shape: &[super::schema::Extent]) -> String {
+    let factors: Vec<String> = shape.iter().map(|e| extent(entry, e)).collect();
     if factors.is_empty() { "1".into() } else { factors.join(" * ") }
 }
 
@@ -152,8 +165,8 @@ fn view(entry: &Entry, out: &mut String) {
         writeln!(fields, "    pub {name}: Option<{kind}>,").unwrap();
         writeln!(inits, "        {name}: (!a.{name}.is_null()).then(|| {build}),").unwrap();
     }
-    if entry.saved > 0 {
-        let rows = format!("a.{} as usize * {}", entry.dims[0].name, entry.saved);
+    if !entry.saved.is_empty() {
+        let rows = shape_length(entry, &entry.saved);
         fields.push_str("    pub saved_in: Option<&'a [f32]>,\n    pub saved_out: Option<&'a mut [f32]>,\n");
         writeln!(
             inits,
@@ -183,6 +196,10 @@ fn view(entry: &Entry, out: &mut String) {
             "        {name}: (!a.{name}.is_null()).then(|| floats_mut(a.{name}, a.dtype, {length}, {columns}, {stride})),"
         )
         .unwrap();
+    }
+    if entry.cpu_workspace {
+        fields.push_str("    /// Aligned to 64 bytes, of the size that `cpu_workspace` asked for; what is in it is not known.\n    pub workspace: &'a mut [std::mem::MaybeUninit<u8>],\n");
+        inits.push_str("        workspace: slice_mut(a.workspace.cast(), a.workspace_bytes as usize),\n");
     }
     out.push_str(&fields);
     out.push_str("}\nimpl<'a> Call<'a> {\n    /// # Safety\n    /// `a` passed the checks and its buffers are host memory.\n");
@@ -225,11 +242,18 @@ fn descriptor(entry: &Entry, out: &mut String) {
     for buffer in buffers(entry) {
         out.push_str(&buffer);
     }
+    let check = match entry.check {
+        true => format!(
+            "Some(|args| crate::losses::{}::{}::check(unsafe {{ &*args.cast() }}))",
+            entry.family, entry.name
+        ),
+        false => "None".into(),
+    };
     let reduction = match entry.reduction() {
         Some(option) => format!("Some(offset_of!(Options, {}))", option.name),
         None => "None".into(),
     };
-    writeln!(out, "    ],\n    reduction: {reduction},").unwrap();
+    writeln!(out, "    ],\n    check: {check},\n    reduction: {reduction},").unwrap();
     writeln!(
         out,
         "    workspace: offset_of!(Args, workspace), workspace_bytes: offset_of!(Args, workspace_bytes),"
@@ -241,17 +265,13 @@ fn descriptor(entry: &Entry, out: &mut String) {
 
 fn option_rule(option: &Opt) -> String {
     match &option.value {
-        OptValue::Float { range, also, .. } => format!(
-            "Rule::Float {{ low: {}, high: {}, low_open: {}, high_open: {}, also: &{also:?}, text: \"{}\" }}",
-            rust_f64(range.low),
-            rust_f64(range.high),
-            range.low_open,
-            range.high_open,
-            range.text
-        ),
+        OptValue::Float { range: interval, also, .. } => {
+            format!("Rule::Float {{ {}, also: &{also:?} }}", range(interval))
+        }
         OptValue::Int { min, max, .. } => {
             format!("Rule::Int {{ min: {}, max: {} }}", min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX))
         }
+        OptValue::Uint { .. } => "Rule::Any".into(),
         OptValue::Bool { .. } => "Rule::Bool".into(),
         OptValue::Enum { .. } | OptValue::Reduction { .. } => {
             format!("Rule::Enum {{ names: &{:?} }}", option.choices().unwrap().0)
@@ -259,15 +279,34 @@ fn option_rule(option: &Opt) -> String {
     }
 }
 
+/// An extent of the descriptor, as Rust.
+fn descriptor_extent(entry: &Entry, extent: &super::schema::Extent) -> String {
+    let product = extent.resolve(entry).expect("validated");
+    format!(
+        "Extent {{ scale: {}, factors: &[{}], plus: {} }}",
+        product.scale,
+        {
+            let factors: Vec<String> = product.factors.iter().map(|f| format!("Factor::{f:?}")).collect();
+            factors.join(", ")
+        },
+        product.plus
+    )
+}
+
+fn range(interval: &Interval) -> String {
+    format!(
+        "low: {}, high: {}, low_open: {}, high_open: {}, text: \"{}\"",
+        rust_f64(interval.low),
+        rust_f64(interval.high),
+        interval.low_open,
+        interval.high_open,
+        interval.text
+    )
+}
+
 fn buffers(entry: &Entry) -> Vec<String> {
     let shape = |shape: &[super::schema::Extent]| {
-        let extents: Vec<String> = shape
-            .iter()
-            .map(|e| match e.resolve(&entry.dims).expect("validated") {
-                (k, None) => format!("Extent::Fixed({k})"),
-                (k, Some(d)) => format!("Extent::Dim({k}, {d})"),
-            })
-            .collect();
+        let extents: Vec<String> = shape.iter().map(|e| descriptor_extent(entry, e)).collect();
         format!("&[{}]", extents.join(", "))
     };
     let mut all = Vec::new();
@@ -284,30 +323,39 @@ fn buffers(entry: &Entry) -> Vec<String> {
         if input.stride {
             write!(rest, "stride: Some(offset_of!(Args, {}_stride)), ", input.name).unwrap();
         }
-        if let Some(dim) = &input.index {
-            let dim = entry.dims.iter().position(|d| d.name == *dim).unwrap();
+        if let Some(interval) = &input.range {
+            write!(rest, "range: Some(Range {{ {} }}), ", range(interval)).unwrap();
+        }
+        if let Some(upper) = &input.index {
+            let upper = descriptor_extent(entry, upper);
             let ignore = match &input.ignore {
                 Some(option) => format!("Some(offset_of!(Options, {option}))"),
                 None => "None".into(),
             };
-            write!(rest, "index: Some(Index {{ dim: {dim}, ignore: {ignore} }}), ").unwrap();
+            write!(rest, "index: Some(Index {{ extent: {upper}, ignore: {ignore} }}), ").unwrap();
         }
         push(&input.name, "Input", input.element, shape(&input.shape), rest);
     }
     for output in &entry.outputs {
-        let rest = if output.reduced { "reduced: true, ".into() } else { String::new() };
+        let mut rest = String::new();
+        if output.reduced {
+            rest.push_str("reduced: true, ");
+        }
+        if let Some(input) = &output.in_place {
+            let index = entry.inputs.iter().position(|i| i.name == *input).expect("validated");
+            write!(rest, "in_place: Some({index}), ").unwrap();
+        }
         push(&output.name, "Output", output.element, shape(&output.shape), rest);
     }
-    if entry.saved > 0 {
-        let extents = format!("&[Extent::Dim(1, 0), Extent::Fixed({})]", entry.saved);
-        push("saved", "Saved", Element::F32, extents, String::new());
+    if !entry.saved.is_empty() {
+        push("saved", "Saved", Element::F32, shape(&entry.saved), String::new());
     }
     if entry.differentiable().next().is_some() {
         let rest = if entry.outputs[0].reduced { "reduced: true, ".into() } else { String::new() };
         push("grad_loss", "GradLoss", Element::F32, shape(&entry.outputs[0].shape), rest);
     }
     for (i, input) in entry.inputs.iter().enumerate().filter(|(_, i)| i.differentiable) {
-        let mut rest = String::new();
+        let mut rest = format!("of: {i}, ");
         if input.stride {
             write!(rest, "stride: Some(offset_of!(Args, {}_stride)), ", input.name).unwrap();
         }
