@@ -7,7 +7,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd, convert};
-use crate::cpu::storage::{self, BLOCK, Scratch};
+use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
 
 /// The mathematics of a loss of `I` inputs with gradients for `G` of them.
@@ -52,9 +52,6 @@ pub struct Problem<'a, const I: usize, const G: usize> {
     pub grad_loss: Option<&'a [f32]>,
     pub gradients: [Option<FloatsMut<'a>>; G],
 }
-
-/// Gradients larger than this go around the cache: a line that is written whole is not read first.
-const STREAM_BYTES: usize = 16 << 20;
 
 pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(
     cpu: &Cpu,

@@ -2,6 +2,7 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod elements;
+mod later;
 mod narrow;
 mod parallel;
 mod row;

@@ -1,6 +1,7 @@
 //! Rows no longer than a vector: as many of them as a vector has lanes at a time, so that what follows from a
 //! row's statistics is computed for all of them at once.
 
+use crate::cpu::row::lane;
 use crate::cpu::rows::{RowLoss, Sweep};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::OddsLanes;
@@ -80,17 +81,9 @@ impl<L: RowLoss> Sweep<'_, L> {
                 let z = load_some(s, self.logits.dtype, row, n, f32::NEG_INFINITY);
                 let z = s.select(lane(s, label), low, z);
                 let saved = self.saved_in.map(|saved| &saved[3 * (first + i)..][..2]);
-                top.0[i] = saved.map_or_else(
-                    #[inline(always)]
-                    || s.reduce_max(z),
-                    |saved| saved[0],
-                );
+                top.0[i] = if let Some(saved) = saved { saved[0] } else { s.reduce_max(z) };
                 let term = math::exp_softmax(s, s.sub(z, s.splat(top.0[i])));
-                rest.0[i] = saved.map_or_else(
-                    #[inline(always)]
-                    || s.reduce_add(term),
-                    |saved| saved[1],
-                );
+                rest.0[i] = if let Some(saved) = saved { saved[1] } else { s.reduce_add(term) };
                 own.0[i] = read_one(self.logits.dtype, row.add(label * self.logits.dtype.size()));
                 s.store(terms.add(i * S::LANES), term);
             }
@@ -125,9 +118,4 @@ impl<L: RowLoss> Sweep<'_, L> {
         let sum = s.d_sum(s.d_add(s.d_zero(), s.select(odds.ordinary, loss, s.zero())));
         (if self.want_loss { sum } else { 0.0 }, left & !done)
     }
-}
-
-#[inline(always)]
-fn lane<S: Simd>(s: S, k: usize) -> S::M {
-    s.and(s.first_n(k + 1), s.not(s.first_n(k)))
 }

@@ -2,12 +2,13 @@
 //! cache between them.
 
 use crate::cpu::Cpu;
+use crate::cpu::later::Later;
 pub use crate::cpu::narrow::{LaneLoss, NegLogProb};
 use crate::cpu::parallel::{Blocks, Cells};
-use crate::cpu::row::{Cache, GROUP, group_size};
+use crate::cpu::row::{Cache, GROUP, HALF, group_size};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{BLOCK, Scratch};
+use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
 use bytemuck::{Pod, Zeroable};
 
@@ -107,6 +108,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         one => (None, one),
     };
     let row_bytes = classes * logits.dtype.size();
+    let in_place = problem.grad_logits.is_some_and(|g| g.ptr.cast_const() == logits.ptr);
     let pass = Sweep {
         loss,
         logits,
@@ -118,6 +120,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         want_loss,
         saved_in: problem.saved_in,
         saved_out: problem.saved_out.map(Cells::new),
+        stream: rows * row_bytes > STREAM_BYTES && !in_place,
         grad_loss: problem.grad_loss,
         grad_logits: problem.grad_logits,
     };
@@ -141,6 +144,8 @@ pub struct Sweep<'a, L> {
     pub want_loss: bool,
     pub saved_in: Option<&'a [f32]>,
     pub saved_out: Option<Cells<'a>>,
+    /// Whether gradients that are written later go around the cache.
+    stream: bool,
     grad_loss: Option<&'a [f32]>,
     pub grad_logits: Option<FloatsMut<'a>>,
 }
@@ -163,6 +168,8 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
         let lanes = pass.loss.lanes().filter(|_| pass.logits.columns <= S::LANES);
         let group = if lanes.is_some() { S::LANES } else { group_size(pass.logits.columns) };
+        let can_wait = group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
+        let later = can_wait.then(|| Later::new(pass.stream));
         let mut total = 0.0;
         let mut first = self.rows.start;
         while first < self.rows.end {
@@ -181,7 +188,11 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
             let mut entries = [const { None::<Entry<L>> }; GROUP];
             for (slot, r) in rows.clone().enumerate() {
                 // SAFETY: row r is within the checked buffers.
-                let row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
+                let mut row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
+                if let Some(later) = &later {
+                    // SAFETY: it lives to the end.
+                    row = unsafe { row.meanwhile(later) };
+                }
                 let label = pass.labels[r];
                 if pass.ignore_index == Some(label) {
                     pass.clear(r);
@@ -210,10 +221,19 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                         continue;
                     };
                     // SAFETY: row r is within the checked buffers, and only this block writes it.
-                    let out = unsafe { RowOut::new(gradients, r, write_scratch.ptr()) };
+                    let mut out = unsafe { RowOut::new(gradients, r, write_scratch.ptr()) };
+                    if let Some(later) = &later {
+                        // Not with what a loss that knows nothing of it left.
+                        later.flush(s);
+                        // SAFETY: it lives to the end.
+                        out = unsafe { out.or(later) };
+                    }
                     pass.loss.gradient(s, state, row, *label, pass.scale_of(r), &out);
                 }
             }
+        }
+        if let Some(later) = later {
+            later.finish(s);
         }
         total
     }

@@ -1,5 +1,7 @@
 //! Statistics of a softmax row, shared by the losses built on log p_y.
 
+use crate::cpu::later::Part;
+use crate::cpu::row::Block;
 use crate::cpu::rows::{self, Row, RowOut};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
@@ -171,17 +173,28 @@ impl<S: Simd> Accumulator<S> {
     /// then swept again about its own largest.
     #[inline(always)]
     pub fn add(&mut self, row: &Row, start: usize, block: &[f32]) {
+        self.add_block(row, start, Block::of(block));
+    }
+
+    #[inline(always)]
+    pub fn add_block(&mut self, row: &Row, start: usize, block: Block) {
+        let s = self.s;
         let own = self.label.wrapping_sub(start);
         if self.about == f32::NEG_INFINITY {
-            self.refer_to(block_max(self.s, block, own));
+            self.refer_to(block_max(s, block, own));
         }
         let terms = if row.cache.is_null() { std::ptr::null_mut() } else { row.cache_at(start) };
-        let mut sum = self.sweep(block, own, terms);
+        let mut part = match row.later() {
+            Some(later) => later.block(s, start),
+            None => Part::nothing(s),
+        };
+        let mut sum = self.sweep(block, own, terms, &mut part);
+        part.finish(s);
         if sum > LARGEST {
-            let top = block_max(self.s, block, own);
+            let top = block_max(s, block, own);
             if top > self.about {
                 self.refer_to(top);
-                sum = self.sweep(block, own, terms);
+                sum = self.sweep(block, own, terms, &mut Part::nothing(s));
             }
         }
         if !terms.is_null() {
@@ -199,7 +212,7 @@ impl<S: Simd> Accumulator<S> {
 
     /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
-    fn sweep(&self, block: &[f32], own: usize, terms: *mut f32) -> f32 {
+    fn sweep(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
         let s = self.s;
         if self.about == f32::NEG_INFINITY {
             if !terms.is_null() {
@@ -209,12 +222,13 @@ impl<S: Simd> Accumulator<S> {
             return 0.0; // nothing but -inf so far: no term yet
         }
         let about = s.splat(self.about);
-        let acc = rows::fold_without(
+        let acc = block.fold_without(
             s,
-            block,
             own,
             f32::NEG_INFINITY,
             [s.zero(); 4],
+            #[inline(always)]
+            || part.some(s),
             #[inline(always)]
             |sum, z, k| {
                 let term = math::exp_softmax(s, s.sub(z, about));
@@ -230,6 +244,9 @@ impl<S: Simd> Accumulator<S> {
 
     #[inline(always)]
     pub fn finish(self, row: &Row) -> SoftmaxStats {
+        if let Some(later) = row.later() {
+            later.done();
+        }
         row.cached.set(!row.cache.is_null());
         SoftmaxStats::new(self.about, self.rest, row.get(self.label))
     }
@@ -237,14 +254,15 @@ impl<S: Simd> Accumulator<S> {
 
 /// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
 #[inline(always)]
-fn block_max<S: Simd>(s: S, block: &[f32], own: usize) -> f32 {
+fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
     let low = s.splat(f32::NEG_INFINITY);
-    let top = rows::fold_without(
+    let top = block.fold_without(
         s,
-        block,
         own,
         f32::NEG_INFINITY,
         [low; 4],
+        #[inline(always)]
+        || (),
         #[inline(always)]
         |acc, z, _| s.max(acc, z),
     );
@@ -258,7 +276,7 @@ pub fn row_top<S: Simd>(s: S, row: &Row, label: usize) -> f32 {
     row.blocks(
         s,
         #[inline(always)]
-        |start, block| top = top.max(block_max(s, block, label.wrapping_sub(start))),
+        |start, block| top = top.max(block_max(s, Block::of(block), label.wrapping_sub(start))),
     );
     top
 }
@@ -285,10 +303,9 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
         return stats_of_vector(s, row, label);
     }
     let mut acc = Accumulator::new(s, label);
-    row.blocks(
-        s,
+    row.typed_blocks(
         #[inline(always)]
-        |start, block| acc.add(row, start, block),
+        |start, block| acc.add_block(row, start, block),
     );
     acc.finish(row)
 }
@@ -343,6 +360,9 @@ pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, weight: f64, out: &RowOut
     // A weight too large for f32, though the products need not be, goes in two factors; the second may be
     // infinite and must not meet a term of 0.
     let huge = weight.abs() > f64::from(f32::MAX) && weight.is_finite();
+    if !huge && out.postpone(row, top, weight as f32) {
+        return;
+    }
     let first = if huge { 1e30 } else { weight };
     let second = s.splat((weight / first) as f32);
     map_terms(

@@ -8,6 +8,9 @@ use std::mem::MaybeUninit;
 /// Elements converted at a time.
 pub const BLOCK: usize = 1024;
 
+/// Gradients larger than this go around the cache: a line that is written whole is not read first.
+pub const STREAM_BYTES: usize = 16 << 20;
+
 /// Scratch of one block, aligned for every vector width; not cleared, a call on ten logits should not pay
 /// for it.
 #[repr(C, align(64))]
@@ -188,8 +191,7 @@ pub fn prefetch(from: *const u8) {
 /// prefetching stops at every page.
 #[inline(always)]
 pub fn ahead(from: *const u8, bytes: usize) {
-    (0..bytes).step_by(64).for_each(
-        #[inline(always)]
-        |line| prefetch(from.wrapping_add(line)),
-    );
+    for line in (0..bytes).step_by(64) {
+        prefetch(from.wrapping_add(line));
+    }
 }
