@@ -227,8 +227,8 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 let (from, dtype) = place.from[i];
                 for v in 0..N {
                     let from = from.add(at(v) * dtype.size());
-                    storage::prefetch(from);
-                    x[v][i] = storage::load_lanes(s, dtype, from, lanes);
+                    storage::line_ahead(from);
+                    x[v][i] = storage::load_typed(s, dtype, from, lanes);
                 }
             }
             if LOSS {
@@ -237,8 +237,7 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 for v in 0..N {
                     let value = self.pass.loss.value(s, x[v]);
                     if !place.losses.is_null() {
-                        let to = place.losses.add(at(v)).cast();
-                        storage::store_lanes(s, DType::F32, to, lanes, value, false);
+                        storage::store_lanes(s, place.losses.add(at(v)), lanes, value);
                     }
                     let counted =
                         if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
@@ -257,10 +256,10 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                         continue;
                     }
                     for v in 0..N {
-                        let scale = storage::load_lanes(s, DType::F32, place.scale.add(at(v)).cast(), lanes);
+                        let scale = storage::load_lanes(s, place.scale.add(at(v)), lanes);
                         let to = to.add(at(v) * dtype.size());
                         let gradient = s.mul(scale, gradients[v][g]);
-                        storage::store_lanes(s, dtype, to, lanes, gradient, place.stream[g]);
+                        storage::store_typed(s, dtype, to, lanes, gradient, place.stream[g]);
                     }
                 }
             }
@@ -326,7 +325,7 @@ unsafe fn scale_into<S: Simd>(s: S, from: &[f32], scale: f32, to: *mut f32) {
         let lanes = S::LANES.min(from.len() - k);
         // SAFETY: within the slice and the block.
         unsafe {
-            let x = storage::load_lanes(s, DType::F32, from.as_ptr().add(k).cast(), lanes);
+            let x = storage::load_lanes(s, from.as_ptr().add(k), lanes);
             s.store(to.add(k), s.mul(s.splat(scale), x));
         }
         k += S::LANES;

@@ -2,7 +2,7 @@
 //! behind the exponentials instead of behind each other.
 
 use crate::cpu::simd::Simd;
-use crate::cpu::storage::{BLOCK, ahead, store_lanes, write_one};
+use crate::cpu::storage::{BLOCK, ahead, store_typed, write_one};
 use crate::registry::DType;
 use std::cell::Cell;
 
@@ -185,7 +185,7 @@ impl<S: Simd> Part<S> {
                 g[v] = s.mul(self.factor, s.load(terms.add(v * S::LANES)));
             }
             for v in 0..N {
-                store_lanes(s, self.dtype, out.add(v * S::LANES * size), lanes, g[v], stream);
+                store_typed(s, self.dtype, out.add(v * S::LANES * size), lanes, g[v], stream);
             }
         }
         self.next += N * lanes;

@@ -93,6 +93,13 @@ impl Block {
         self.len
     }
 
+    /// At most `most` values from `at` on.
+    pub fn part(&self, at: usize, most: usize) -> Block {
+        assert!(at <= self.len);
+        let ptr = self.ptr.wrapping_add(at * self.dtype.size());
+        Block { ptr, len: most.min(self.len - at), ..*self }
+    }
+
     /// As [`fold_without`] on f32. `between()` is called for every four vectors.
     #[inline(always)]
     pub fn fold_without<S: Simd, A: Copy>(
@@ -118,9 +125,9 @@ impl Block {
                     for v in 0..4 {
                         let from = from.add(v * S::LANES * size);
                         if v % 2 == 0 || size == 4 {
-                            storage::prefetch(from);
+                            storage::line_ahead(from);
                         }
-                        z[v] = storage::load_lanes(s, dtype, from, S::LANES);
+                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
                     }
                     between();
                     for v in 0..4 {
@@ -153,11 +160,22 @@ impl Row {
     /// or the row's place in its group.
     #[inline(always)]
     pub unsafe fn new(from: &Floats, r: usize, scratch: *mut f32, cache: *mut Cache, slot: usize) -> Row {
-        let ptr = unsafe { from.row(r) };
+        Row::at(unsafe { from.row(r) }, from.dtype, from.columns, scratch, cache, slot)
+    }
+
+    #[inline(always)]
+    fn at(
+        ptr: *const u8,
+        dtype: DType,
+        len: usize,
+        scratch: *mut f32,
+        cache: *mut Cache,
+        slot: usize,
+    ) -> Row {
         Row {
             ptr,
-            dtype: from.dtype,
-            len: from.columns,
+            dtype,
+            len,
             scratch,
             cache,
             first: slot * NARROW,
@@ -181,6 +199,15 @@ impl Row {
     pub fn later(&self) -> Option<&Later> {
         // SAFETY: null or valid, see `meanwhile`.
         unsafe { self.later.as_ref() }
+    }
+
+    /// A row of f32 that is not part of a call's buffers.
+    ///
+    /// # Safety
+    /// `ptr` holds `len` values; `scratch` has room for as many, in whole vectors.
+    #[inline(always)]
+    pub unsafe fn of_floats(ptr: *const f32, len: usize, scratch: *mut f32) -> Row {
+        Row::at(ptr.cast(), DType::F32, len, scratch, std::ptr::null_mut(), 0)
     }
 
     #[inline(always)]
@@ -335,6 +362,16 @@ impl RowOut {
         true
     }
 
+    /// See [`Row::of_floats`].
+    ///
+    /// # Safety
+    /// There is room for what is written.
+    #[inline(always)]
+    pub unsafe fn of_floats(ptr: *mut f32) -> RowOut {
+        let (scratch, later) = (std::ptr::null_mut(), std::ptr::null());
+        RowOut { ptr: ptr.cast(), dtype: DType::F32, scratch, later }
+    }
+
     /// Has `fill(start, n, target)` write each block of the row as f32.
     #[inline(always)]
     pub fn blocks<S: Simd>(&self, s: S, len: usize, fill: impl Fn(usize, usize, *mut f32)) {
@@ -474,4 +511,117 @@ pub fn fold_without<S: Simd, A: Copy>(
 #[inline(always)]
 pub fn total<S: Simd>(s: S, acc: [S::D; 4]) -> f64 {
     s.d_sum(s.d_merge(s.d_merge(acc[0], acc[1]), s.d_merge(acc[2], acc[3])))
+}
+
+/// Calls `sweep(start, blocks)` for consecutive blocks of several rows of the same length. They are short enough for
+/// f32 sums of [`fold_blocks`] to be accurate.
+#[inline(always)]
+pub fn blocks_of<S: Simd, const I: usize>(s: S, rows: &[Row; I], mut sweep: impl FnMut(usize, [&[f32]; I])) {
+    let (len, mut start) = (rows[0].len, 0);
+    while start < len {
+        let n = BLOCK.min(64 * S::LANES).min(len - start);
+        let mut blocks: [&[f32]; I] = [&[]; I];
+        for (block, row) in blocks.iter_mut().zip(rows) {
+            // SAFETY: within the row; the slice ends before anything is written to the row.
+            unsafe {
+                let src = row.ptr.add(start * row.dtype.size());
+                ahead(src, n * row.dtype.size());
+                *block = std::slice::from_raw_parts(storage::read(s, row.dtype, src, n, row.scratch), n);
+            }
+        }
+        sweep(start, blocks);
+        start += n;
+    }
+}
+
+/// Stores the vectors `map(values of the rows, start of the vector)` where they are wanted. All values of a place
+/// are read before any is written there: an output may be its row. `map` sees values of 0 beyond the end.
+#[inline(always)]
+pub fn map_rows<S: Simd, const I: usize, const G: usize>(
+    s: S,
+    rows: &[Row; I],
+    out: [Option<&RowOut>; G],
+    map: impl Fn([S::F; I], usize) -> [S::F; G],
+) {
+    let (len, mut start) = (rows[0].len, 0);
+    while start < len {
+        let n = BLOCK.min(len - start);
+        // SAFETY: within the rows; see above.
+        unsafe {
+            let mut src = [std::ptr::null(); I];
+            for (src, row) in src.iter_mut().zip(rows) {
+                let from = row.ptr.add(start * row.dtype.size());
+                *src = storage::read(s, row.dtype, from, n, row.scratch);
+            }
+            let mut dst = [std::ptr::null_mut::<f32>(); G];
+            for (dst, to) in dst.iter_mut().zip(out).filter_map(|(dst, to)| Some((dst, to?))) {
+                *dst = if to.dtype == DType::F32 { to.ptr.cast::<f32>().add(start) } else { to.scratch };
+            }
+            let mut k = 0;
+            while k < n {
+                let lanes = S::LANES.min(n - k);
+                let mut x = [s.zero(); I];
+                for (x, src) in x.iter_mut().zip(src) {
+                    *x = storage::load_lanes(s, src.add(k), lanes);
+                }
+                let g = map(x, start + k);
+                for i in 0..G {
+                    if !dst[i].is_null() {
+                        storage::store_lanes(s, dst[i].add(k), lanes, g[i]);
+                    }
+                }
+                k += S::LANES;
+            }
+            for to in out.iter().flatten() {
+                if to.dtype != DType::F32 {
+                    let at = to.ptr.add(start * to.dtype.size());
+                    storage::write(s, to.dtype, to.scratch, at, n, false);
+                }
+            }
+        }
+        start += n;
+    }
+}
+
+/// Folds blocks of several rows into four independent accumulators; lanes beyond the end see `fill`.
+#[inline(always)]
+pub fn fold_blocks<S: Simd, A: Copy, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    fill: f32,
+    mut acc: [A; 4],
+    step: impl Fn(A, [S::F; I], usize) -> A,
+) -> [A; 4] {
+    let (n, mut k) = (blocks[0].len(), 0);
+    while k + 4 * S::LANES <= n {
+        for acc in &mut acc {
+            *acc = step(*acc, load_of(s, blocks, k, S::LANES, fill), k);
+            k += S::LANES;
+        }
+    }
+    while k < n {
+        acc[0] = step(acc[0], load_of(s, blocks, k, S::LANES.min(n - k), fill), k);
+        k += S::LANES;
+    }
+    acc
+}
+
+/// The vectors of blocks of the same length from element `k` on, of which `lanes` are left.
+#[inline(always)]
+fn load_of<S: Simd, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    k: usize,
+    lanes: usize,
+    fill: f32,
+) -> [S::F; I] {
+    let mut x = [s.zero(); I];
+    for (x, block) in x.iter_mut().zip(blocks) {
+        // SAFETY: within the blocks.
+        unsafe {
+            let p = block.as_ptr().add(k);
+            *x = if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, fill) };
+        }
+    }
+    x
 }

@@ -22,7 +22,7 @@ pub struct SoftmaxStats {
 
 impl SoftmaxStats {
     /// With what makes rows without another finite logit, or with an infinite one, come out right.
-    fn new(top: f32, rest: f64, own: f32) -> Self {
+    pub fn new(top: f32, rest: f64, own: f32) -> Self {
         if top == f32::NEG_INFINITY {
             return SoftmaxStats { top: own, rest: 0.0, own };
         }
@@ -158,6 +158,9 @@ pub struct Accumulator<S: Simd> {
     about: f32,
 }
 
+/// Leaves no element out.
+pub const NO_LABEL: usize = usize::MAX;
+
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 const LARGEST: f32 = 2980.0;
 
@@ -213,6 +216,23 @@ impl<S: Simd> Accumulator<S> {
     /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
     fn sweep(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
+        if S::LANES > 1 {
+            return self.sweep_short(block, own, terms, part);
+        }
+        // With one lane a block's sum is too long a chain for f32.
+        const SHORT: usize = 128;
+        let (mut sum, mut at) = (0.0, 0);
+        while at < block.len() {
+            let terms = if terms.is_null() { terms } else { terms.wrapping_add(at) };
+            let short = block.part(at, SHORT);
+            sum += f64::from(self.sweep_short(short, own.wrapping_sub(at), terms, part));
+            at += SHORT;
+        }
+        sum as f32
+    }
+
+    #[inline(always)]
+    fn sweep_short(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
         let s = self.s;
         if self.about == f32::NEG_INFINITY {
             if !terms.is_null() {
@@ -242,13 +262,14 @@ impl<S: Simd> Accumulator<S> {
         s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
     }
 
+    /// The reference and the sum about it.
     #[inline(always)]
-    pub fn finish(self, row: &Row) -> SoftmaxStats {
+    pub fn sums(self, row: &Row) -> (f32, f64) {
         if let Some(later) = row.later() {
             later.done();
         }
         row.cached.set(!row.cache.is_null());
-        SoftmaxStats::new(self.about, self.rest, row.get(self.label))
+        (self.about, self.rest)
     }
 }
 
@@ -307,7 +328,8 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
         #[inline(always)]
         |start, block| acc.add_block(row, start, block),
     );
-    acc.finish(row)
+    let (top, rest) = acc.sums(row);
+    SoftmaxStats::new(top, rest, row.get(label))
 }
 
 /// Stores `map(weight exp(z_k - top), k)` for every element of a row of plain logits; what the label's own

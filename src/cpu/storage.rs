@@ -138,12 +138,28 @@ pub unsafe fn store_some<S: Simd>(s: S, dtype: DType, dst: *mut u8, n: usize, v:
     }
 }
 
+/// The first `lanes` values at `p`; 0 in the others.
+///
+/// # Safety
+/// `p` holds `lanes <= LANES` values.
+#[inline(always)]
+pub unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
+    unsafe { load_typed(s, DType::F32, p.cast(), lanes) }
+}
+
+/// # Safety
+/// `p` has room for `lanes <= LANES` values.
+#[inline(always)]
+pub unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, lanes: usize, v: S::F) {
+    unsafe { store_typed(s, DType::F32, p.cast(), lanes, v, false) }
+}
+
 /// The first `lanes` elements at `src`; 0 in the others.
 ///
 /// # Safety
 /// `src` holds `lanes <= LANES` elements of `dtype`.
 #[inline(always)]
-pub unsafe fn load_lanes<S: Simd>(s: S, dtype: DType, src: *const u8, lanes: usize) -> S::F {
+pub unsafe fn load_typed<S: Simd>(s: S, dtype: DType, src: *const u8, lanes: usize) -> S::F {
     unsafe {
         match dtype {
             _ if lanes < S::LANES => load_some(s, dtype, src, lanes, 0.0),
@@ -159,7 +175,7 @@ pub unsafe fn load_lanes<S: Simd>(s: S, dtype: DType, src: *const u8, lanes: usi
 /// # Safety
 /// `dst` has room for `lanes <= LANES` elements of `dtype`; see [`Simd`] on streaming.
 #[inline(always)]
-pub unsafe fn store_lanes<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usize, v: S::F, stream: bool) {
+pub unsafe fn store_typed<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usize, v: S::F, stream: bool) {
     unsafe {
         match (dtype, stream) {
             _ if lanes < S::LANES => store_some(s, dtype, dst, lanes, v),
@@ -173,25 +189,30 @@ pub unsafe fn store_lanes<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usiz
     }
 }
 
+/// Where the processor's own prefetching, which stops at every page, will not have got.
+const AHEAD: usize = 4096;
+
 /// Asks for the cache line some way beyond an address that is about to be swept.
 #[inline(always)]
-pub fn prefetch(from: *const u8) {
-    const DISTANCE: usize = 4096;
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, without architectural effect whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(DISTANCE).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, DISTANCE);
+pub fn line_ahead(from: *const u8) {
+    fetch(from.wrapping_add(AHEAD), 1);
 }
 
-/// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept: the processor's own
-/// prefetching stops at every page.
+/// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept.
 #[inline(always)]
 pub fn ahead(from: *const u8, bytes: usize) {
+    fetch(from.wrapping_add(AHEAD), bytes);
+}
+
+/// Asks for the cache lines of `bytes` of memory.
+#[inline(always)]
+pub fn fetch(from: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
     for line in (0..bytes).step_by(64) {
-        prefetch(from.wrapping_add(line));
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, without architectural effect whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes);
 }

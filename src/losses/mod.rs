@@ -57,4 +57,44 @@ macro_rules! pair_entry {
     };
 }
 
+/// `cuda` and `cuda_workspace` of an entry of the skeleton "sets of rows": its dimensions, its gradients, and
+/// `ignoring` where rows whose label is the option `ignore_index` do not count.
+macro_rules! row_sets_cuda {
+    ($entry:ident, $rows:ident, $classes:ident, [$($gradient:ident),+] $(, $ignoring:ident)?) => {
+        #[cfg(gpu)]
+        use crate::registry::entries::$entry::Args;
+
+        #[cfg(gpu)]
+        pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> crate::registry::Result<()> {
+            use crate::cuda::rows::{self, RowsPlan};
+            let plan = RowsPlan {
+                rows: a.$rows,
+                classes: a.$classes,
+                dtype: a.dtype,
+                reduction: crate::registry::Reduction::from_code(a.opts.reduction),
+                pass: crate::registry::Pass::from_code(a.pass),
+                loss: a.loss,
+                wants_saved: false,
+                wants_gradient: $(!a.$gradient.is_null())||+,
+                labels: std::ptr::null(),
+                ignore_index: 0,
+                class_weights: std::ptr::null(),
+                needs_weight_sum: false,
+                workspace: a.workspace,
+            };
+            $(let plan = row_sets_cuda!(@$ignoring a, plan);)?
+            Ok(rows::run(device, stringify!($entry), unsafe { crate::cuda::bytes_of(a) }, &plan)?)
+        }
+
+        #[cfg(gpu)]
+        pub fn cuda_workspace(a: &Args) -> u64 {
+            let reduction = crate::registry::Reduction::from_code(a.opts.reduction);
+            crate::cuda::rows::workspace_size(a.$rows, a.$classes, reduction, false)
+        }
+    };
+    (@ignoring $args:ident, $plan:ident) => {
+        RowsPlan { labels: $args.labels, ignore_index: $args.opts.ignore_index, ..$plan }
+    };
+}
+
 include!(concat!(env!("OUT_DIR"), "/losses.rs"));

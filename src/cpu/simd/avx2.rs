@@ -101,6 +101,15 @@ fn fill_from(v: __m256, n: usize, fill: f32) -> __m256 {
     unsafe { _mm256_blendv_ps(_mm256_set1_ps(fill), v, _mm256_castsi256_ps(lanes(n))) }
 }
 
+/// Four values of a row and of the one 4 below it, placed by loads: what is then left of a transposition
+/// stays within 128 bits.
+#[inline(always)]
+unsafe fn row_pair(p: *const f32, stride: usize) -> __m256 {
+    unsafe {
+        _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p.add(4 * stride)))
+    }
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const FMA: bool = true;
@@ -178,6 +187,24 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn stream_bf16(self, p: *mut u16, v: __m256) {
         unsafe { _mm_stream_si128(p.cast(), narrow_bf16(v)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for q in [0, 4] {
+            unsafe {
+                let from = from.add(q);
+                let (a, b) = (row_pair(from, stride), row_pair(from.add(stride), stride));
+                let (c, d) = (row_pair(from.add(2 * stride), stride), row_pair(from.add(3 * stride), stride));
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                let out = to.add(q * to_stride);
+                _mm256_storeu_ps(out, _mm256_shuffle_ps::<0x44>(ab, cd));
+                _mm256_storeu_ps(out.add(to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+                let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                _mm256_storeu_ps(out.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab, cd));
+                _mm256_storeu_ps(out.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+            }
+        }
     }
 
     #[inline(always)]

@@ -108,6 +108,18 @@ fn fill_from(v: __m512, n: usize, fill: f32) -> __m512 {
     unsafe { _mm512_mask_mov_ps(_mm512_set1_ps(fill), lanes(n), v) }
 }
 
+/// Four values of a row and of those 4, 8 and 12 below it, placed by loads: what is then left of a
+/// transposition stays within 128 bits.
+#[inline(always)]
+unsafe fn quarters(p: *const f32, stride: usize) -> __m512 {
+    unsafe {
+        let v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+        let v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(p.add(4 * stride)));
+        let v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(p.add(8 * stride)));
+        _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(p.add(12 * stride)))
+    }
+}
+
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const FMA: bool = true;
@@ -185,6 +197,24 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn stream_bf16(self, p: *mut u16, v: __m512) {
         unsafe { _mm256_stream_si256(p.cast(), narrow_bf16(v)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for q in (0..16).step_by(4) {
+            unsafe {
+                let from = from.add(q);
+                let (a, b) = (quarters(from, stride), quarters(from.add(stride), stride));
+                let (c, d) = (quarters(from.add(2 * stride), stride), quarters(from.add(3 * stride), stride));
+                let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+                let out = to.add(q * to_stride);
+                _mm512_storeu_ps(out, _mm512_shuffle_ps::<0x44>(ab, cd));
+                _mm512_storeu_ps(out.add(to_stride), _mm512_shuffle_ps::<0xee>(ab, cd));
+                let (ab, cd) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+                _mm512_storeu_ps(out.add(2 * to_stride), _mm512_shuffle_ps::<0x44>(ab, cd));
+                _mm512_storeu_ps(out.add(3 * to_stride), _mm512_shuffle_ps::<0xee>(ab, cd));
+            }
+        }
     }
 
     #[inline(always)]

@@ -110,6 +110,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_bf16_partial(self, p: *mut u16, n: usize, v: Self::F);
     unsafe fn stream_bf16(self, p: *mut u16, v: Self::F);
 
+    /// Transposes `LANES` rows of `LANES` values; `stride` and `to_stride` are the distances of the rows.
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize);
+
     // Arithmetic.
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;

@@ -299,3 +299,25 @@ fn reciprocal_is_within_two_ulp() {
         }
     });
 }
+
+#[test]
+fn transposes() {
+    #[derive(Clone)]
+    struct Transpose;
+    impl Kernel for Transpose {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let (n, stride, to_stride) = (S::LANES, S::LANES + 3, S::LANES + 5);
+            let from: Vec<f32> = (0..n * stride).map(|i| i as f32).collect();
+            let mut to = vec![-1.0f32; n * to_stride];
+            // SAFETY: room for LANES rows each.
+            unsafe { s.transpose(from.as_ptr(), stride, to.as_mut_ptr(), to_stride) };
+            for (at, &value) in to.iter().enumerate() {
+                let (i, j) = (at / to_stride, at % to_stride);
+                assert_eq!(value, if j < n { from[j * stride + i] } else { -1.0 });
+            }
+        }
+    }
+    on_every_isa(Transpose);
+}
