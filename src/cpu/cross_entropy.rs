@@ -325,6 +325,7 @@ pub struct State {
 impl RowLoss for CrossEntropy<'_> {
     type Stats = Stats;
     const SAVED: usize = 3;
+    const POSTPONES: bool = true;
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {

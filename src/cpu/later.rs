@@ -191,3 +191,63 @@ impl<S: Simd> Part<S> {
         self.next += N * lanes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::simd::{Isa, Kernel};
+    use crate::cpu::storage::read_one;
+
+    /// A row that waits, written to wherever it may lie, and nothing beside it.
+    struct Write(DType, bool, usize);
+
+    impl Kernel for Write {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Write(dtype, stream, shift) = self;
+            const LEN: usize = BLOCK + 277;
+            let terms: Vec<f32> = (0..LEN + S::LANES).map(|k| (k % 128) as f32).collect();
+            let about = [3.0, 3.0 - f32::ln(2.0)];
+            let size = dtype.size();
+            let mut memory = vec![0x55; (LEN + 96) * size];
+            let align = memory.as_ptr().addr().wrapping_neg() % size;
+            let out = memory[align + shift * size..].as_mut_ptr();
+            let later = Later::new(stream);
+            later.put(Pending {
+                terms: terms.as_ptr(),
+                about: about.as_ptr(),
+                top: 3.0,
+                weight: 2.0,
+                out,
+                dtype,
+                len: LEN,
+                own: (NONE, 0.0),
+            });
+            assert!(!later.set(std::ptr::null_mut(), 5, -1.0) && later.set(out, BLOCK + 5, -1.0));
+            later.block(s, 0).finish(s);
+            later.finish(s);
+            for k in 0..LEN {
+                let factor = if k < BLOCK { 2.0 } else { 1.0 };
+                let expected = if k == BLOCK + 5 { -1.0 } else { factor * terms[k] };
+                // SAFETY: within the memory.
+                let got = unsafe { read_one(dtype, out.add(k * size)) };
+                assert!((got - expected).abs() <= 1e-6 * expected.abs(), "{dtype:?} {shift} {k}: {got}");
+            }
+            let (before, after) = (align + shift * size, align + (shift + LEN) * size);
+            assert!(memory[..before].iter().chain(&memory[after..]).all(|&byte| byte == 0x55));
+        }
+    }
+
+    #[test]
+    fn rows_are_written_whole_wherever_they_lie() {
+        for isa in Isa::available() {
+            for dtype in [DType::F32, DType::F16, DType::Bf16] {
+                for shift in 0..32 {
+                    isa.dispatch(Write(dtype, shift % 2 == 0, shift));
+                    isa.dispatch(Write(dtype, shift % 2 == 1, shift));
+                }
+            }
+        }
+    }
+}

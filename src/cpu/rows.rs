@@ -20,6 +20,9 @@ pub trait RowLoss: Sync {
     /// How many of them, from the first on, are saved for backward.
     const SAVED: usize = size_of::<Self::Stats>() / size_of::<f32>();
 
+    /// Whether the gradient is left to `softmax::write_terms`, which may put it off until the next row is read.
+    const POSTPONES: bool = false;
+
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Self::Stats;
 
     /// What loss and gradient share of a row's statistics.
@@ -168,7 +171,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
         let lanes = pass.loss.lanes().filter(|_| pass.logits.columns <= S::LANES);
         let group = if lanes.is_some() { S::LANES } else { group_size(pass.logits.columns) };
-        let can_wait = group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
+        let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
         let later = can_wait.then(|| Later::new(pass.stream));
         let mut total = 0.0;
         let mut first = self.rows.start;

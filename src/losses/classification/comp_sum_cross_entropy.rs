@@ -17,6 +17,7 @@ struct CompSum {
 
 impl RowLoss for CompSum {
     type Stats = SoftmaxStats;
+    const POSTPONES: bool = true;
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> SoftmaxStats {
