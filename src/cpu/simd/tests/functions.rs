@@ -28,7 +28,7 @@ const BOUNDS: [(Function, f64, f64); 8] = [
     (Ln1pUnit, 1.75, 2.0),
     (Tanh, 2.6, 2.6),
     (Sigmoid, 2.5, 2.5),
-    (Softplus, 2.0, 2.25),
+    (Softplus, 2.25, 2.25),
 ];
 
 impl Function {
