@@ -3,6 +3,7 @@
 //! A host half computes a launch plan from sizes and options alone. It neither allocates nor
 //! synchronises on the device, so that every call can be captured into a CUDA graph.
 
+pub mod contrast;
 pub mod dense;
 #[cfg(feature = "cuda")]
 pub mod driver;
@@ -14,6 +15,7 @@ pub mod reduce;
 pub mod rows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
+pub mod tiles;
 
 use std::ffi::c_void;
 

@@ -60,7 +60,7 @@ SAMPLERS = {"a": rows, "b": rows}
 #: Around the sizes of tiles and vectors, with odd and even numbers of them. The last is for threads.
 SHAPES = [
     {"n": n, "d": d}
-    for n, d in [(1, 3), (2, 1), (4, 5), (9, 17), (16, 2), (31, 8), (33, 5), (65, 31), (100, 67), (300, 3), (530, 20)]
+    for n, d in [(1, 3), (2, 1), (4, 5), (9, 17), (16, 2), (31, 8), (33, 5), (65, 31), (100, 67), (200, 3), (290, 20)]
 ]
 #: A NaN is in the similarities of every row.
 SAMPLES_DEPEND = True

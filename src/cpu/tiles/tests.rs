@@ -29,8 +29,8 @@ impl Visit for Sums<'_> {
 #[test]
 fn log_sums_of_rows_and_columns() {
     // The second has rows and columns far apart, which need exponentials of their own.
-    for spread in [1.0, 400.0] {
-        let (n, m, d) = (197, 1210, 5);
+    for (spread, n, m) in [(1.0, 197, 1210), (400.0, 197, 1210), (1.0, 8203, 60), (400.0, 8203, 60)] {
+        let d = 5;
         let (mut a, mut b) = (values(n * d, 1), values(m * d, 2));
         a.chunks_mut(d).enumerate().for_each(|(i, row)| row.iter_mut().for_each(|x| *x *= (i % 7) as f32));
         b.chunks_mut(d).for_each(|row| row[0] *= spread);
@@ -43,7 +43,10 @@ fn log_sums_of_rows_and_columns() {
             for i in 0..n {
                 let (sum, mean) = log_sum((0..m).map(|j| s[i * m + j]));
                 assert!((rows.log_sum(i) - sum).abs() < 2e-6 * (1.0 + sum.abs()), "row {i}");
-                assert!((rows.mean(i) - mean).abs() < 4e-6 * (1.0 + mean.abs() * mean.abs()), "mean of row {i}");
+                assert!(
+                    (rows.mean(i) - mean).abs() < 4e-6 * (1.0 + mean.abs() * mean.abs()),
+                    "mean of row {i}"
+                );
             }
             for j in 0..m {
                 let (sum, _) = log_sum((0..n).map(|i| s[i * m + j]));
@@ -150,7 +153,11 @@ fn cost_beside_the_products() {
     let rate = 2.0 * (n * n * d) as f64 / plain / 1e6;
     println!("one product {plain:.1} ms ({rate:.0} GFLOP/s), in tiles {s:.1}; with two gradients {g:.1}");
     println!("statistics {forward:.1}: {:.2} x; weights {backward:.1}: {:.2} x", forward / s, backward / g);
-    println!("all: {:.3} x the tiles' products, {:.3} x 4 products", (forward + backward) / (s + g), (forward + backward) / (4.0 * plain));
+    println!(
+        "all: {:.3} x the tiles' products, {:.3} x 4 products",
+        (forward + backward) / (s + g),
+        (forward + backward) / (4.0 * plain)
+    );
 }
 
 fn cpu_time() -> f64 {

@@ -4,6 +4,10 @@
 use crate::cpu::Cpu;
 use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{Device, contrast, contrast::ContrastPlan};
+#[cfg(gpu)]
+use crate::registry::Reduction;
 use crate::registry::entries::clip_loss::{Args, Call};
 use crate::registry::{Pass, Result};
 
@@ -48,21 +52,15 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     if call.pass == Pass::Forward || (call.grad_a.is_none() && call.grad_b.is_none() && !wants_scale) {
         return Ok(());
     }
-    // The gradient of scale is sum_i a^_i . (W b^)_i, or the same from the other side.
-    let takes_a = call.grad_a.is_some() || (wants_scale && call.grad_b.is_none());
-    let mut grad_a = takes_a.then(|| work.take(n * d, 0.0f32));
+    // The gradient of scale is sum_i a^_i . (W b^)_i: also that of a is then needed.
+    let mut grad_a = (call.grad_a.is_some() || wants_scale).then(|| work.take(n * d, 0.0f32));
     let mut grad_b = call.grad_b.map(|_| work.take(n * d, 0.0f32));
     let weight = f64::from(call.grad_loss.map_or(1.0, |g| g[0])) / (2.0 * count);
     let smoothed = Smoothing { taken: smoothing, each: (2.0 * weight * smoothing / count) as f32 };
     let targets = (grad_a.as_deref_mut(), grad_b.as_deref_mut());
     contrast.gradients(cpu, &kept, &mut work, &|_| weight as f32, smoothed, targets);
-    if let Some(out) = call.grad_scale.as_deref_mut() {
-        let dot = match (&grad_a, &grad_b) {
-            (Some(g), _) => a.dot(cpu, g),
-            (_, Some(g)) => b.dot(cpu, g),
-            _ => 0.0,
-        };
-        out[0] = dot as f32;
+    if let (Some(out), Some(g)) = (call.grad_scale.as_deref_mut(), &grad_a) {
+        out[0] = a.dot(cpu, g) as f32;
     }
     if let Some(g) = grad_a {
         a.write_gradients(cpu, g, f64::from(scale), &[(n, call.grad_a)]);
@@ -71,4 +69,44 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         b.write_gradients(cpu, g, f64::from(scale), &[(n, call.grad_b)]);
     }
     Ok(())
+}
+
+#[cfg(gpu)]
+fn plan(a: &Args) -> ContrastPlan {
+    ContrastPlan {
+        directions: contrast::Directions::Both,
+        n: a.n,
+        m: a.n,
+        d: a.d,
+        dtype: a.dtype,
+        a: a.a,
+        b: a.b,
+        normalize: a.opts.normalize != 0,
+        alpha: 1.0,
+        scale: a.scale,
+        positives: std::ptr::null(),
+        offset: 0,
+        smoothing: a.opts.label_smoothing,
+        reduction: Reduction::Mean,
+        pass: Pass::from_code(a.pass),
+        loss: a.loss,
+        lse: std::ptr::null_mut(),
+        saved: a.saved,
+        grad_loss: a.grad_loss,
+        grad_a: a.grad_a,
+        grad_b: a.grad_b,
+        grad_scale: a.grad_scale,
+        workspace: a.workspace,
+        flags: a.device_flags,
+    }
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    Ok(contrast::run(device, &plan(a))?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    contrast::workspace_size(&plan(a))
 }

@@ -4,6 +4,8 @@ use crate::cpu::Cpu;
 use crate::cpu::parallel::Cells;
 use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{Device, contrast, contrast::ContrastPlan};
 use crate::registry::entries::info_nce::{Args, Call};
 use crate::registry::{Error, Pass, Reduction, Result};
 
@@ -82,4 +84,44 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         b.write_gradients(cpu, g, alpha, &[(m, call.grad_b)]);
     }
     Ok(())
+}
+
+#[cfg(gpu)]
+fn plan(a: &Args) -> ContrastPlan {
+    ContrastPlan {
+        directions: contrast::Directions::Rows,
+        n: a.n,
+        m: a.m,
+        d: a.d,
+        dtype: a.dtype,
+        a: a.a,
+        b: a.b,
+        normalize: a.opts.normalize != 0,
+        alpha: 1.0 / a.opts.temperature,
+        scale: std::ptr::null(),
+        positives: a.positives,
+        offset: a.opts.row_offset as u64,
+        smoothing: 0.0,
+        reduction: Reduction::from_code(a.opts.reduction),
+        pass: Pass::from_code(a.pass),
+        loss: a.loss,
+        lse: a.lse,
+        saved: a.saved,
+        grad_loss: a.grad_loss,
+        grad_a: a.grad_a,
+        grad_b: a.grad_b,
+        grad_scale: std::ptr::null_mut(),
+        workspace: a.workspace,
+        flags: a.device_flags,
+    }
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    Ok(contrast::run(device, &plan(a))?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    contrast::workspace_size(&plan(a))
 }

@@ -5,6 +5,8 @@ use crate::cpu::Cpu;
 use crate::cpu::parallel::Cells;
 use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{Device, contrast, contrast::ContrastPlan};
 use crate::registry::entries::nt_xent::{Args, Call};
 use crate::registry::{Pass, Reduction, Result};
 
@@ -57,4 +59,44 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     contrast.gradients(cpu, &kept, &mut work, &scale, Smoothing::default(), (Some(gradients), None));
     z.write_gradients(cpu, gradients, alpha, &[(n, call.grad_a), (n, call.grad_b)]);
     Ok(())
+}
+
+#[cfg(gpu)]
+fn plan(a: &Args) -> ContrastPlan {
+    ContrastPlan {
+        directions: contrast::Directions::Mirror,
+        n: a.n,
+        m: a.n,
+        d: a.d,
+        dtype: a.dtype,
+        a: a.a,
+        b: a.b,
+        normalize: a.opts.normalize != 0,
+        alpha: 1.0 / a.opts.temperature,
+        scale: std::ptr::null(),
+        positives: std::ptr::null(),
+        offset: 0,
+        smoothing: 0.0,
+        reduction: Reduction::from_code(a.opts.reduction),
+        pass: Pass::from_code(a.pass),
+        loss: a.loss,
+        lse: std::ptr::null_mut(),
+        saved: a.saved,
+        grad_loss: a.grad_loss,
+        grad_a: a.grad_a,
+        grad_b: a.grad_b,
+        grad_scale: std::ptr::null_mut(),
+        workspace: a.workspace,
+        flags: a.device_flags,
+    }
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    Ok(contrast::run(device, &plan(a))?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    contrast::workspace_size(&plan(a))
 }
