@@ -1,11 +1,19 @@
 //! Traversals on the CPU. A loss gives the mathematics of a row or an element in SIMD registers; the
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
+pub mod cross_entropy;
 pub mod dense;
+pub mod distance;
+pub mod dropout;
 pub mod elements;
 pub mod extended;
+pub mod gram;
+pub mod linear_rows;
+pub mod maps;
 pub mod matmul;
+pub mod neighbors;
 pub mod parallel;
+pub mod philox;
 pub mod row;
 pub mod row_pair;
 pub mod row_sets;
@@ -13,8 +21,11 @@ pub mod rows;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
+pub mod special;
 pub mod storage;
 pub mod tiles;
+pub mod topology;
+pub mod windows;
 pub mod workspace;
 
 pub use parallel::Cpu;

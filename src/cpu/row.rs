@@ -74,6 +74,16 @@ impl Row {
         Row { ptr, dtype: from.dtype, len: from.columns, scratch, cache, slot, cached: Cell::new(false) }
     }
 
+    /// A row of f32 that is not part of a call's buffers.
+    ///
+    /// # Safety
+    /// `ptr` holds `len` values; `scratch` has room for as many, in whole vectors.
+    #[inline(always)]
+    pub unsafe fn of_floats(ptr: *const f32, len: usize, scratch: *mut f32) -> Row {
+        let (ptr, cache) = (ptr.cast(), std::ptr::null_mut());
+        Row { ptr, dtype: DType::F32, len, scratch, cache, slot: 0, cached: Cell::new(false) }
+    }
+
     #[inline(always)]
     pub fn get(&self, k: usize) -> f32 {
         assert!(k < self.len);
@@ -185,6 +195,15 @@ impl RowOut {
     #[inline(always)]
     pub unsafe fn new(to: &FloatsMut, r: usize, scratch: *mut f32) -> RowOut {
         RowOut { ptr: unsafe { to.row(r) }, dtype: to.dtype, scratch }
+    }
+
+    /// See [`Row::of_floats`].
+    ///
+    /// # Safety
+    /// There is room for what is written.
+    #[inline(always)]
+    pub unsafe fn of_floats(ptr: *mut f32) -> RowOut {
+        RowOut { ptr: ptr.cast(), dtype: DType::F32, scratch: std::ptr::null_mut() }
     }
 
     /// Has `fill(start, n, target)` write each block of the row as f32.

@@ -20,7 +20,7 @@ pub struct SoftmaxStats {
 
 impl SoftmaxStats {
     /// With what makes rows without another finite logit, or with an infinite one, come out right.
-    fn new(top: f32, rest: f64, own: f32) -> Self {
+    pub fn new(top: f32, rest: f64, own: f32) -> Self {
         if top == f32::NEG_INFINITY {
             return SoftmaxStats { top: own, rest: 0.0, own };
         }
@@ -204,17 +204,11 @@ impl<S: Simd> Accumulator<S> {
         s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
     }
 
-    /// Reference and sum of a row without a label ([`NO_LABEL`]).
+    /// The reference and the sum about it.
     #[inline(always)]
-    pub fn finish_all(self, row: &Row) -> (f32, f64) {
+    pub fn sums(self, row: &Row) -> (f32, f64) {
         row.cached.set(!row.cache.is_null());
         (self.about, self.rest)
-    }
-
-    #[inline(always)]
-    pub fn finish(self, row: &Row) -> SoftmaxStats {
-        row.cached.set(!row.cache.is_null());
-        SoftmaxStats::new(self.about, self.rest, row.get(self.label))
     }
 }
 
@@ -273,7 +267,8 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
         #[inline(always)]
         |start, block| acc.add(row, start, block),
     );
-    acc.finish(row)
+    let (top, rest) = acc.sums(row);
+    SoftmaxStats::new(top, rest, row.get(label))
 }
 
 /// Stores `map(weight exp(z_k - top), k)` for every element of a row of plain logits; what the label's own

@@ -1,6 +1,6 @@
 //! The caller's workspace, cut into arrays.
 
-use bytemuck::Pod;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Arrays start at multiples of this.
@@ -12,7 +12,7 @@ pub struct Size(u64);
 
 impl Size {
     /// Room for `count` values more.
-    pub fn add<T: Pod>(self, count: u64) -> Size {
+    pub fn add<T: Copy>(self, count: u64) -> Size {
         let bytes = count.saturating_mul(size_of::<T>() as u64);
         Size(self.0.saturating_add(bytes.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64))
     }
@@ -32,20 +32,77 @@ impl<'a> Workspace<'a> {
     }
 
     /// An array of `count` values of `fill`.
-    pub fn take<T: Pod>(&mut self, count: usize, fill: T) -> &'a mut [T] {
+    pub fn take<T: Copy>(&mut self, count: usize, fill: T) -> &'a mut [T] {
         let array = self.take_blank(count);
         array.iter_mut().for_each(|place| _ = place.write(fill));
         // SAFETY: just initialised.
         unsafe { &mut *(std::ptr::from_mut(array) as *mut [T]) }
     }
 
+    /// `count` places for the blocks of a parallel loop; what is in them is not known.
+    pub fn take_places<T: Copy>(&mut self, count: usize) -> Places<'a, T> {
+        let array = self.take_blank(count);
+        Places { ptr: array.as_mut_ptr().cast(), count, lifetime: PhantomData }
+    }
+
     /// An array that is yet to be written.
-    pub fn take_blank<T: Pod>(&mut self, count: usize) -> &'a mut [MaybeUninit<T>] {
+    pub fn take_blank<T: Copy>(&mut self, count: usize) -> &'a mut [MaybeUninit<T>] {
         let bytes = (count * size_of::<T>()).next_multiple_of(ALIGN);
         let (mine, rest) = std::mem::take(&mut self.0).split_at_mut(bytes);
         self.0 = rest;
+        const { assert!(align_of::<T>() <= ALIGN) };
         // SAFETY: aligned, long enough, and ours alone.
         unsafe { std::slice::from_raw_parts_mut(mine.as_mut_ptr().cast(), count) }
+    }
+}
+
+/// Values in a workspace, shared by the blocks of a parallel loop. A place is written by one block at a time and
+/// read when it has been written: whoever writes a skeleton answers for that.
+#[derive(Clone, Copy)]
+pub struct Places<'a, T> {
+    ptr: *mut T,
+    count: usize,
+    lifetime: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: see above.
+unsafe impl<T: Send> Send for Places<'_, T> {}
+unsafe impl<T: Send> Sync for Places<'_, T> {}
+
+impl<'a, T: Copy> Places<'a, T> {
+    /// Pointer to place `index` and those after it.
+    pub fn at(&self, index: usize) -> *mut T {
+        assert!(index <= self.count);
+        // SAFETY: within the piece, or its end.
+        unsafe { self.ptr.add(index) }
+    }
+
+    pub fn set(&self, index: usize, value: T) {
+        assert!(index < self.count);
+        // SAFETY: within the piece.
+        unsafe { self.ptr.add(index).write(value) }
+    }
+
+    /// # Safety
+    /// The place has been written.
+    pub unsafe fn get(&self, index: usize) -> T {
+        assert!(index < self.count);
+        unsafe { self.ptr.add(index).read() }
+    }
+
+    /// # Safety
+    /// The places have been written, and nobody writes them meanwhile.
+    pub unsafe fn slice(&self, start: usize, count: usize) -> &'a [T] {
+        assert!(start <= self.count && count <= self.count - start);
+        unsafe { std::slice::from_raw_parts(self.ptr.add(start), count) }
+    }
+
+    /// # Safety
+    /// The places have been written, and nobody else uses them meanwhile.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn slice_mut(&self, start: usize, count: usize) -> &'a mut [T] {
+        assert!(start <= self.count && count <= self.count - start);
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), count) }
     }
 }
 

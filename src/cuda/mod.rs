@@ -11,8 +11,12 @@ pub mod elements;
 #[cfg(feature = "cuda-emulation")]
 pub mod emulator;
 mod error;
+pub mod gram;
+pub mod maps;
+pub mod neighbors;
 pub mod reduce;
 pub mod rows;
+pub mod windows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 pub mod tiles;

@@ -26,6 +26,7 @@ and may have
     SURROGATE            True where backward is by intention not the slope of forward
     AMPLIFIED            how much larger than the outputs the terms are whose difference they are, by default options
     SAMPLES_DEPEND       True where a sample's loss depends on others
+    ALTERNATIVES         names of optional inputs of which a call has exactly one
     EXAMPLES             worked examples: dicts of inputs, options, outputs, gradients
     test_...(call)       further tests; `call` is a `Caller` of the entry on some device
 """

@@ -169,14 +169,10 @@ class Fuzzer:
         bad += [high + 1] if np.isfinite(high) else []
         return [float(v) for v in bad if v not in option.also]
 
-    @staticmethod
-    def is_given(call, name):
-        return name in call.buffers and call.buffers[name].count and call.arguments[call.place[name]]
-
     def label(self, call):
         if self.device != "cpu":
             return None
-        indexed = [i for i in call.entry.inputs.values() if i.index and self.is_given(call, i.name)]
+        indexed = [i for i in call.entry.inputs.values() if i.index and call.given(i.name)]
         if not indexed:
             return None
         source = self.pick(indexed)
@@ -194,7 +190,7 @@ class Fuzzer:
         """A value outside the range that the declaration gives."""
         if self.device != "cpu":
             return None
-        ranged = [i for i in call.entry.inputs.values() if i.range and self.is_given(call, i.name)]
+        ranged = [i for i in call.entry.inputs.values() if i.range and call.given(i.name)]
         if not ranged:
             return None
         source = self.pick(ranged)

@@ -23,6 +23,9 @@ class Subject:
         self.options = getattr(self.file, "OPTIONS", {})
         self.samplers = getattr(self.file, "SAMPLERS", {})
         self.shapes = getattr(self.file, "SHAPES", None)
+        self.alternatives = getattr(self.file, "ALTERNATIVES", ())
+        if self.shapes:
+            self.shapes = [self.entry.with_capacities(dims) for dims in self.shapes]
         self.examples = getattr(self.file, "EXAMPLES", [])
 
     def __repr__(self):
@@ -41,6 +44,7 @@ class Subject:
                 dims = small[rng.integers(len(small))]
             else:
                 dims = {d.name: int(max(rng.integers(1, largest), d.minimum)) for d in self.entry.dims.values()}
+                dims = self.entry.with_capacities(dims, options)
             if self.possible(dims, options):
                 return dict(dims)
         raise AssertionError(f"{self.name}: found no possible sizes")
