@@ -33,7 +33,7 @@ impl<'a> Workspace<'a> {
 
     /// An array of `count` values of `fill`.
     pub fn take<T: Copy>(&mut self, count: usize, fill: T) -> &'a mut [T] {
-        let array = self.take_blank(count);
+        let array = self.take_blank::<T>(count);
         array.iter_mut().for_each(|place| _ = place.write(fill));
         // SAFETY: just initialised.
         unsafe { &mut *(std::ptr::from_mut(array) as *mut [T]) }
@@ -41,7 +41,7 @@ impl<'a> Workspace<'a> {
 
     /// `count` places for the blocks of a parallel loop; what is in them is not known.
     pub fn take_places<T: Copy>(&mut self, count: usize) -> Places<'a, T> {
-        let array = self.take_blank(count);
+        let array = self.take_blank::<T>(count);
         Places { ptr: array.as_mut_ptr().cast(), count, lifetime: PhantomData }
     }
 
