@@ -49,8 +49,7 @@ fn segment(time: usize, row: usize) -> usize {
 struct Layout {
     pitch: usize,
     segment: usize,
-    /// Forward variables and weights of a segment's frames.
-    rows: usize,
+    /// Weights of a segment's frames. Before them, at 0: their forward variables.
     weights: usize,
     /// Forward variables of the last frame of each segment.
     kept: usize,
@@ -76,10 +75,10 @@ impl Layout {
             len = len.saturating_add(rows.saturating_mul(size));
             at
         };
+        place(segment, row);
         Layout {
             pitch,
             segment,
-            rows: place(segment, row),
             weights: place(segment.saturating_add(1), pitch.saturating_mul(2)),
             kept: place(time.div_ceil(segment), row),
             beta: place(3, row),
