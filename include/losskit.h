@@ -1972,6 +1972,115 @@ lk_status lk_source_free_adaptation_forward_backward(const lk_context *ctx,
                                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * spherical_softmax_cross_entropy: Spherical softmax and Taylor softmax: cross entropy of probabilities quadratic in the logits
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_SPHERICAL 0
+
+#define LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_TAYLOR 1
+
+// Options of spherical_softmax_cross_entropy. Set the defaults with
+// lk_spherical_softmax_cross_entropy_options_init(), then change what you need.
+typedef struct lk_spherical_softmax_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which quadratic. LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_SPHERICAL or
+  // LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_TAYLOR; default
+  // LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_SPHERICAL.
+  int32_t kind;
+  // Spherical: what is added to each square. In (0, inf); default 0.01.
+  double eps;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_spherical_softmax_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of spherical_softmax_cross_entropy.
+void lk_spherical_softmax_cross_entropy_options_init(struct lk_spherical_softmax_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of spherical_softmax_cross_entropy needs for these sizes, in memory
+// of the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_spherical_softmax_cross_entropy_workspace_size(const lk_context *ctx,
+                                                            const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                            lk_dtype dtype,
+                                                            size_t rows,
+                                                            size_t classes,
+                                                            size_t *bytes);
+
+// Spherical softmax and Taylor softmax: cross entropy of probabilities quadratic in the logits.
+//
+// Probabilities are f_k / sum_j f_j with a quadratic f instead of the exponential:
+//     spherical  f_k = z_k^2 + eps,         f'_k = 2 z_k
+//     taylor     f_k = 1 + z_k + z_k^2 / 2, f'_k = 1 + z_k     (at least 1/2)
+//     loss_r = log sum_k f_k - log f_y,     y = labels[r],
+//     dloss_r / dz_k = f'_k / sum f - [k = y] f'_y / f_y.
+// spherical does not see the sign of a logit. Both depend on the row only through sum z^2, sum z and
+// z_y, which is what factored_spherical_output makes use of. Logits whose squares overflow f32 are fine
+// (all sums are f64).
+// Source: P. Vincent, A. de Brébisson, X. Bouthillier, Efficient exact gradient update for training deep
+// networks with very large sparse targets, 2015; A. de Brébisson, P. Vincent, An exploration of softmax
+// alternatives belonging to the spherical loss family, 2016.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 2]            statistics that spare backward a pass, or NULL
+lk_status lk_spherical_softmax_cross_entropy_forward(const lk_context *ctx,
+                                                     const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t rows,
+                                                     size_t classes,
+                                                     size_t logits_stride,
+                                                     const void *logits,
+                                                     const int64_t *labels,
+                                                     float *loss,
+                                                     float *saved,
+                                                     void *workspace,
+                                                     size_t workspace_bytes);
+
+// Gradient of lk_spherical_softmax_cross_entropy_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
+lk_status lk_spherical_softmax_cross_entropy_backward(const lk_context *ctx,
+                                                      const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                      lk_dtype dtype,
+                                                      size_t rows,
+                                                      size_t classes,
+                                                      size_t logits_stride,
+                                                      const void *logits,
+                                                      const int64_t *labels,
+                                                      const float *saved,
+                                                      const float *grad_loss,
+                                                      void *grad_logits,
+                                                      void *workspace,
+                                                      size_t workspace_bytes);
+
+// lk_spherical_softmax_cross_entropy_forward and lk_spherical_softmax_cross_entropy_backward in one pass
+// over memory. Arguments as there.
+lk_status lk_spherical_softmax_cross_entropy_forward_backward(const lk_context *ctx,
+                                                              const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                              lk_dtype dtype,
+                                                              size_t rows,
+                                                              size_t classes,
+                                                              size_t logits_stride,
+                                                              const void *logits,
+                                                              const int64_t *labels,
+                                                              const float *grad_loss,
+                                                              float *loss,
+                                                              void *grad_logits,
+                                                              void *workspace,
+                                                              size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * token_cross_entropy: Softmax cross entropy with label smoothing, class weights, z penalty and logit soft cap
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -2395,6 +2504,139 @@ lk_status lk_info_nce_forward_backward(const lk_context *ctx,
                                        void *grad_b,
                                        void *workspace,
                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * isogclr: SogCLR and iSogCLR: contrastive loss over all of the data, with a temperature for each sample
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of isogclr. Set the defaults with lk_isogclr_options_init(), then change what you need.
+typedef struct lk_isogclr_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Share of this batch in the moving average. In (0, 1]; default 0.8.
+  double gamma;
+  // What keeps temperatures from growing: the larger, the smaller they become. In [0, inf); default 0.3.
+  double rho;
+  // Of the temperatures; 0 keeps them. In [0, inf); default 0.
+  double learning_rate;
+  // Smallest temperature. In (0, inf); default 0.005.
+  double min_temperature;
+  // Largest temperature. In (0, inf); default 1.
+  double max_temperature;
+  // Compare directions: rows are divided by their lengths. 0 or 1; default 1.
+  uint8_t normalize;
+  // Mean divides by n. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default
+  // LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_isogclr_options;
+
+// Sets the size and the defaults of an options struct of isogclr.
+void lk_isogclr_options_init(struct lk_isogclr_options *opts);
+
+// Bytes of workspace that any function of isogclr needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_isogclr_workspace_size(const lk_context *ctx,
+                                    const struct lk_isogclr_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t d,
+                                    size_t *bytes);
+
+// SogCLR and iSogCLR: contrastive loss over all of the data, with a temperature for each sample.
+//
+// With S_ij = a^_i . b^_j and h_ij = S_ij - S_ii, the contrast of sample i with the batch is
+//     g_i = mean over j != i of exp(h_ij / t_i),    t = temperatures.
+// Its moving average over the steps of training stands for the mean over all of the data, which is what
+// makes small batches do:
+//     log u_i' = log((1 - gamma) u_i + gamma g_i),    loss_i = t_i (log u_i' + rho).
+// x^ = x / sqrt(|x|^2 + 1e-12) with normalize, else x. The gradient in h_ij is that of the estimator,
+// p_ij = exp(h_ij / t_i) / ((n - 1) u_i'), where u' counts as a constant; that in the temperature is
+//     temperature_grad_i = log u_i' + rho - sum_j p_ij h_ij / t_i,
+// and temperatures_next = min(max(t - learning_rate temperature_grad, min_temperature), max_temperature):
+// learning_rate 0 leaves them (SogCLR). log_u and temperatures are the state of the n samples of this
+// batch, which the caller looks up and writes back; start with log_u = 0 and, say, 0.1. Backward apart
+// from
+// forward needs the state before the step or saved. For two towers (image and text) call it twice with a
+// and
+// b exchanged, each with state of its own. The n x n similarities are never stored.
+// Source: Z.-H. Qiu et al., Not All Semantics are Created Equal: Contrastive Self-supervised Learning with
+// Automatic Temperature Individualization, 2023.
+//
+//   n               size_t                   number of samples, at least 2
+//   d               size_t                   length of a row, at least 1
+//   a               dtype [n, d]             anchors, one per row
+//   b               dtype [n, d]             what they are compared with; row i belongs to row i of a
+//   log_u           f32 [n]                  state: log of the moving average of each sample
+//   temperatures    f32 [n]                  state: temperature of each sample, in (0, inf)
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   log_u_next      f32 [n]                  log of the moving average after the step; may be log_u
+//                                            itself; NULL = not wanted
+//   temperature_grad f32 [n]
+//                                            gradient of each loss in its temperature; NULL = not wanted
+//   temperatures_next f32 [n]
+//                                            temperatures after the step; may be temperatures itself; NULL
+//                                            = not wanted
+//   saved           f32 [3*n]                statistics that spare backward a pass, or NULL
+lk_status lk_isogclr_forward(const lk_context *ctx,
+                             const struct lk_isogclr_options *opts,
+                             lk_dtype dtype,
+                             size_t n,
+                             size_t d,
+                             const void *a,
+                             const void *b,
+                             const float *log_u,
+                             const float *temperatures,
+                             float *loss,
+                             float *log_u_next,
+                             float *temperature_grad,
+                             float *temperatures_next,
+                             float *saved,
+                             void *workspace,
+                             size_t workspace_bytes);
+
+// Gradient of lk_isogclr_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_isogclr_backward(const lk_context *ctx,
+                              const struct lk_isogclr_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              size_t d,
+                              const void *a,
+                              const void *b,
+                              const float *log_u,
+                              const float *temperatures,
+                              const float *saved,
+                              const float *grad_loss,
+                              void *grad_a,
+                              void *grad_b,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// lk_isogclr_forward and lk_isogclr_backward in one pass over memory. Arguments as there.
+lk_status lk_isogclr_forward_backward(const lk_context *ctx,
+                                      const struct lk_isogclr_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      size_t d,
+                                      const void *a,
+                                      const void *b,
+                                      const float *log_u,
+                                      const float *temperatures,
+                                      const float *grad_loss,
+                                      float *loss,
+                                      float *log_u_next,
+                                      float *temperature_grad,
+                                      float *temperatures_next,
+                                      void *grad_a,
+                                      void *grad_b,
+                                      void *workspace,
+                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * nt_xent: NT-Xent: SimCLR's temperature-scaled cross entropy of two views

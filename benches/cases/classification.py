@@ -36,6 +36,16 @@ def z_loss(x, a=0.1, b=10.0):
     return F.softplus(b - (label_logits(x) - mean) / std, beta=a).mean()
 
 
+def spherical(x):
+    f = x.logits**2 + 0.01
+    return (f.sum(1).log() - f.gather(1, x.labels[:, None])[:, 0].log()).mean()
+
+
+def taylor(x):
+    f = 1 + x.logits + x.logits**2 / 2
+    return (f.sum(1).log() - f.gather(1, x.labels[:, None])[:, 0].log()).mean()
+
+
 CASES = [
     Case("token_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, in_readme=3),
     Case(
@@ -55,5 +65,7 @@ CASES = [
     Case("comp_sum_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, "tau = 1"),
     Case("comp_sum_cross_entropy", mean_absolute_error, LOGITS, "tau = 2", options={"tau": 2.0}),
     Case("z_loss", z_loss, LOGITS),
+    Case("spherical_softmax_cross_entropy", spherical, LOGITS),
+    Case("spherical_softmax_cross_entropy", taylor, LOGITS, "taylor", options={"kind": "taylor"}),
     Case("source_free_adaptation", source_free_adaptation, ((4, 4, 96**3),), inputs={"prior": prior}),
 ]

@@ -1903,6 +1903,110 @@ struct source_free_adaptation {
   }
 };
 
+// Spherical softmax and Taylor softmax: cross entropy of probabilities quadratic in the logits.
+enum class spherical_softmax_cross_entropy_kind : std::int32_t { spherical = 0, taylor = 1 };
+
+struct spherical_softmax_cross_entropy_options {
+  // which quadratic
+  losskit::spherical_softmax_cross_entropy_kind kind = losskit::spherical_softmax_cross_entropy_kind::spherical;
+  double eps = 0.01;  // spherical: what is added to each square
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows that are not ignored
+  lk_spherical_softmax_cross_entropy_options c_options() const noexcept {
+    lk_spherical_softmax_cross_entropy_options c;
+    lk_spherical_softmax_cross_entropy_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.eps = eps;
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct spherical_softmax_cross_entropy_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  std::size_t logits_stride = 0;  // elements from one row of logits to the next; 0 = dense
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows, 2]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct spherical_softmax_cross_entropy {
+  static constexpr const char *name = "spherical_softmax_cross_entropy";
+  using options = spherical_softmax_cross_entropy_options;
+  using arguments = spherical_softmax_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_spherical_softmax_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_spherical_softmax_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.saved.data(), a.grad_loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_spherical_softmax_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_spherical_softmax_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes}, a.logits_stride)
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows, 2})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
 // Softmax cross entropy with label smoothing, class weights, z penalty and logit soft cap.
 struct token_cross_entropy_options {
   double label_smoothing = 0.0;  // share of the target spread evenly over all classes
@@ -2318,6 +2422,125 @@ struct info_nce {
         .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
         .buffer("grad_a", a.grad_a, {a.n, a.d})
         .buffer("grad_b", a.grad_b, {a.m, a.d});
+    return check;
+  }
+};
+
+// SogCLR and iSogCLR: contrastive loss over all of the data, with a temperature for each sample.
+struct isogclr_options {
+  double gamma = 0.8;  // share of this batch in the moving average
+  double rho = 0.3;  // what keeps temperatures from growing: the larger, the smaller they become
+  double learning_rate = 0.0;  // of the temperatures; 0 keeps them
+  double min_temperature = 0.005;  // smallest temperature
+  double max_temperature = 1.0;  // largest temperature
+  bool normalize = true;  // compare directions: rows are divided by their lengths
+  Reduction reduction = Reduction::mean;  // mean divides by n
+  lk_isogclr_options c_options() const noexcept {
+    lk_isogclr_options c;
+    lk_isogclr_options_init(&c);
+    c.gamma = gamma;
+    c.rho = rho;
+    c.learning_rate = learning_rate;
+    c.min_temperature = min_temperature;
+    c.max_temperature = max_temperature;
+    c.normalize = normalize ? 1 : 0;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct isogclr_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t d = 0;  // length of a row
+  floats a = {};  // [n, d]: anchors, one per row
+  floats b = {};  // [n, d]: what they are compared with; row i belongs to row i of a
+  span<const float> log_u = {};  // [n]: state: log of the moving average of each sample
+  span<const float> temperatures = {};  // [n]: state: temperature of each sample
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<float> log_u_next = {};  // [n]: log of the moving average after the step
+  span<float> temperature_grad = {};  // [n]: gradient of each loss in its temperature
+  span<float> temperatures_next = {};  // [n]: temperatures after the step
+  span<float> saved = {};  // [3*n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct isogclr {
+  static constexpr const char *name = "isogclr";
+  using options = isogclr_options;
+  using arguments = isogclr_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_isogclr_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.log_u.data(),
+        a.temperatures.data(), a.loss.data(), a.log_u_next.data(), a.temperature_grad.data(),
+        a.temperatures_next.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_isogclr_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.log_u.data(),
+        a.temperatures.data(), a.saved.data(), a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_isogclr_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.log_u.data(),
+        a.temperatures.data(), a.grad_loss.data(), a.loss.data(), a.log_u_next.data(),
+        a.temperature_grad.data(), a.temperatures_next.data(), a.grad_a.data(), a.grad_b.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_isogclr_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.d})
+        .buffer("b", a.b, {a.n, a.d})
+        .buffer("log_u", a.log_u, {a.n})
+        .buffer("temperatures", a.temperatures, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("log_u_next", a.log_u_next, {a.n})
+        .buffer("temperature_grad", a.temperature_grad, {a.n})
+        .buffer("temperatures_next", a.temperatures_next, {a.n})
+        .buffer("saved", a.saved, {3 * a.n})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_a", a.grad_a, {a.n, a.d})
+        .buffer("grad_b", a.grad_b, {a.n, a.d});
     return check;
   }
 };
