@@ -6,6 +6,7 @@
 #[cfg(feature = "cuda")]
 pub mod driver;
 pub mod elements;
+pub mod linear_rows;
 #[cfg(feature = "cuda-emulation")]
 pub mod emulator;
 mod error;
