@@ -33,6 +33,7 @@ fn generate() -> Result<(), String> {
     }
     println!("cargo:rerun-if-env-changed=LOSSKIT_UPDATE_HEADER");
     println!("cargo:rustc-check-cfg=cfg(gpu)");
+    println!("cargo:rustc-check-cfg=cfg(some_entries)");
     let features: Vec<&str> =
         [("CARGO_FEATURE_CUDA", "cuda"), ("CARGO_FEATURE_CUDA_EMULATION", "cuda-emulation")]
             .into_iter()
@@ -46,6 +47,7 @@ fn generate() -> Result<(), String> {
     let all: Vec<String> = entries.iter().map(|e| e.name.clone()).collect();
     if let Ok(list) = env::var("LOSSKIT_ENTRIES") {
         choose(&mut entries, &list)?;
+        println!("cargo:rustc-cfg=some_entries");
     }
 
     let mut all_types = String::new();

@@ -254,6 +254,443 @@ lk_status lk_bce_with_logits_forward_backward(const lk_context *ctx,
                                               size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * focal_loss: Sigmoid focal loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of focal_loss. Set the defaults with lk_focal_loss_options_init(), then change what you need.
+typedef struct lk_focal_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How much easy elements are played down; 0 = not at all. In [0, inf); default 2.
+  double gamma;
+  // Weight of the positive elements, or -1 for no weights. In [0, 1] or -1; default 0.25.
+  double alpha;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_focal_loss_options;
+
+// Sets the size and the defaults of an options struct of focal_loss.
+void lk_focal_loss_options_init(struct lk_focal_loss_options *opts);
+
+// Bytes of workspace that any function of focal_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_focal_loss_workspace_size(const lk_context *ctx,
+                                       const struct lk_focal_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t rows,
+                                       size_t classes,
+                                       size_t *bytes);
+
+// Sigmoid focal loss.
+//
+// With m = z where target is 1, else -z (the logit of the right answer), c = softplus(-m) its cross
+// entropy and
+// q = sigmoid(-m) the probability of being wrong:
+//     loss = a q^gamma c,    a = alpha where target is 1, 1 - alpha where it is 0; 1 if alpha is -1.
+// Easy elements, those of small q, count little. q and c come straight from m, so that losses of confident
+// elements keep their digits. Targets are 0 or 1 (anything above 1/2 counts as 1). gamma = 0, alpha = -1
+// is
+// bce_with_logits.
+// Source: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal Loss for Dense Object Detection, 2017.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of independent binary labels per sample
+//   logits          dtype [rows, classes]    scores
+//   target          dtype [rows, classes]    0 or 1
+//   loss            f32 [rows, classes] or [1]
+//                                            the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_focal_loss_forward(const lk_context *ctx,
+                                const struct lk_focal_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t rows,
+                                size_t classes,
+                                const void *logits,
+                                const void *target,
+                                float *loss,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// Gradient of lk_focal_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_focal_loss_backward(const lk_context *ctx,
+                                 const struct lk_focal_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t rows,
+                                 size_t classes,
+                                 const void *logits,
+                                 const void *target,
+                                 const float *grad_loss,
+                                 void *grad_logits,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// lk_focal_loss_forward and lk_focal_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_focal_loss_forward_backward(const lk_context *ctx,
+                                         const struct lk_focal_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t rows,
+                                         size_t classes,
+                                         const void *logits,
+                                         const void *target,
+                                         const float *grad_loss,
+                                         float *loss,
+                                         void *grad_logits,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * gaussian_nll: Negative log-likelihood of Gaussians with predicted variance
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of gaussian_nll. Set the defaults with lk_gaussian_nll_options_init(), then change what you
+// need.
+typedef struct lk_gaussian_nll_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether to add the constant log(2 pi) / 2. 0 or 1; default 0.
+  uint8_t full;
+  // Smallest variance. In (0, inf); default 0.000001.
+  double eps;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_gaussian_nll_options;
+
+// Sets the size and the defaults of an options struct of gaussian_nll.
+void lk_gaussian_nll_options_init(struct lk_gaussian_nll_options *opts);
+
+// Bytes of workspace that any function of gaussian_nll needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_gaussian_nll_workspace_size(const lk_context *ctx,
+                                         const struct lk_gaussian_nll_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         size_t *bytes);
+
+// Negative log-likelihood of Gaussians with predicted variance.
+//
+// With c = max(var, eps) and d = pred - target:
+//     loss = (log c + d^2 / c) / 2,  plus log(2 pi) / 2 if full is set.
+// Gradients: s d / c for pred, its negative for target, and (s / 2) (1 / c - d^2 / c^2) for var. As in
+// torch the
+// clamp of var passes the gradient. A negative variance is refused on the CPU.
+// Source: D. A. Nix, A. S. Weigend, Estimating the Mean and Variance of the Target Probability
+// Distribution, 1994; semantics of torch.nn.functional.gaussian_nll_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   var             dtype [n]                variances, in [0, inf]
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_gaussian_nll_forward(const lk_context *ctx,
+                                  const struct lk_gaussian_nll_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *pred,
+                                  const void *target,
+                                  const void *var,
+                                  float *loss,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// Gradient of lk_gaussian_nll_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+//   grad_var        dtype                    gradient, of the shape of var; may be var itself; NULL = not
+//                                            wanted
+lk_status lk_gaussian_nll_backward(const lk_context *ctx,
+                                   const struct lk_gaussian_nll_options *opts,
+                                   lk_dtype dtype,
+                                   size_t n,
+                                   const void *pred,
+                                   const void *target,
+                                   const void *var,
+                                   const float *grad_loss,
+                                   void *grad_pred,
+                                   void *grad_target,
+                                   void *grad_var,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// lk_gaussian_nll_forward and lk_gaussian_nll_backward in one pass over memory. Arguments as there.
+lk_status lk_gaussian_nll_forward_backward(const lk_context *ctx,
+                                           const struct lk_gaussian_nll_options *opts,
+                                           lk_dtype dtype,
+                                           size_t n,
+                                           const void *pred,
+                                           const void *target,
+                                           const void *var,
+                                           const float *grad_loss,
+                                           float *loss,
+                                           void *grad_pred,
+                                           void *grad_target,
+                                           void *grad_var,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hinge_loss: Hinge loss and squared hinge loss on scores of two classes
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of hinge_loss. Set the defaults with lk_hinge_loss_options_init(), then change what you need.
+typedef struct lk_hinge_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How far beyond 0 a score must be. In (0, inf); default 1.
+  double margin;
+  // Exponent: 1 or 2. 1 to 2; default 1.
+  int64_t p;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_hinge_loss_options;
+
+// Sets the size and the defaults of an options struct of hinge_loss.
+void lk_hinge_loss_options_init(struct lk_hinge_loss_options *opts);
+
+// Bytes of workspace that any function of hinge_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_hinge_loss_workspace_size(const lk_context *ctx,
+                                       const struct lk_hinge_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       size_t *bytes);
+
+// Hinge loss and squared hinge loss on scores of two classes.
+//
+// With t = target, y = score:
+//     loss = h^p,   h = max(0, margin - t y).
+// The gradient is -s t p h^(p-1) where h > 0, and 0 elsewhere, at the kink too. Targets are meant to be +1
+// or
+// -1; this is not enforced.
+// Source: C. Cortes, V. Vapnik, Support-Vector Networks, 1995.
+//
+//   n               size_t                   number of elements
+//   scores          dtype [n]                scores
+//   target          dtype [n]                class of each element, +1 or -1
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_hinge_loss_forward(const lk_context *ctx,
+                                const struct lk_hinge_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t n,
+                                const void *scores,
+                                const void *target,
+                                float *loss,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// Gradient of lk_hinge_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_scores     dtype                    gradient, of the shape of scores; may be scores itself; NULL
+//                                            = not wanted
+lk_status lk_hinge_loss_backward(const lk_context *ctx,
+                                 const struct lk_hinge_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *scores,
+                                 const void *target,
+                                 const float *grad_loss,
+                                 void *grad_scores,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// lk_hinge_loss_forward and lk_hinge_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_hinge_loss_forward_backward(const lk_context *ctx,
+                                         const struct lk_hinge_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *scores,
+                                         const void *target,
+                                         const float *grad_loss,
+                                         float *loss,
+                                         void *grad_scores,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * huber_loss: Huber loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of huber_loss. Set the defaults with lk_huber_loss_options_init(), then change what you need.
+typedef struct lk_huber_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Where the square turns into a line. In (0, inf]; default 1.
+  double delta;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_huber_loss_options;
+
+// Sets the size and the defaults of an options struct of huber_loss.
+void lk_huber_loss_options_init(struct lk_huber_loss_options *opts);
+
+// Bytes of workspace that any function of huber_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_huber_loss_workspace_size(const lk_context *ctx,
+                                       const struct lk_huber_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       size_t *bytes);
+
+// Huber loss.
+//
+// With d = pred - target, taken in f32:
+//     loss = d^2 / 2  if |d| <= delta,  else  delta (|d| - delta / 2).
+// The gradient is s clamp(d, -delta, delta) for pred and its negative for target: no outlier pulls harder
+// than delta. With delta = infinity it is half the squared error.
+// Source: P. J. Huber, Robust Estimation of a Location Parameter, 1964; semantics of
+// torch.nn.functional.huber_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_huber_loss_forward(const lk_context *ctx,
+                                const struct lk_huber_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t n,
+                                const void *pred,
+                                const void *target,
+                                float *loss,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// Gradient of lk_huber_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_huber_loss_backward(const lk_context *ctx,
+                                 const struct lk_huber_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *pred,
+                                 const void *target,
+                                 const float *grad_loss,
+                                 void *grad_pred,
+                                 void *grad_target,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// lk_huber_loss_forward and lk_huber_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_huber_loss_forward_backward(const lk_context *ctx,
+                                         const struct lk_huber_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *pred,
+                                         const void *target,
+                                         const float *grad_loss,
+                                         float *loss,
+                                         void *grad_pred,
+                                         void *grad_target,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * kl_divergence: Kullback-Leibler divergence from log-probabilities
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of kl_divergence. Set the defaults with lk_kl_divergence_options_init(), then change what you
+// need.
+typedef struct lk_kl_divergence_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether target holds log-probabilities. 0 or 1; default 0.
+  uint8_t log_target;
+  // Mean divides by the number of elements, batchmean by the number of rows. LK_REDUCTION_NONE,
+  // LK_REDUCTION_MEAN, LK_REDUCTION_SUM or LK_REDUCTION_BATCHMEAN; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_kl_divergence_options;
+
+// Sets the size and the defaults of an options struct of kl_divergence.
+void lk_kl_divergence_options_init(struct lk_kl_divergence_options *opts);
+
+// Bytes of workspace that any function of kl_divergence needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_kl_divergence_workspace_size(const lk_context *ctx,
+                                          const struct lk_kl_divergence_options *opts,
+                                          lk_dtype dtype,
+                                          size_t rows,
+                                          size_t classes,
+                                          size_t *bytes);
+
+// Kullback-Leibler divergence from log-probabilities.
+//
+// Elementwise, with x = pred (log-probabilities) and t = target:
+//     loss = t (log t - x), 0 where t <= 0;      with log_target:  e^t (t - x).
+// Gradients: -s t for pred and s (log t + 1 - x) for target, both 0 where t <= 0; with log_target -s e^t
+// and
+// s e^t (t - x + 1). mean divides by the number of elements, as torch does; batchmean divides by the
+// number of
+// rows and is the divergence of distributions.
+// Source: S. Kullback, R. A. Leibler, On Information and Sufficiency, 1951; semantics of
+// torch.nn.functional.kl_div.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes
+//   pred            dtype [rows, classes]    log-probabilities of the model
+//   target          dtype [rows, classes]    probabilities, or log-probabilities with log_target
+//   loss            f32 [rows, classes] or [1]
+//                                            the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_kl_divergence_forward(const lk_context *ctx,
+                                   const struct lk_kl_divergence_options *opts,
+                                   lk_dtype dtype,
+                                   size_t rows,
+                                   size_t classes,
+                                   const void *pred,
+                                   const void *target,
+                                   float *loss,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// Gradient of lk_kl_divergence_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_kl_divergence_backward(const lk_context *ctx,
+                                    const struct lk_kl_divergence_options *opts,
+                                    lk_dtype dtype,
+                                    size_t rows,
+                                    size_t classes,
+                                    const void *pred,
+                                    const void *target,
+                                    const float *grad_loss,
+                                    void *grad_pred,
+                                    void *grad_target,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// lk_kl_divergence_forward and lk_kl_divergence_backward in one pass over memory. Arguments as there.
+lk_status lk_kl_divergence_forward_backward(const lk_context *ctx,
+                                            const struct lk_kl_divergence_options *opts,
+                                            lk_dtype dtype,
+                                            size_t rows,
+                                            size_t classes,
+                                            const void *pred,
+                                            const void *target,
+                                            const float *grad_loss,
+                                            float *loss,
+                                            void *grad_pred,
+                                            void *grad_target,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * l1_loss: Mean absolute error
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -329,6 +766,94 @@ lk_status lk_l1_loss_forward_backward(const lk_context *ctx,
                                       void *grad_target,
                                       void *workspace,
                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * margin_ranking_loss: Margin ranking loss of pairs of scores
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of margin_ranking_loss. Set the defaults with lk_margin_ranking_loss_options_init(), then change
+// what you need.
+typedef struct lk_margin_ranking_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How far apart the scores should be. In (-inf, inf); default 0.
+  double margin;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_margin_ranking_loss_options;
+
+// Sets the size and the defaults of an options struct of margin_ranking_loss.
+void lk_margin_ranking_loss_options_init(struct lk_margin_ranking_loss_options *opts);
+
+// Bytes of workspace that any function of margin_ranking_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_margin_ranking_loss_workspace_size(const lk_context *ctx,
+                                                const struct lk_margin_ranking_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t n,
+                                                size_t *bytes);
+
+// Margin ranking loss of pairs of scores.
+//
+// loss = max(0, margin - target (a - b)):
+// target +1 asks a to rank above b by the margin, -1 the reverse. Where the loss is positive the gradients
+// are
+// -s target for a and s target for b; 0 elsewhere.
+// Source: R. Herbrich, T. Graepel, K. Obermayer, Support Vector Learning for Ordinal Regression, 1999;
+// semantics of torch.nn.functional.margin_ranking_loss.
+//
+//   n               size_t                   number of elements
+//   a               dtype [n]                first scores
+//   b               dtype [n]                second scores
+//   target          dtype [n]                +1 where a should be larger, -1 where b should
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_margin_ranking_loss_forward(const lk_context *ctx,
+                                         const struct lk_margin_ranking_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *a,
+                                         const void *b,
+                                         const void *target,
+                                         float *loss,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_margin_ranking_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_margin_ranking_loss_backward(const lk_context *ctx,
+                                          const struct lk_margin_ranking_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *a,
+                                          const void *b,
+                                          const void *target,
+                                          const float *grad_loss,
+                                          void *grad_a,
+                                          void *grad_b,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// lk_margin_ranking_loss_forward and lk_margin_ranking_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_margin_ranking_loss_forward_backward(const lk_context *ctx,
+                                                  const struct lk_margin_ranking_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t n,
+                                                  const void *a,
+                                                  const void *b,
+                                                  const void *target,
+                                                  const float *grad_loss,
+                                                  float *loss,
+                                                  void *grad_a,
+                                                  void *grad_b,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * mse_loss: Mean squared error
@@ -407,6 +932,367 @@ lk_status lk_mse_loss_forward_backward(const lk_context *ctx,
                                        void *grad_target,
                                        void *workspace,
                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * multi_margin_loss: Multi-class margin loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of multi_margin_loss. Set the defaults with lk_multi_margin_loss_options_init(), then change
+// what you need.
+typedef struct lk_multi_margin_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Exponent: 1 or 2. 1 to 2; default 1.
+  int64_t p;
+  // How far below the label's logit the others should be. In (-inf, inf); default 1.
+  double margin;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_multi_margin_loss_options;
+
+// Sets the size and the defaults of an options struct of multi_margin_loss.
+void lk_multi_margin_loss_options_init(struct lk_multi_margin_loss_options *opts);
+
+// Bytes of workspace that any function of multi_margin_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_multi_margin_loss_workspace_size(const lk_context *ctx,
+                                              const struct lk_multi_margin_loss_options *opts,
+                                              lk_dtype dtype,
+                                              size_t rows,
+                                              size_t classes,
+                                              size_t *bytes);
+
+// Multi-class margin loss.
+//
+// With w the class weights (1 without them) and h_k = max(0, margin - z_y + z_k):
+//     loss_r = (w_y / classes) sum over k other than y of h_k^p.
+// The gradient for z_k is s w_y p h_k^(p-1) / classes where h_k > 0, and minus their sum for z_y.
+// Source: J. Weston, C. Watkins, Support Vector Machines for Multi-class Pattern Recognition, 1999;
+// semantics of torch.nn.functional.multi_margin_loss.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   class_weights   dtype [classes]          weight of each class; NULL for none
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 2]            statistics that spare backward a pass, or NULL
+lk_status lk_multi_margin_loss_forward(const lk_context *ctx,
+                                       const struct lk_multi_margin_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t rows,
+                                       size_t classes,
+                                       const void *logits,
+                                       const int64_t *labels,
+                                       const void *class_weights,
+                                       float *loss,
+                                       float *saved,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+// Gradient of lk_multi_margin_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_multi_margin_loss_backward(const lk_context *ctx,
+                                        const struct lk_multi_margin_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        const void *logits,
+                                        const int64_t *labels,
+                                        const void *class_weights,
+                                        const float *saved,
+                                        const float *grad_loss,
+                                        void *grad_logits,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+// lk_multi_margin_loss_forward and lk_multi_margin_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_multi_margin_loss_forward_backward(const lk_context *ctx,
+                                                const struct lk_multi_margin_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t rows,
+                                                size_t classes,
+                                                const void *logits,
+                                                const int64_t *labels,
+                                                const void *class_weights,
+                                                const float *grad_loss,
+                                                float *loss,
+                                                void *grad_logits,
+                                                void *workspace,
+                                                size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * poisson_nll: Negative log-likelihood of Poisson counts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of poisson_nll. Set the defaults with lk_poisson_nll_options_init(), then change what you need.
+typedef struct lk_poisson_nll_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether pred holds logarithms. 0 or 1; default 1.
+  uint8_t log_input;
+  // Whether to add the Stirling approximation of log t!. 0 or 1; default 0.
+  uint8_t full;
+  // Keeps the logarithm of a rate of 0 finite. In (0, inf); default 0.00000001.
+  double eps;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_poisson_nll_options;
+
+// Sets the size and the defaults of an options struct of poisson_nll.
+void lk_poisson_nll_options_init(struct lk_poisson_nll_options *opts);
+
+// Bytes of workspace that any function of poisson_nll needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_poisson_nll_workspace_size(const lk_context *ctx,
+                                        const struct lk_poisson_nll_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t *bytes);
+
+// Negative log-likelihood of Poisson counts.
+//
+// With x = pred and t = target, counts:
+//     loss = e^x - t x             where x is the logarithm of the rate (log_input),
+//     loss = x - t log(x + eps)    where it is the rate.
+// full adds the Stirling term t log t - t + log(2 pi t) / 2 where t > 1. The gradient is s (e^x - t), or
+// s (1 - t / (x + eps)).
+// Source: D. R. Cox, P. A. W. Lewis, The Statistical Analysis of Series of Events, 1966; semantics of
+// torch.nn.functional.poisson_nll_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                logarithms of the rates, or the rates
+//   target          dtype [n]                counts
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_poisson_nll_forward(const lk_context *ctx,
+                                 const struct lk_poisson_nll_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *pred,
+                                 const void *target,
+                                 float *loss,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_poisson_nll_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_poisson_nll_backward(const lk_context *ctx,
+                                  const struct lk_poisson_nll_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *pred,
+                                  const void *target,
+                                  const float *grad_loss,
+                                  void *grad_pred,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_poisson_nll_forward and lk_poisson_nll_backward in one pass over memory. Arguments as there.
+lk_status lk_poisson_nll_forward_backward(const lk_context *ctx,
+                                          const struct lk_poisson_nll_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *pred,
+                                          const void *target,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          void *grad_pred,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * smooth_l1_loss: Smooth L1 loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of smooth_l1_loss. Set the defaults with lk_smooth_l1_loss_options_init(), then change what you
+// need.
+typedef struct lk_smooth_l1_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Where the line begins. In [0, inf); default 1.
+  double beta;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_smooth_l1_loss_options;
+
+// Sets the size and the defaults of an options struct of smooth_l1_loss.
+void lk_smooth_l1_loss_options_init(struct lk_smooth_l1_loss_options *opts);
+
+// Bytes of workspace that any function of smooth_l1_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_smooth_l1_loss_workspace_size(const lk_context *ctx,
+                                           const struct lk_smooth_l1_loss_options *opts,
+                                           lk_dtype dtype,
+                                           size_t n,
+                                           size_t *bytes);
+
+// Smooth L1 loss.
+//
+// With d = pred - target, taken in f32:
+//     loss = d^2 / (2 beta)  if |d| < beta,  else  |d| - beta / 2.
+// The gradient for pred is s d / beta inside and s sign(d) outside, and its negative for target. beta = 0
+// is
+// l1_loss; beta times this loss is huber_loss with delta = beta.
+// Source: R. Girshick, Fast R-CNN, 2015; semantics of torch.nn.functional.smooth_l1_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_smooth_l1_loss_forward(const lk_context *ctx,
+                                    const struct lk_smooth_l1_loss_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    const void *pred,
+                                    const void *target,
+                                    float *loss,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// Gradient of lk_smooth_l1_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_smooth_l1_loss_backward(const lk_context *ctx,
+                                     const struct lk_smooth_l1_loss_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     const void *pred,
+                                     const void *target,
+                                     const float *grad_loss,
+                                     void *grad_pred,
+                                     void *grad_target,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+// lk_smooth_l1_loss_forward and lk_smooth_l1_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_smooth_l1_loss_forward_backward(const lk_context *ctx,
+                                             const struct lk_smooth_l1_loss_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             const void *pred,
+                                             const void *target,
+                                             const float *grad_loss,
+                                             float *loss,
+                                             void *grad_pred,
+                                             void *grad_target,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * softmax_focal_loss: Softmax focal loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of softmax_focal_loss. Set the defaults with lk_softmax_focal_loss_options_init(), then change
+// what you need.
+typedef struct lk_softmax_focal_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How much easy rows are played down; 0 = not at all. In [0, inf); default 2.
+  double gamma;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_softmax_focal_loss_options;
+
+// Sets the size and the defaults of an options struct of softmax_focal_loss.
+void lk_softmax_focal_loss_options_init(struct lk_softmax_focal_loss_options *opts);
+
+// Bytes of workspace that any function of softmax_focal_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_softmax_focal_loss_workspace_size(const lk_context *ctx,
+                                               const struct lk_softmax_focal_loss_options *opts,
+                                               lk_dtype dtype,
+                                               size_t rows,
+                                               size_t classes,
+                                               size_t *bytes);
+
+// Softmax focal loss.
+//
+// With p = softmax(z), q = 1 - p_y and w the class weights (1 without them):
+//     loss_r = -w_y q^gamma log p_y.
+// q is the sum of the other classes' probabilities, so that confident rows keep their digits. gamma = 0 is
+// cross
+// entropy. mean divides by the number of rows that are not ignored, whatever their weights.
+// Source: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal Loss for Dense Object Detection, 2017,
+// in its softmax form.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   class_weights   dtype [classes]          weight of each class; NULL for none
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 3]            statistics that spare backward a pass, or NULL
+lk_status lk_softmax_focal_loss_forward(const lk_context *ctx,
+                                        const struct lk_softmax_focal_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        size_t logits_stride,
+                                        const void *logits,
+                                        const int64_t *labels,
+                                        const void *class_weights,
+                                        float *loss,
+                                        float *saved,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+// Gradient of lk_softmax_focal_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
+lk_status lk_softmax_focal_loss_backward(const lk_context *ctx,
+                                         const struct lk_softmax_focal_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t rows,
+                                         size_t classes,
+                                         size_t logits_stride,
+                                         const void *logits,
+                                         const int64_t *labels,
+                                         const void *class_weights,
+                                         const float *saved,
+                                         const float *grad_loss,
+                                         void *grad_logits,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// lk_softmax_focal_loss_forward and lk_softmax_focal_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_softmax_focal_loss_forward_backward(const lk_context *ctx,
+                                                 const struct lk_softmax_focal_loss_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t classes,
+                                                 size_t logits_stride,
+                                                 const void *logits,
+                                                 const int64_t *labels,
+                                                 const void *class_weights,
+                                                 const float *grad_loss,
+                                                 float *loss,
+                                                 void *grad_logits,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
 
 /* ====================================================================================================
  * Classification
@@ -712,6 +1598,573 @@ lk_status lk_z_loss_forward_backward(const lk_context *ctx,
                                      void *grad_logits,
                                      void *workspace,
                                      size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Preference and structure
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * binarize: Sign with a surrogate gradient (straight-through estimators)
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_BINARIZE_KIND_IDENTITY 0
+
+#define LK_BINARIZE_KIND_CLIPPED 1
+
+#define LK_BINARIZE_KIND_POLYNOMIAL 2
+
+#define LK_BINARIZE_KIND_RESTE 3
+
+// Options of binarize. Set the defaults with lk_binarize_options_init(), then change what you need.
+typedef struct lk_binarize_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which surrogate gradient. LK_BINARIZE_KIND_IDENTITY or LK_BINARIZE_KIND_CLIPPED or
+  // LK_BINARIZE_KIND_POLYNOMIAL or LK_BINARIZE_KIND_RESTE; default LK_BINARIZE_KIND_RESTE.
+  int32_t kind;
+  // Order of the root (reste). In [1, inf); default 3.
+  double o;
+  // Where the gradient ends. In (0, inf); default 1.5.
+  double clip;
+  // Below this the slope of the root is that of its chord (reste); less than clip. In (0, inf); default
+  // 0.1.
+  double interval;
+} lk_binarize_options;
+
+// Sets the size and the defaults of an options struct of binarize.
+void lk_binarize_options_init(struct lk_binarize_options *opts);
+
+// Bytes of workspace that any function of binarize needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_binarize_workspace_size(const lk_context *ctx,
+                                     const struct lk_binarize_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     size_t *bytes);
+
+// Sign with a surrogate gradient (straight-through estimators).
+//
+// output_i = +1 where input_i >= 0, else -1.
+// Its true gradient is 0; backward gives g w(|x|) instead, with w by kind:
+//     identity     1
+//     clipped      1 for |x| <= clip, else 0
+//     polynomial   (2 / clip)(1 - |x| / clip) for |x| < clip, else 0
+//     reste        (1 / o)|x|^(1/o - 1) for interval < |x| <= clip, interval^(1/o - 1) below, 0 above
+// reste is the slope of sign(x)|x|^(1/o): the larger o, the nearer to the sign and the less stable the
+// gradient. Let
+// o grow linearly from 1 to 3 during training. With o = 1 it is clipped.
+// Source: X.-M. Wu, D. Zheng, Z. Liu, W.-S. Zheng, Estimator Meets Equilibrium Perspective: A Rectified
+// Straight Through Estimator for Binary Neural Networks Training, 2023; with the forms of BinaryConnect,
+// BNN and Bi-Real Net.
+//
+//   n               size_t                   number of elements
+//   input           dtype [n]                values
+//   output          dtype [n]                +1 or -1; NULL = not wanted
+lk_status lk_binarize_forward(const lk_context *ctx,
+                              const struct lk_binarize_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              const void *input,
+                              void *output,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// Gradient of lk_binarize_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of output; NULL = ones
+//   grad_input      dtype                    gradient, of the shape of input; NULL = not wanted
+lk_status lk_binarize_backward(const lk_context *ctx,
+                               const struct lk_binarize_options *opts,
+                               lk_dtype dtype,
+                               size_t n,
+                               const void *input,
+                               const float *grad_loss,
+                               void *grad_input,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * binarize_indicators: Estimating error and gradient stability of binarisation
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of binarize_indicators. Set the defaults with lk_binarize_indicators_options_init(), then change
+// what you need.
+typedef struct lk_binarize_indicators_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Order of the root. In [1, inf); default 3.
+  double o;
+  // Where the gradient ends. In (0, inf); default 1.5.
+  double clip;
+  // Below this the slope of the root is that of its chord; less than clip. In (0, inf); default 0.1.
+  double interval;
+} lk_binarize_indicators_options;
+
+// Sets the size and the defaults of an options struct of binarize_indicators.
+void lk_binarize_indicators_options_init(struct lk_binarize_indicators_options *opts);
+
+// Bytes of workspace that any function of binarize_indicators needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_binarize_indicators_workspace_size(const lk_context *ctx,
+                                                const struct lk_binarize_indicators_options *opts,
+                                                lk_dtype dtype,
+                                                size_t n,
+                                                size_t *bytes);
+
+// Estimating error and gradient stability of binarisation.
+//
+// What the choice of o in binarize trades, over the values of one layer:
+//     estimating_error = the norm of sign(x) - sign(x)|x|^(1/o),      sign(0) = +1,
+//     gradient_stability = the variance over the elements of the slope that binarize (kind reste) gives them.
+// Both are 0 for no elements.
+// Source: X.-M. Wu, D. Zheng, Z. Liu, W.-S. Zheng, Estimator Meets Equilibrium Perspective: A Rectified
+// Straight Through Estimator for Binary Neural Networks Training, 2023.
+//
+//   n               size_t                   number of elements
+//   input           dtype [n]                values
+//   estimating_error f32 []
+//                                            norm of the estimating error; NULL = not wanted
+//   gradient_stability f32 []
+//                                            variance of the slope; small is stable; NULL = not wanted
+lk_status lk_binarize_indicators_forward(const lk_context *ctx,
+                                         const struct lk_binarize_indicators_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *input,
+                                         float *estimating_error,
+                                         float *gradient_stability,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * router_z_loss: Router z-loss: keeps the logits of a gate small
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of router_z_loss. Set the defaults with lk_router_z_loss_options_init(), then change what you
+// need.
+typedef struct lk_router_z_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_router_z_loss_options;
+
+// Sets the size and the defaults of an options struct of router_z_loss.
+void lk_router_z_loss_options_init(struct lk_router_z_loss_options *opts);
+
+// Bytes of workspace that any function of router_z_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_router_z_loss_workspace_size(const lk_context *ctx,
+                                          const struct lk_router_z_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t tokens,
+                                          size_t experts,
+                                          size_t *bytes);
+
+// Router z-loss: keeps the logits of a gate small.
+//
+// loss_t = logsumexp(z)^2,
+// whose gradient is 2 s lse softmax(z). Added to the training loss with a small weight it keeps the logits
+// of a
+// mixture of experts from drifting to sizes where rounding counts.
+// Source: B. Zoph et al., ST-MoE: Designing Stable and Transferable Sparse Expert Models, 2022.
+//
+//   tokens          size_t                   number of tokens
+//   experts         size_t                   number of experts, at least 1
+//   logits          dtype [tokens, experts]  scores of the experts
+//   loss            f32 [tokens] or [1]      the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_router_z_loss_forward(const lk_context *ctx,
+                                   const struct lk_router_z_loss_options *opts,
+                                   lk_dtype dtype,
+                                   size_t tokens,
+                                   size_t experts,
+                                   const void *logits,
+                                   float *loss,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// Gradient of lk_router_z_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_router_z_loss_backward(const lk_context *ctx,
+                                    const struct lk_router_z_loss_options *opts,
+                                    lk_dtype dtype,
+                                    size_t tokens,
+                                    size_t experts,
+                                    const void *logits,
+                                    const float *grad_loss,
+                                    void *grad_logits,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// lk_router_z_loss_forward and lk_router_z_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_router_z_loss_forward_backward(const lk_context *ctx,
+                                            const struct lk_router_z_loss_options *opts,
+                                            lk_dtype dtype,
+                                            size_t tokens,
+                                            size_t experts,
+                                            const void *logits,
+                                            const float *grad_loss,
+                                            float *loss,
+                                            void *grad_logits,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Robust and distillation
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * alpha_hinge: Hinge loss with control over lazy and feature learning
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of alpha_hinge. Set the defaults with lk_alpha_hinge_options_init(), then change what you need.
+typedef struct lk_alpha_hinge_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Scale of the network. In (0, inf); default 1.
+  double alpha;
+  // How far beyond 0 a scaled score must be. In (0, inf); default 1.
+  double margin;
+  // Power of alpha that the loss is divided by. In [0, inf); default 2.
+  double scale_power;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_alpha_hinge_options;
+
+// Sets the size and the defaults of an options struct of alpha_hinge.
+void lk_alpha_hinge_options_init(struct lk_alpha_hinge_options *opts);
+
+// Bytes of workspace that any function of alpha_hinge needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_alpha_hinge_workspace_size(const lk_context *ctx,
+                                        const struct lk_alpha_hinge_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t *bytes);
+
+// Hinge loss with control over lazy and feature learning.
+//
+// With f the scores, f0 the scores of the same network at initialisation (a constant), t = target:
+//     loss = max(0, margin - alpha t (f - f0)) / alpha^scale_power.
+// A large alpha makes training lazy (the network stays close to its linearisation), a small one makes it
+// learn
+// features. The gradient is -s t alpha^(1 - scale_power) where the loss is positive, 0 elsewhere.
+// Source: A. Sclocchi, M. Geiger, M. Wyart, Dissecting the Effects of SGD Noise in Distinct Regimes of
+// Deep Learning, 2023.
+//
+//   n               size_t                   number of elements
+//   scores          dtype [n]                scores of the network
+//   initial         dtype [n]                scores of the network at initialisation
+//   target          dtype [n]                class of each element, +1 or -1
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_alpha_hinge_forward(const lk_context *ctx,
+                                 const struct lk_alpha_hinge_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *scores,
+                                 const void *initial,
+                                 const void *target,
+                                 float *loss,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_alpha_hinge_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_scores     dtype                    gradient, of the shape of scores; may be scores itself; NULL
+//                                            = not wanted
+lk_status lk_alpha_hinge_backward(const lk_context *ctx,
+                                  const struct lk_alpha_hinge_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *scores,
+                                  const void *initial,
+                                  const void *target,
+                                  const float *grad_loss,
+                                  void *grad_scores,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_alpha_hinge_forward and lk_alpha_hinge_backward in one pass over memory. Arguments as there.
+lk_status lk_alpha_hinge_forward_backward(const lk_context *ctx,
+                                          const struct lk_alpha_hinge_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *scores,
+                                          const void *initial,
+                                          const void *target,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          void *grad_scores,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * alpha_scaled_mse: Squared error with control over lazy and rich learning
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of alpha_scaled_mse. Set the defaults with lk_alpha_scaled_mse_options_init(), then change what
+// you need.
+typedef struct lk_alpha_scaled_mse_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Scale of the network. In (0, inf); default 1.
+  double alpha;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_alpha_scaled_mse_options;
+
+// Sets the size and the defaults of an options struct of alpha_scaled_mse.
+void lk_alpha_scaled_mse_options_init(struct lk_alpha_scaled_mse_options *opts);
+
+// Bytes of workspace that any function of alpha_scaled_mse needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_alpha_scaled_mse_workspace_size(const lk_context *ctx,
+                                             const struct lk_alpha_scaled_mse_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t *bytes);
+
+// Squared error with control over lazy and rich learning.
+//
+// With f the predictions, f0 those of the same network at initialisation (a constant), y = target:
+//     loss = (alpha (f - f0) - y)^2 / alpha^2.
+// A large alpha makes training lazy, a small one rich. The gradient is 2 s (alpha (f - f0) - y) / alpha.
+// Source: T. Kumar, B. Bordelon, S. J. Gershman, C. Pehlevan, Grokking as the Transition from Lazy to Rich
+// Training Dynamics, 2023.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   initial         dtype [n]                predictions of the network at initialisation
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_alpha_scaled_mse_forward(const lk_context *ctx,
+                                      const struct lk_alpha_scaled_mse_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      const void *pred,
+                                      const void *initial,
+                                      const void *target,
+                                      float *loss,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+// Gradient of lk_alpha_scaled_mse_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_alpha_scaled_mse_backward(const lk_context *ctx,
+                                       const struct lk_alpha_scaled_mse_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       const void *pred,
+                                       const void *initial,
+                                       const void *target,
+                                       const float *grad_loss,
+                                       void *grad_pred,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+// lk_alpha_scaled_mse_forward and lk_alpha_scaled_mse_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_alpha_scaled_mse_forward_backward(const lk_context *ctx,
+                                               const struct lk_alpha_scaled_mse_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               const void *pred,
+                                               const void *initial,
+                                               const void *target,
+                                               const float *grad_loss,
+                                               float *loss,
+                                               void *grad_pred,
+                                               void *workspace,
+                                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * distillation_kl: Knowledge distillation: divergence of softened distributions
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of distillation_kl. Set the defaults with lk_distillation_kl_options_init(), then change what
+// you need.
+typedef struct lk_distillation_kl_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Divides the logits of both. In (0, inf); default 4.
+  double temperature;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_distillation_kl_options;
+
+// Sets the size and the defaults of an options struct of distillation_kl.
+void lk_distillation_kl_options_init(struct lk_distillation_kl_options *opts);
+
+// Bytes of workspace that any function of distillation_kl needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_distillation_kl_workspace_size(const lk_context *ctx,
+                                            const struct lk_distillation_kl_options *opts,
+                                            lk_dtype dtype,
+                                            size_t rows,
+                                            size_t classes,
+                                            size_t *bytes);
+
+// Knowledge distillation: divergence of softened distributions.
+//
+// With T = temperature, p = softmax(teacher / T), q = softmax(student / T):
+//     loss_r = T^2 KL(p || q) = T^2 sum_k p_k (log p_k - log q_k).
+// The factor T^2 keeps the size of the gradient, s T (q - p), the same for all temperatures. The teacher
+// is a
+// constant. A class that the teacher gives probability 0 adds nothing.
+// Source: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   student         dtype [rows, classes]    logits of the student
+//   teacher         dtype [rows, classes]    logits of the teacher
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_distillation_kl_forward(const lk_context *ctx,
+                                     const struct lk_distillation_kl_options *opts,
+                                     lk_dtype dtype,
+                                     size_t rows,
+                                     size_t classes,
+                                     const void *student,
+                                     const void *teacher,
+                                     float *loss,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+// Gradient of lk_distillation_kl_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_student    dtype                    gradient, of the shape of student; may be student itself;
+//                                            NULL = not wanted
+lk_status lk_distillation_kl_backward(const lk_context *ctx,
+                                      const struct lk_distillation_kl_options *opts,
+                                      lk_dtype dtype,
+                                      size_t rows,
+                                      size_t classes,
+                                      const void *student,
+                                      const void *teacher,
+                                      const float *grad_loss,
+                                      void *grad_student,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+// lk_distillation_kl_forward and lk_distillation_kl_backward in one pass over memory. Arguments as there.
+lk_status lk_distillation_kl_forward_backward(const lk_context *ctx,
+                                              const struct lk_distillation_kl_options *opts,
+                                              lk_dtype dtype,
+                                              size_t rows,
+                                              size_t classes,
+                                              const void *student,
+                                              const void *teacher,
+                                              const float *grad_loss,
+                                              float *loss,
+                                              void *grad_student,
+                                              void *workspace,
+                                              size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * trades_loss: Cross entropy plus divergence under attack (TRADES)
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of trades_loss. Set the defaults with lk_trades_loss_options_init(), then change what you need.
+typedef struct lk_trades_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of the divergence. In [0, inf); default 6.
+  double beta;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_trades_loss_options;
+
+// Sets the size and the defaults of an options struct of trades_loss.
+void lk_trades_loss_options_init(struct lk_trades_loss_options *opts);
+
+// Bytes of workspace that any function of trades_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_trades_loss_workspace_size(const lk_context *ctx,
+                                        const struct lk_trades_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        size_t *bytes);
+
+// Cross entropy plus divergence under attack (TRADES).
+//
+// With p = softmax(logits) of the clean samples and q = softmax(adversarial_logits) of the same samples
+// attacked:
+//     loss_r = -log p_y + beta KL(p || q).
+// Gradients: s [p - e_y + beta p (log p - log q - KL)] for logits, s beta (q - p) for adversarial_logits.
+// With
+// reduction none the losses can be reweighted, see doubly_robust_reweighting.
+// Source: H. Zhang, Y. Yu, J. Jiao, E. P. Xing, L. El Ghaoui, M. I. Jordan, Theoretically Principled
+// Trade-off between Robustness and Accuracy, 2019; as used by D. Sow et al., Doubly Robust
+// Instance-Reweighted Adversarial Training, 2023.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores of the clean samples
+//   adversarial_logits dtype [rows, classes]
+//                                            scores of the attacked samples
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_trades_loss_forward(const lk_context *ctx,
+                                 const struct lk_trades_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t rows,
+                                 size_t classes,
+                                 const void *logits,
+                                 const void *adversarial_logits,
+                                 const int64_t *labels,
+                                 float *loss,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_trades_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+//   grad_adversarial_logits dtype
+//                                            gradient, of the shape of adversarial_logits; may be
+//                                            adversarial_logits itself; NULL = not wanted
+lk_status lk_trades_loss_backward(const lk_context *ctx,
+                                  const struct lk_trades_loss_options *opts,
+                                  lk_dtype dtype,
+                                  size_t rows,
+                                  size_t classes,
+                                  const void *logits,
+                                  const void *adversarial_logits,
+                                  const int64_t *labels,
+                                  const float *grad_loss,
+                                  void *grad_logits,
+                                  void *grad_adversarial_logits,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_trades_loss_forward and lk_trades_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_trades_loss_forward_backward(const lk_context *ctx,
+                                          const struct lk_trades_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t rows,
+                                          size_t classes,
+                                          const void *logits,
+                                          const void *adversarial_logits,
+                                          const int64_t *labels,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          void *grad_logits,
+                                          void *grad_adversarial_logits,
+                                          void *workspace,
+                                          size_t workspace_bytes);
 #ifdef __cplusplus
 }
 #endif

@@ -15,6 +15,43 @@ def positive(shape, generator):
     return 0.5 + torch.rand(shape, generator=generator)
 
 
+def ctc_labels(shape, generator):
+    return torch.randint(1, 64, shape, generator=generator)
+
+
+def ctc_input_lengths(shape, generator):
+    return torch.full(shape, 200)
+
+
+def ctc_label_lengths(shape, generator):
+    return torch.full(shape, 40)
+
+
+def ctc(x):
+    return F.ctc_loss(x.logits.log_softmax(2), x.labels, x.input_lengths, x.label_lengths)
+
+
+def signs(shape, generator):
+    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
+
+
+def bits(shape, generator):
+    return torch.randint(0, 2, shape, generator=generator).float()
+
+
+def logs(shape, generator):
+    return torch.log(0.01 + torch.rand(shape, generator=generator))
+
+
+def focal(x):
+    """Sigmoid focal loss as torchvision has it."""
+    p = torch.sigmoid(x.logits)
+    cross_entropy = F.binary_cross_entropy_with_logits(x.logits, x.target, reduction="none")
+    wrong = 1 - (p * x.target + (1 - p) * (1 - x.target))
+    return ((0.25 * x.target + 0.75 * (1 - x.target)) * wrong**2 * cross_entropy).mean()
+
+
+
 CASES = [
     Case("mse_loss", lambda x: F.mse_loss(x.pred, x.target), FLAT),
     Case("mse_loss", lambda x: F.mse_loss(x.pred, x.target), FLAT, "both gradients", gradients=("pred", "target")),
@@ -31,4 +68,21 @@ CASES = [
         "weight and pos_weight",
         inputs={"target": uniform, "weight": positive, "pos_weight": positive},
     ),
+    Case(
+        "ctc_loss",
+        ctc,
+        ((200, 32, 64, 40), (200, 32, 1000, 40), (200, 32, 5000, 40)),
+        inputs={"labels": ctc_labels, "input_lengths": ctc_input_lengths, "label_lengths": ctc_label_lengths},
+    ),
+    Case("l1_loss", lambda x: F.l1_loss(x.pred, x.target), FLAT),
+    Case("huber_loss", lambda x: F.huber_loss(x.pred, x.target), FLAT),
+    Case("smooth_l1_loss", lambda x: F.smooth_l1_loss(x.pred, x.target), FLAT),
+    Case("hinge_loss", lambda x: F.relu(1 - x.target * x.scores).mean(), FLAT, inputs={"target": signs}),
+    Case("margin_ranking_loss", lambda x: F.margin_ranking_loss(x.a, x.b, x.target), FLAT, inputs={"target": signs}),
+    Case("focal_loss", focal, LABELS, inputs={"target": bits}),
+    Case("kl_divergence", lambda x: F.kl_div(x.pred, x.target), LABELS, inputs={"pred": logs, "target": uniform}),
+    Case(
+        "gaussian_nll", lambda x: F.gaussian_nll_loss(x.pred, x.target, x.var), FLAT, inputs={"var": positive}
+    ),
+    Case("poisson_nll", lambda x: F.poisson_nll_loss(x.pred, x.target), FLAT, inputs={"pred": logs, "target": uniform}),
 ]

@@ -10,8 +10,7 @@ struct L1Loss : Pair<lk_l1_loss_args> {
 
   LK_DEVICE float value(const float (&x)[2]) const { return fabsf(x[0] - x[1]); }
   LK_DEVICE void gradient(const float (&x)[2], float (&g)[2]) const {
-    const float d = x[0] - x[1];
-    g[0] = d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d;
+    g[0] = sign(x[0] - x[1]);
     g[1] = -g[0];
   }
 };

@@ -2,7 +2,7 @@
 //
 // A loss is a functor:
 //   using Args; static constexpr int kInputs, kGradients;
-//   static u64 count(args); static Operand input(args, i); static void* gradient_of(args, i)
+//   static u64 count(args); optionally static u64 rows(args), for reduction batchmean; static Operand input(args, i); static void* gradient_of(args, i)
 //   Loss(args); float value(x[kInputs]); void gradient(x[kInputs], g[kGradients])
 #pragma once
 #include "../reductions/reduce.cuh"
@@ -53,6 +53,22 @@ LK_DEVICE void put(void* out, int dtype, u64 i, const float (&x)[N]) {
   for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
 }
 
+template <class Loss, class Args>
+LK_DEVICE auto rows_of(const Args& a, int) -> decltype(Loss::rows(a)) {
+  return Loss::rows(a);
+}
+template <class Loss, class Args>
+LK_DEVICE u64 rows_of(const Args&, long) {
+  return 1;
+}
+
+// What the reduction divides by.
+template <class Loss, class Args>
+LK_DEVICE double divisor(const Args& a) {
+  if (a.opts.reduction == LK_REDUCTION_MEAN) return static_cast<double>(Loss::count(a));
+  return a.opts.reduction == LK_REDUCTION_BATCHMEAN ? static_cast<double>(rows_of<Loss>(a, 0)) : 1.0;
+}
+
 template <class Loss>
 struct Elements {
   const typename Loss::Args& a;
@@ -80,7 +96,7 @@ struct Elements {
     }
     if (backward && !none) {
       const double g = a.grad_loss ? *a.grad_loss : 1.0;
-      scale = static_cast<float>(a.opts.reduction == LK_REDUCTION_MEAN ? g / static_cast<double>(Loss::count(a)) : g);
+      scale = static_cast<float>(g / divisor<Loss>(a));
     }
   }
 
@@ -136,13 +152,20 @@ LK_DEVICE void elements_kernel(const typename Loss::Args& a) {
   sum = reduce_group(sum, 0.0, scratch, [](double x, double y) { return x + y; });
   if (threadIdx.x != 0) return;
   if (gridDim.x == 1) {
-    *a.loss = static_cast<float>(a.opts.reduction == LK_REDUCTION_MEAN ? sum / static_cast<double>(n) : sum);
+    *a.loss = static_cast<float>(sum / divisor<Loss>(a));
   } else {
     double* partials = static_cast<double*>(a.workspace) + 2 * u64(blockIdx.x);
     partials[0] = sum;
     partials[1] = 0.0;
   }
 }
+
+// ---- What losses share. A NaN stays a NaN.
+
+LK_DEVICE float relu(float x) { return x < 0.0f ? 0.0f : x; }
+LK_DEVICE float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
+// `slope` where h is positive, 0 elsewhere.
+LK_DEVICE float hinged(float h, float slope) { return h > 0.0f ? slope : h <= 0.0f ? 0.0f : h; }
 
 // Inputs and gradients of a loss of `pred` and `target`.
 template <class A>

@@ -28,17 +28,24 @@ pub enum Operand<'a> {
 }
 
 impl<'a> Operand<'a> {
-    pub fn full_or(input: Option<Floats<'a>>, absent: f32) -> Operand<'a> {
-        input.map_or(Operand::Constant(absent), Operand::Full)
+    pub fn full(input: Floats<'a>) -> Operand<'a> {
+        Operand::Full(input)
     }
 
-    pub fn row_or(input: Option<Floats<'a>>, absent: f32) -> Operand<'a> {
-        input.map_or(Operand::Constant(absent), Operand::Row)
+    /// 1 everywhere if it is absent.
+    pub fn full_or_one(input: Option<Floats<'a>>) -> Operand<'a> {
+        input.map_or(Operand::Constant(1.0), Operand::Full)
+    }
+
+    pub fn row_or_one(input: Option<Floats<'a>>) -> Operand<'a> {
+        input.map_or(Operand::Constant(1.0), Operand::Row)
     }
 }
 
 pub struct Problem<'a, const I: usize, const G: usize> {
     pub n: usize,
+    /// What reduction batchmean divides by.
+    pub rows: usize,
     pub inputs: [Operand<'a>; I],
     pub reduction: Reduction,
     pub loss: Option<&'a mut [f32]>,
@@ -55,9 +62,13 @@ pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(
     loss: &L,
     problem: Problem<I, G>,
 ) {
-    let Problem { n, inputs, reduction, grad_loss, gradients, .. } = problem;
+    let Problem { n, rows, inputs, reduction, grad_loss, gradients, .. } = problem;
     let per_element = reduction == Reduction::None;
-    let scale = if reduction == Reduction::Mean && n > 0 { 1.0 / n as f64 } else { 1.0 };
+    let scale = match reduction {
+        Reduction::Mean if n > 0 => 1.0 / n as f64,
+        Reduction::BatchMean if rows > 0 => 1.0 / rows as f64,
+        _ => 1.0,
+    };
     let want_loss = problem.loss.is_some();
     let (losses, reduced) = match problem.loss {
         Some(all) if per_element => (Some(Cells::new(all)), None),
@@ -296,4 +307,10 @@ unsafe fn widen<S: Simd>(s: S, from: Floats, at: usize, to: *mut f32, n: usize) 
             convert::copy_f32(s, src, to, n, false);
         }
     }
+}
+
+/// `slope` where `h` is positive, 0 elsewhere; a NaN stays.
+#[inline(always)]
+pub fn hinged<S: Simd>(s: S, h: S::F, slope: S::F) -> S::F {
+    s.select(s.gt(h, s.zero()), slope, s.select(s.is_nan(h), h, s.zero()))
 }

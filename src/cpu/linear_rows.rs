@@ -15,7 +15,7 @@ use crate::cpu::row::{Row, RowOut};
 use crate::cpu::rows::{self, RowLoss};
 use crate::cpu::simd::{Isa, Kernel, Simd};
 use crate::cpu::storage::{self, load_vector};
-use crate::cpu::workspace::{Places, Workspace, bytes_of};
+use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::{DType, Floats, FloatsMut, Pass, Reduction};
 use std::ops::Range;
 
@@ -73,18 +73,18 @@ pub fn workspace_bytes(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bo
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let all = rows.saturating_mul(samples);
     let (tile_rows, tile_classes) = (all.min(ROWS as u64), classes.min(CLASSES as u64));
-    let pieces = [
-        bytes_of::<usize>(size(rows)),
-        bytes_of::<Stats>(size(all)),
-        bytes_of::<Part>(size(tile_rows * PARTS as u64)),
-        bytes_of::<f32>(size(tile_rows.saturating_mul(d))),
-        bytes_of::<f32>(size(tile_rows.saturating_mul(d))),
-        bytes_of::<f32>(size(tile_rows * tile_classes)),
-        bytes_of::<f64>(size(tile_classes)),
-        if is_f32 { 0 } else { bytes_of::<f32>(size(rows.saturating_mul(d))) },
-        if is_f32 { 0 } else { bytes_of::<f32>(size(tile_classes.saturating_mul(d))) },
-    ];
-    pieces.into_iter().fold(0, u64::saturating_add)
+    let wide = |values: u64| if is_f32 { 0 } else { values };
+    Size::default()
+        .add::<usize>(rows)
+        .add::<Stats>(all)
+        .add::<Part>(tile_rows * PARTS as u64)
+        .add::<f32>(tile_rows.saturating_mul(d))
+        .add::<f32>(tile_rows.saturating_mul(d))
+        .add::<f32>(tile_rows * tile_classes)
+        .add::<f64>(tile_classes)
+        .add::<f32>(wide(rows.saturating_mul(d)))
+        .add::<f32>(wide(tile_classes.saturating_mul(d)))
+        .bytes()
 }
 
 /// The rows of a problem that count, with all their samples. Row `i` is sample `i % samples` of row
@@ -111,7 +111,7 @@ impl<'a> LinearRows<'a> {
     pub fn new(p: Problem<'a>, mut workspace: Workspace<'a>) -> Self {
         let (d, classes, rows) = (p.x.columns, p.weight.len / p.weight.columns, p.labels.len());
         let samples = p.dropout.map_or(1, |dropout| dropout.samples);
-        let index = workspace.take::<usize>(rows);
+        let index = workspace.take_places::<usize>(rows);
         let mut count = 0;
         for (r, &label) in p.labels.iter().enumerate() {
             if p.ignore_index != Some(label) {
@@ -129,14 +129,14 @@ impl<'a> LinearRows<'a> {
             d,
             // SAFETY: just written.
             index: unsafe { index.slice(0, count) },
-            stats: workspace.take(all),
-            parts: workspace.take(tile_rows * PARTS),
-            x: workspace.take(tile_rows * d),
-            dx: workspace.take(tile_rows * d),
-            tile: workspace.take(tile_rows * tile_classes),
-            bias: workspace.take(tile_classes),
-            x_sums: wide.then(|| workspace.take(rows * d)),
-            weight_sums: wide.then(|| workspace.take(tile_classes * d)),
+            stats: workspace.take_places(all),
+            parts: workspace.take_places(tile_rows * PARTS),
+            x: workspace.take_places(tile_rows * d),
+            dx: workspace.take_places(tile_rows * d),
+            tile: workspace.take_places(tile_rows * tile_classes),
+            bias: workspace.take_places(tile_classes),
+            x_sums: wide.then(|| workspace.take_places(rows * d)),
+            weight_sums: wide.then(|| workspace.take_places(tile_classes * d)),
         }
     }
 

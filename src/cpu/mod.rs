@@ -2,18 +2,30 @@
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
 pub mod cross_entropy;
+pub mod dense;
+pub mod distance;
 pub mod dropout;
 pub mod elements;
+pub mod extended;
+pub mod gram;
 pub mod linear_rows;
+pub mod maps;
 pub mod matmul;
-mod parallel;
+pub mod neighbors;
+pub mod parallel;
 pub mod philox;
-mod row;
+pub mod row;
+pub mod row_pair;
+pub mod row_sets;
 pub mod rows;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
+pub mod special;
 pub mod storage;
+pub mod tiles;
+pub mod topology;
+pub mod windows;
 pub mod workspace;
 
 pub use parallel::Cpu;

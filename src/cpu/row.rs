@@ -342,3 +342,116 @@ pub fn fold_without<S: Simd, A: Copy>(
 pub fn total<S: Simd>(s: S, acc: [S::D; 4]) -> f64 {
     s.d_sum(s.d_merge(s.d_merge(acc[0], acc[1]), s.d_merge(acc[2], acc[3])))
 }
+
+/// Calls `sweep(start, blocks)` for consecutive blocks of several rows of the same length. They are short enough for
+/// f32 sums of [`fold_blocks`] to be accurate.
+#[inline(always)]
+pub fn blocks_of<S: Simd, const I: usize>(s: S, rows: &[Row; I], mut sweep: impl FnMut(usize, [&[f32]; I])) {
+    let (len, mut start) = (rows[0].len, 0);
+    while start < len {
+        let n = BLOCK.min(64 * S::LANES).min(len - start);
+        let mut blocks: [&[f32]; I] = [&[]; I];
+        for (block, row) in blocks.iter_mut().zip(rows) {
+            // SAFETY: within the row; the slice ends before anything is written to the row.
+            unsafe {
+                let src = row.ptr.add(start * row.dtype.size());
+                ahead(src, n * row.dtype.size());
+                *block = std::slice::from_raw_parts(storage::read(s, row.dtype, src, n, row.scratch), n);
+            }
+        }
+        sweep(start, blocks);
+        start += n;
+    }
+}
+
+/// Stores the vectors `map(values of the rows, start of the vector)` where they are wanted. All values of a place
+/// are read before any is written there: an output may be its row. `map` sees values of 0 beyond the end.
+#[inline(always)]
+pub fn map_rows<S: Simd, const I: usize, const G: usize>(
+    s: S,
+    rows: &[Row; I],
+    out: [Option<&RowOut>; G],
+    map: impl Fn([S::F; I], usize) -> [S::F; G],
+) {
+    let (len, mut start) = (rows[0].len, 0);
+    while start < len {
+        let n = BLOCK.min(len - start);
+        // SAFETY: within the rows; see above.
+        unsafe {
+            let mut src = [std::ptr::null(); I];
+            for (src, row) in src.iter_mut().zip(rows) {
+                let from = row.ptr.add(start * row.dtype.size());
+                *src = storage::read(s, row.dtype, from, n, row.scratch);
+            }
+            let mut dst = [std::ptr::null_mut::<f32>(); G];
+            for (dst, to) in dst.iter_mut().zip(out).filter_map(|(dst, to)| Some((dst, to?))) {
+                *dst = if to.dtype == DType::F32 { to.ptr.cast::<f32>().add(start) } else { to.scratch };
+            }
+            let mut k = 0;
+            while k < n {
+                let lanes = S::LANES.min(n - k);
+                let mut x = [s.zero(); I];
+                for (x, src) in x.iter_mut().zip(src) {
+                    *x = storage::load_lanes(s, src.add(k), lanes);
+                }
+                let g = map(x, start + k);
+                for i in 0..G {
+                    if !dst[i].is_null() {
+                        storage::store_lanes(s, dst[i].add(k), lanes, g[i]);
+                    }
+                }
+                k += S::LANES;
+            }
+            for to in out.iter().flatten() {
+                if to.dtype != DType::F32 {
+                    let at = to.ptr.add(start * to.dtype.size());
+                    storage::write(s, to.dtype, to.scratch, at, n, false);
+                }
+            }
+        }
+        start += n;
+    }
+}
+
+/// Folds blocks of several rows into four independent accumulators; lanes beyond the end see `fill`.
+#[inline(always)]
+pub fn fold_blocks<S: Simd, A: Copy, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    fill: f32,
+    mut acc: [A; 4],
+    step: impl Fn(A, [S::F; I], usize) -> A,
+) -> [A; 4] {
+    let (n, mut k) = (blocks[0].len(), 0);
+    while k + 4 * S::LANES <= n {
+        for acc in &mut acc {
+            *acc = step(*acc, load_of(s, blocks, k, S::LANES, fill), k);
+            k += S::LANES;
+        }
+    }
+    while k < n {
+        acc[0] = step(acc[0], load_of(s, blocks, k, S::LANES.min(n - k), fill), k);
+        k += S::LANES;
+    }
+    acc
+}
+
+/// The vectors of blocks of the same length from element `k` on, of which `lanes` are left.
+#[inline(always)]
+fn load_of<S: Simd, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    k: usize,
+    lanes: usize,
+    fill: f32,
+) -> [S::F; I] {
+    let mut x = [s.zero(); I];
+    for (x, block) in x.iter_mut().zip(blocks) {
+        // SAFETY: within the blocks.
+        unsafe {
+            let p = block.as_ptr().add(k);
+            *x = if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, fill) };
+        }
+    }
+    x
+}

@@ -112,6 +112,9 @@ pub struct Accumulator<S: Simd> {
     about: f32,
 }
 
+/// Leaves no element out.
+pub const NO_LABEL: usize = usize::MAX;
+
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 const LARGEST: f32 = 2980.0;
 
@@ -156,6 +159,23 @@ impl<S: Simd> Accumulator<S> {
     /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
     fn sweep(&self, block: &[f32], own: usize, terms: *mut f32) -> f32 {
+        if S::LANES > 1 {
+            return self.sweep_short(block, own, terms);
+        }
+        // With one lane a block's sum is too long a chain for f32.
+        const SHORT: usize = 128;
+        let parts = block.chunks(SHORT).enumerate().map(
+            #[inline(always)]
+            |(i, part)| {
+                let terms = if terms.is_null() { terms } else { terms.wrapping_add(i * SHORT) };
+                f64::from(self.sweep_short(part, own.wrapping_sub(i * SHORT), terms))
+            },
+        );
+        parts.sum::<f64>() as f32
+    }
+
+    #[inline(always)]
+    fn sweep_short(&self, block: &[f32], own: usize, terms: *mut f32) -> f32 {
         let s = self.s;
         if self.about == f32::NEG_INFINITY {
             if !terms.is_null() {

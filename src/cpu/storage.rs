@@ -136,12 +136,18 @@ pub unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, lanes: usize, v: S::F) {
 #[inline(always)]
 pub fn ahead(from: *const u8, bytes: usize) {
     const DISTANCE: usize = 4096;
+    fetch(from.wrapping_add(DISTANCE), bytes);
+}
+
+/// Asks for the cache lines of `bytes` of memory.
+#[inline(always)]
+pub fn fetch(from: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..bytes).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, without architectural effect whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(DISTANCE + line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes, DISTANCE);
+    let _ = (from, bytes);
 }

@@ -1,34 +1,58 @@
-//! Pieces of the caller's workspace.
+//! The caller's workspace, cut into arrays.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Every piece begins at a multiple of this.
+/// Arrays start at multiples of this.
 const ALIGN: usize = 64;
 
-/// Bytes that `count` values of `T` take in a workspace. An absurd count gives an absurd size, which no caller has.
-pub fn bytes_of<T>(count: usize) -> u64 {
-    (count as u64).saturating_mul(size_of::<T>() as u64).saturating_add(ALIGN as u64 - 1)
-        & !(ALIGN as u64 - 1)
+/// Adds up what [`Workspace::take`] will hand out, in any order.
+#[derive(Clone, Copy, Default)]
+pub struct Size(u64);
+
+impl Size {
+    /// Room for `count` values more.
+    pub fn add<T: Copy>(self, count: u64) -> Size {
+        let bytes = count.saturating_mul(size_of::<T>() as u64);
+        Size(self.0.saturating_add(bytes.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64))
+    }
+
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
 }
 
-/// What is left of a workspace.
+/// What is left of the workspace; it starts at a multiple of 64 bytes.
 pub struct Workspace<'a>(&'a mut [MaybeUninit<u8>]);
 
 impl<'a> Workspace<'a> {
-    /// `bytes` is aligned to [`ALIGN`].
-    pub fn new(bytes: &'a mut [MaybeUninit<u8>]) -> Self {
-        Workspace(bytes)
+    pub fn new(memory: &'a mut [MaybeUninit<u8>]) -> Workspace<'a> {
+        assert!(memory.is_empty() || memory.as_ptr().addr().is_multiple_of(ALIGN));
+        Workspace(memory)
     }
 
-    /// The next `count` values; what is in them is not known.
-    pub fn take<T: Copy>(&mut self, count: usize) -> Places<'a, T> {
-        const { assert!(align_of::<T>() <= ALIGN) };
-        let (piece, rest) = std::mem::take(&mut self.0).split_at_mut(bytes_of::<T>(count) as usize);
+    /// An array of `count` values of `fill`.
+    pub fn take<T: Copy>(&mut self, count: usize, fill: T) -> &'a mut [T] {
+        let array = self.take_blank(count);
+        array.iter_mut().for_each(|place| _ = place.write(fill));
+        // SAFETY: just initialised.
+        unsafe { &mut *(std::ptr::from_mut(array) as *mut [T]) }
+    }
+
+    /// `count` places for the blocks of a parallel loop; what is in them is not known.
+    pub fn take_places<T: Copy>(&mut self, count: usize) -> Places<'a, T> {
+        let array = self.take_blank(count);
+        Places { ptr: array.as_mut_ptr().cast(), count, lifetime: PhantomData }
+    }
+
+    /// An array that is yet to be written.
+    pub fn take_blank<T: Copy>(&mut self, count: usize) -> &'a mut [MaybeUninit<T>] {
+        let bytes = (count * size_of::<T>()).next_multiple_of(ALIGN);
+        let (mine, rest) = std::mem::take(&mut self.0).split_at_mut(bytes);
         self.0 = rest;
-        let ptr = piece.as_mut_ptr().cast::<T>();
-        assert!(ptr.is_aligned());
-        Places { ptr, count, lifetime: PhantomData }
+        const { assert!(align_of::<T>() <= ALIGN) };
+        // SAFETY: aligned, long enough, and ours alone.
+        unsafe { std::slice::from_raw_parts_mut(mine.as_mut_ptr().cast(), count) }
     }
 }
 
@@ -79,5 +103,21 @@ impl<'a, T: Copy> Places<'a, T> {
     pub unsafe fn slice_mut(&self, start: usize, count: usize) -> &'a mut [T] {
         assert!(start <= self.count && count <= self.count - start);
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_fit_what_was_added_up() {
+        let size = Size::default().add::<f32>(5).add::<f64>(9).add::<f32>(0).bytes();
+        assert_eq!(size, 64 + 128);
+        let mut memory = vec![[MaybeUninit::<u8>::uninit(); 64]; 8];
+        let start = memory.as_ptr().addr().next_multiple_of(64) - memory.as_ptr().addr();
+        let mut work = Workspace::new(&mut memory.as_flattened_mut()[start..start + size as usize]);
+        let (a, b, c) = (work.take::<f32>(5, 1.0), work.take::<f64>(9, 2.0), work.take::<f32>(0, 0.0));
+        assert_eq!((a, b, c.len()), ([1.0f32; 5].as_mut_slice(), [2.0f64; 9].as_mut_slice(), 0));
     }
 }

@@ -17,6 +17,8 @@ const MAX_BLOCKS: u64 = 2048;
 #[derive(Clone, Copy, Debug)]
 pub struct ElementsPlan {
     pub n: u64,
+    /// What reduction batchmean divides by.
+    pub rows: u64,
     pub reduction: Reduction,
     pub pass: Pass,
     /// Device pointer; null = not wanted.
@@ -57,7 +59,11 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &ElementsPlan) -> 
             values: p.workspace,
             values_kind: PAIRS,
             loss_out: p.loss,
-            divisor: if p.reduction == Reduction::Mean { p.n as f64 } else { 1.0 },
+            divisor: match p.reduction {
+                Reduction::Mean => p.n as f64,
+                Reduction::BatchMean => p.rows.max(1) as f64,
+                _ => 1.0,
+            },
             ..Default::default()
         };
         reduce::run(dev, &total, std::ptr::null_mut())?;

@@ -22,6 +22,7 @@ pub struct RowsPlan {
     pub loss: *mut f32,
     pub wants_saved: bool,
     pub wants_gradient: bool,
+    /// Null = every row counts.
     pub labels: *const i64,
     pub ignore_index: i64,
     /// Weights of the mean by label, null = 1 each.
@@ -67,7 +68,7 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &RowsPlan) -> Resu
     };
     if p.rows > 0 {
         // Gradients are scaled as they are written, so they need the normaliser first.
-        if p.reduction == Reduction::Mean && wants_gradient {
+        if p.reduction == Reduction::Mean && wants_gradient && !p.labels.is_null() {
             reduce::run(dev, &ReduceArgs { weight_out: normaliser, ..labels }, scratch)?;
         }
         if p.needs_weight_sum && !p.class_weights.is_null() {
@@ -86,6 +87,9 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &RowsPlan) -> Resu
     if reduced && wants_loss {
         let total = ReduceArgs { n: p.rows, values: losses.cast(), loss_out: p.loss, ..Default::default() };
         let total = match p.reduction {
+            Reduction::Mean | Reduction::BatchMean if p.labels.is_null() => {
+                ReduceArgs { divisor: p.rows.max(1) as f64, ..total }
+            }
             Reduction::Mean if wants_gradient && p.rows > 0 => ReduceArgs { divisor_in: normaliser, ..total },
             Reduction::Mean => ReduceArgs { values: losses.cast(), loss_out: p.loss, ..labels },
             _ => ReduceArgs { divisor: 1.0, ..total },

@@ -56,11 +56,16 @@ def _shape(entry, shape):
     return "_shape" if _keeps_shape(entry, shape) else _tuple(_extent(entry, extent) for extent in shape)
 
 
+def _output_shape(entry, output):
+    shape = _shape(entry, output.shape)
+    return f"({_shape(entry, output.shape[1:])} if {output.merged} else {shape})" if output.merged else shape
+
+
 def _options_in_shapes(entry):
     """Options that sizes depend on."""
     shapes = [part.shape for part in [*entry.inputs.values(), *entry.outputs.values()]] + [entry.saved]
     named = [name for shape in shapes for extent in shape for name in extent.factors]
-    return [name for name in entry.options if name in named]
+    return [name for name in entry.options if name in named and name not in entry.dims]
 
 
 def parameters(entry, extra=()):
@@ -118,6 +123,9 @@ def _prepare(w, entry):
             known.update(_dims_of(entry, source.shape))
         else:
             _take(w, entry, source, known)
+    for dim in entry.dims.values():
+        if dim.capacity:
+            w(f"_d_{dim.name} = {_extent(entry, dim.capacity)}")
     if not floats:
         w("_code = 0")
     elif floats[0].optional:
@@ -228,11 +236,11 @@ def _outputs(w, entry):
     reduced = [o for o in entry.outputs.values() if o.reduced]
     for output in entry.outputs.values():
         if not output.reduced:
-            w(f"_out_{output.name} = _empty({_shape(entry, output.shape)}, {_DTYPES[output.type]})")
+            w(f"_out_{output.name} = _empty({_output_shape(entry, output)}, {_DTYPES[output.type]})")
     if reduced:
         with w.block("if _o[1]:"):
             for output in reduced:
-                w(f"_out_{output.name} = _empty({_shape(entry, output.shape)}, {_DTYPES[output.type]})")
+                w(f"_out_{output.name} = _empty({_output_shape(entry, output)}, {_DTYPES[output.type]})")
         with w.block("else:"):
             for output in reduced:
                 w(f"_out_{output.name} = _empty(1, {_DTYPES[output.type]})")
@@ -247,6 +255,9 @@ def _values(entry):
             values.append(f"{name} if _o[1] else {name}[0]")
         elif not output.shape:
             values.append(f"{name}[()]")
+        elif output.length:
+            # A copy: most of the room may be unused, and is given back.
+            values.append(f"{name}[:_out_{output.length}[()]].copy()")
         else:
             values.append(name)
     return values
@@ -285,7 +296,7 @@ def _gradients(w, entry):
 
 def _upstream(w, entry):
     first = next(iter(entry.outputs.values()))
-    shape = _shape(entry, first.shape)
+    shape = _output_shape(entry, first)
     if first.reduced:
         shape = f"{shape} if _o[1] else ()"
     with w.block("if grad_loss is not None:"):
@@ -343,6 +354,7 @@ def _state(entry):
     names = ["context", "_o", "_code", "_dtype"] + [f"_d_{dim}" for dim in entry.dims]
     names += [f"_st_{i.name}" for i in entry.inputs.values() if i.stride] + list(entry.inputs)
     names += _options_in_shapes(entry)
+    names += sorted({o.merged for o in entry.outputs.values() if o.merged})
     if entry.saved:
         names.append("_saved")
     if entry.elementwise:

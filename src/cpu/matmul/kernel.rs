@@ -24,13 +24,14 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
     // Even parts, not whole panels and a thin rest; at least one, for beta.
     let depth = k.div_ceil(k.div_ceil(DEPTH).max(1));
     let height = HEIGHT / MR * MR;
+    let width = NV * S::LANES;
     for j in (0..n).step_by(WIDTH) {
         let columns = j..n.min(j + WIDTH);
         let mut p = 0;
         loop {
             let inner = p..k.min(p + depth);
             // SAFETY: within B, and no larger than a panel.
-            unsafe { pack::strips(s, &b, inner.clone(), columns.clone(), panels.b(), NV * S::LANES) };
+            unsafe { pack::strips(s, &b, inner.clone(), columns.clone(), panels.b(), width) };
             for i in (0..m).step_by(height) {
                 let rows = i..m.min(i + height);
                 let block = Block {
@@ -40,6 +41,7 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
                     alpha,
                     beta: if p == 0 { beta } else { 1.0 },
                     stride: c.stride,
+                    width,
                 };
                 let inner = inner.clone();
                 // SAFETY: within A and C, and no larger than a panel.
@@ -66,6 +68,8 @@ struct Block {
     beta: f32,
     /// Of C.
     stride: usize,
+    /// Of a strip of B.
+    width: usize,
 }
 
 /// # Safety
@@ -77,7 +81,7 @@ unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
     panels: &mut Panels,
     c: *mut f32,
 ) {
-    let width = NV * S::LANES;
+    let width = block.width;
     let (a, b) = (panels.a().cast_const(), panels.b().cast_const());
     for j in (0..block.columns).step_by(width) {
         // A strip of B stays in the first-level cache while the panel of A passes.
@@ -89,8 +93,11 @@ unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
                 let a = a.add(i * ROW);
                 let c = c.add(i * block.stride + j);
                 if rows == MR && columns == width {
-                    let sums = products::<S, MR, NV>(s, block.depth, a, b);
+                    let sums = products::<S, MR, NV>(s, block.depth, a, b, block.width);
                     finish(s, block, &sums, c);
+                } else if columns <= S::LANES {
+                    // Smaller kernels at the edges, or up to half the work on small tiles would be waste.
+                    part::<S, MR, 1>(s, block, a, b, c, rows, columns);
                 } else if rows * 2 > MR {
                     part::<S, MR, NV>(s, block, a, b, c, rows, columns);
                 } else {
@@ -106,6 +113,8 @@ unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
+/// Rows of A times `NV` vectors of a strip of B.
+///
 /// # Safety
 /// See [`sweep`].
 #[inline(always)]
@@ -114,12 +123,13 @@ unsafe fn products<S: Simd, const MR: usize, const NV: usize>(
     depth: usize,
     a: *const f32,
     b: *const f32,
+    width: usize,
 ) -> [[S::F; NV]; MR] {
     // Only ever indexed by constants once unrolled, or it would not stay in registers.
     let mut sums = [[s.zero(); NV]; MR];
     for p in 0..depth {
         unsafe {
-            let b = b.add(p * NV * S::LANES);
+            let b = b.add(p * width);
             let mut right = [s.zero(); NV];
             for (v, right) in right.iter_mut().enumerate() {
                 *right = s.load(b.add(v * S::LANES));
@@ -135,6 +145,8 @@ unsafe fn products<S: Simd, const MR: usize, const NV: usize>(
     sums
 }
 
+/// A whole tile of C, from registers.
+///
 /// # Safety
 /// See [`sweep`].
 #[inline(always)]
@@ -178,7 +190,7 @@ unsafe fn part<S: Simd, const MR: usize, const NV: usize>(
     rows: usize,
     columns: usize,
 ) {
-    let sums = unsafe { products::<S, MR, NV>(s, block.depth, a, b) };
+    let sums = unsafe { products::<S, MR, NV>(s, block.depth, a, b, block.width) };
     let mut tile = [[s.zero(); NV]; MR];
     for (to, from) in tile.iter_mut().zip(&sums) {
         *to = *from;

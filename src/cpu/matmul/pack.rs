@@ -8,17 +8,18 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Depth of a panel, in elements of the inner dimension.
+/// Depth of a panel, in elements of the inner dimension: a strip of B fills part of a first-level cache.
 pub const DEPTH: usize = 256;
-/// Rows of A in a panel, and columns of B. What is added to them below is for what whole vectors overrun.
-pub const HEIGHT: usize = 280;
+/// Rows of A in a panel, and columns of B: both panels fit a second-level cache of 1 MB. What is added to
+/// them below is for what whole vectors overrun.
+pub const HEIGHT: usize = 140;
 pub const WIDTH: usize = 512;
 
 /// Distance of the rows of A packed as rows: not a power of two, so that they spread over the sets of the
 /// first-level cache.
 pub const ROW: usize = DEPTH + 16;
 
-/// 800 KB, the same for all products: allocated by a thread's first product, freed when the thread ends.
+/// 740 KB, the same for all products: allocated by a thread's first product, freed when the thread ends.
 #[repr(C, align(64))]
 pub struct Panels {
     a: [MaybeUninit<f32>; (HEIGHT + 16) * ROW],
@@ -68,10 +69,9 @@ pub unsafe fn rows<S: Simd, const MR: usize>(
                 depth,
                 rows,
                 S::LANES,
-                to,
                 ROW,
                 #[inline(always)]
-                |p| p,
+                |p| to.add(p),
             );
         } else {
             for i in 0..count {
@@ -106,10 +106,9 @@ pub unsafe fn strips<S: Simd>(
                 columns,
                 depth,
                 width,
-                to,
                 width,
                 #[inline(always)]
-                |j| j / width * width * count + j % width,
+                |j| to.add(j / width * width * count + j % width),
             );
         }
         return;
@@ -152,20 +151,18 @@ unsafe fn line<S: Simd>(s: S, a: &Matrix, row: usize, column: usize, n: usize, t
 /// `multiple` of lines are 0. Up to `LANES - 1` values beyond `along` are written too.
 ///
 /// # Safety
-/// As [`rows`]; what is written is within `to`.
+/// As [`rows`]; what is written is within the panel.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn transposed<S: Simd>(
     s: S,
     from: &Matrix,
     lines: Range<usize>,
     along: Range<usize>,
     multiple: usize,
-    to: *mut f32,
     stride: usize,
-    place: impl Fn(usize) -> usize,
+    place: impl Fn(usize) -> *mut f32,
 ) {
-    const LINE: usize = HEIGHT + 24;
+    const LINE: usize = DEPTH + 16;
     let mut scratch = Scratch::<{ 16 * LINE }>::new();
     let scratch = scratch.ptr();
     let n = along.len();
@@ -187,7 +184,7 @@ unsafe fn transposed<S: Simd>(
                     }
                 }
             }
-            let out = to.add(place(l));
+            let out = place(l);
             for i in (0..n).step_by(S::LANES) {
                 s.transpose(source.add(i), apart, out.add(i * stride), stride);
             }

@@ -159,3 +159,10 @@ pub fn softplus<S: Simd>(s: S, x: S::F) -> S::F {
     let t = exp(s, s.neg(s.abs(x)));
     s.add(s.max(s.zero(), x), ln_1p_unit(s, t))
 }
+
+/// -1, 0 or 1; a NaN stays a NaN.
+#[inline(always)]
+pub fn sign<S: Simd>(s: S, x: S::F) -> S::F {
+    let known = s.or(s.eq(x, s.zero()), s.is_nan(x));
+    s.select(known, x, s.copysign(s.splat(1.0), x))
+}

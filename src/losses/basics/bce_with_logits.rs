@@ -1,13 +1,7 @@
 //! l = w ((1 - t) softplus(z) + q t softplus(-z)), with w = weight, q = pos_weight.
 
-use crate::cpu::elements::{self, ElementLoss, Operand};
-use crate::cpu::{Cpu, simd::Simd, simd::math};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
-use crate::registry::entries::bce_with_logits::Call;
-#[cfg(gpu)]
-use crate::registry::{Pass, entries::bce_with_logits::Args};
-use crate::registry::{Reduction, Result};
+use crate::cpu::elements::ElementLoss;
+use crate::cpu::{simd::Simd, simd::math};
 
 struct BceWithLogits {
     want_target: bool,
@@ -48,38 +42,10 @@ fn softplus_both<S: Simd>(s: S, z: S::F) -> [S::F; 2] {
     [s.add(s.max(s.zero(), z), tail), s.add(s.max(s.zero(), s.neg(z)), tail)]
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    let problem = elements::Problem {
-        n: call.rows * call.classes,
-        inputs: [
-            Operand::Full(call.logits),
-            Operand::Full(call.target),
-            Operand::full_or(call.weight, 1.0),
-            Operand::row_or(call.pos_weight, 1.0),
-        ],
-        reduction: Reduction::from_code(call.opts.reduction),
-        loss: call.loss.as_deref_mut(),
-        grad_loss: call.grad_loss,
-        gradients: [call.grad_logits, call.grad_target],
-    };
-    elements::run(cpu, &BceWithLogits { want_target: call.grad_target.is_some() }, problem);
-    Ok(())
-}
-
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = ElementsPlan {
-        n: a.rows * a.classes,
-        reduction: Reduction::from_code(a.opts.reduction),
-        pass: Pass::from_code(a.pass),
-        loss: a.loss,
-        wants_gradient: !a.grad_logits.is_null() || !a.grad_target.is_null(),
-        workspace: a.workspace,
-    };
-    Ok(cuda::elements::run(device, "bce_with_logits", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::elements::workspace_size(a.rows * a.classes, Reduction::from_code(a.opts.reduction))
-}
+elements_entry!(
+    bce_with_logits,
+    rows * classes,
+    [full logits, full target, full_or_one weight, row_or_one pos_weight],
+    [grad_logits, grad_target],
+    |call: &Call| BceWithLogits { want_target: call.grad_target.is_some() }
+);

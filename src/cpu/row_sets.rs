@@ -1,0 +1,171 @@
+//! Skeleton "sets of rows": for each sample one row of each of several matrices of the same shape, and gradients
+//! for any of them. With a label or without, and with outputs and scalar inputs of its own per sample: those the
+//! loss holds itself.
+
+use crate::cpu::Cpu;
+use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::row::{Cache, Row, RowOut};
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::storage::{BLOCK, Scratch};
+use crate::registry::{Floats, FloatsMut, Reduction};
+
+/// The mathematics of a loss on `I` rows.
+pub trait RowSetLoss<const I: usize>: Sync {
+    /// What loss and gradient share.
+    type State;
+
+    /// Whether sample `r` counts: has a loss and gradients other than 0, and a part in the mean.
+    fn counts(&self, _r: usize) -> bool {
+        true
+    }
+
+    /// Sweeps the rows as often as it likes, and writes the sample's own outputs.
+    fn state<S: Simd>(&self, s: S, r: usize, rows: &[Row; I]) -> Self::State;
+
+    fn loss<S: Simd>(&self, s: S, r: usize, state: &Self::State) -> f32;
+
+    /// Writes `scale` times the gradients that are wanted; see [`map_rows`]. Each may lie over its input.
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        r: usize,
+        state: &Self::State,
+        rows: &[Row; I],
+        scale: f32,
+        out: &[Option<RowOut>; I],
+    );
+
+    /// Outputs of a sample that does not count, but for the loss.
+    fn clear(&self, _r: usize) {}
+}
+
+pub struct Problem<'a, const I: usize> {
+    pub rows: usize,
+    pub inputs: [Floats<'a>; I],
+    pub reduction: Reduction,
+    pub loss: Option<&'a mut [f32]>,
+    pub grad_loss: Option<&'a [f32]>,
+    pub gradients: [Option<FloatsMut<'a>>; I],
+    /// Beside those of whole rows, the loss writes others.
+    pub more_gradients: bool,
+}
+
+pub fn run<const I: usize, L: RowSetLoss<I>>(cpu: &Cpu, loss: &L, problem: Problem<I>) {
+    let Problem { rows, inputs, reduction, .. } = problem;
+    let counted = || (0..rows).filter(|&r| loss.counts(r)).count();
+    let scale = match reduction {
+        Reduction::Mean => match counted() {
+            0 => 0.0,
+            n => 1.0 / n as f64,
+        },
+        Reduction::BatchMean if rows > 0 => 1.0 / rows as f64,
+        _ => 1.0,
+    };
+    let per_row = reduction == Reduction::None;
+    let want_loss = problem.loss.is_some();
+    let (losses, reduced) = match problem.loss {
+        Some(all) if per_row => (Some(Cells::new(all)), None),
+        one => (None, one),
+    };
+    let row_bytes = inputs[0].columns * inputs[0].dtype.size() * I;
+    let pass = Pass {
+        loss,
+        inputs,
+        scale,
+        per_row,
+        losses,
+        want_loss,
+        grad_loss: problem.grad_loss,
+        want_gradient: problem.more_gradients || problem.gradients.iter().any(Option::is_some),
+        gradients: problem.gradients,
+    };
+    let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
+    let total = cpu.sum(blocks.count, 2 * rows * (row_bytes + 16), &|i| {
+        cpu.isa.dispatch(PassBlock { pass: &pass, rows: blocks.range(i) })
+    });
+    if let Some(out) = reduced {
+        out[0] = if scale == 0.0 { 0.0 } else { (total * scale) as f32 };
+    }
+}
+
+struct Pass<'a, const I: usize, L> {
+    loss: &'a L,
+    inputs: [Floats<'a>; I],
+    scale: f64,
+    per_row: bool,
+    losses: Option<Cells<'a>>,
+    want_loss: bool,
+    grad_loss: Option<&'a [f32]>,
+    want_gradient: bool,
+    gradients: [Option<FloatsMut<'a>>; I],
+}
+
+struct PassBlock<'a, const I: usize, L> {
+    pass: &'a Pass<'a, I, L>,
+    rows: std::ops::Range<usize>,
+}
+
+impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
+    /// Sum of the losses.
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let pass = self.pass;
+        let mut read = [const { Scratch::<BLOCK>::new() }; I];
+        let mut write = [const { Scratch::<BLOCK>::new() }; I];
+        // One row alone may keep what its first sweep computed.
+        let keeps = I == 1 && pass.want_gradient;
+        let cache = if keeps { Cache::of_thread(pass.inputs[0].columns) } else { std::ptr::null_mut() };
+        let mut total = 0.0;
+        for r in self.rows {
+            // SAFETY: row r is within the checked buffers, and only this block writes it.
+            let rows: [Row; I] =
+                std::array::from_fn(|i| unsafe { Row::new(&pass.inputs[i], r, read[i].ptr(), cache, 0) });
+            let out: [Option<RowOut>; I] = std::array::from_fn(|i| {
+                pass.gradients[i].as_ref().map(|g| unsafe { RowOut::new(g, r, write[i].ptr()) })
+            });
+            if !pass.loss.counts(r) {
+                pass.loss.clear(r);
+                if let Some(losses) = pass.losses {
+                    losses.set(r, 0.0);
+                }
+                out.iter().flatten().for_each(|g| g.fill_zero(rows[0].len));
+                continue;
+            }
+            let state = pass.loss.state(s, r, &rows);
+            if pass.want_loss {
+                let value = pass.loss.loss(s, r, &state);
+                total += f64::from(value);
+                if let Some(losses) = pass.losses {
+                    losses.set(r, value);
+                }
+            }
+            if pass.want_gradient {
+                let upstream = pass.grad_loss.map_or(1.0, |g| g[if pass.per_row { r } else { 0 }]);
+                let scale = (f64::from(upstream) * pass.scale) as f32;
+                pass.loss.gradient(s, r, &state, &rows, scale, &out);
+            }
+        }
+        total
+    }
+}
+
+/// The [`Problem`] of a `Call` with the option `reduction`: its number of samples, its inputs, and the gradient of
+/// each or `-`: `row_sets_problem!(call, rows, [student, teacher], [grad_student, -])`.
+macro_rules! row_sets_problem {
+    ($call:expr, $rows:ident, [$($input:ident),+], [$($gradient:tt),+]) => {
+        $crate::cpu::row_sets::Problem {
+            rows: $call.$rows,
+            inputs: [$($call.$input),+],
+            reduction: $crate::registry::Reduction::from_code($call.opts.reduction),
+            loss: $call.loss.as_deref_mut(),
+            grad_loss: $call.grad_loss,
+            gradients: [$($crate::cpu::row_sets::row_sets_problem!(@gradient $call, $gradient)),+],
+            more_gradients: false,
+        }
+    };
+    (@gradient $call:expr, -) => { None };
+    (@gradient $call:expr, $gradient:ident) => { $call.$gradient };
+}
+pub(crate) use row_sets_problem;

@@ -1,0 +1,40 @@
+//! l = (log c + d^2 / c) / 2, c = max(var, eps).
+
+use crate::cpu::elements::ElementLoss;
+use crate::cpu::simd::{Simd, math};
+
+struct GaussianNll {
+    eps: f32,
+    /// log(2 pi) / 2, or 0.
+    constant: f32,
+}
+
+impl ElementLoss<3, 3> for GaussianNll {
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, [pred, target, var]: [S::F; 3]) -> S::F {
+        let c = s.max(s.splat(self.eps), var);
+        let d = s.sub(pred, target);
+        let twice = s.add(math::ln(s, c), s.div(s.mul(d, d), c));
+        s.mul_add(s.splat(0.5), twice, s.splat(self.constant))
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, s: S, [pred, target, var]: [S::F; 3]) -> [S::F; 3] {
+        let c = s.max(s.splat(self.eps), var);
+        let d = s.sub(pred, target);
+        let g = s.div(d, c);
+        let of_var = s.mul(s.splat(0.5), s.sub(s.div(s.splat(1.0), c), s.mul(g, g)));
+        [g, s.neg(g), of_var]
+    }
+}
+
+elements_entry!(
+    gaussian_nll,
+    n,
+    [full pred, full target, full var],
+    [grad_pred, grad_target, grad_var],
+    |call: &Call| GaussianNll {
+        eps: call.opts.eps as f32,
+        constant: if call.opts.full != 0 { 0.918_938_5 } else { 0.0 },
+    }
+);

@@ -1,0 +1,93 @@
+//! l = -w_y q^gamma log p_y,  q = 1 - p_y.
+
+use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::softmax::{self, Odds, SoftmaxStats};
+use crate::cpu::storage::read_one;
+use crate::cpu::{Cpu, simd::Simd};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
+use crate::registry::entries::softmax_focal_loss::Call;
+use crate::registry::{Floats, Result};
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::softmax_focal_loss::Args};
+
+struct SoftmaxFocalLoss<'a> {
+    gamma: f64,
+    weights: Option<Floats<'a>>,
+}
+
+impl SoftmaxFocalLoss<'_> {
+    fn class_weight(&self, class: usize) -> f64 {
+        // SAFETY: labels are checked against the number of classes.
+        self.weights.map_or(1.0, |w| f64::from(unsafe { read_one(w.dtype, w.at(class)) }))
+    }
+
+    /// q^(gamma - less); a row that is right beyond doubt has q = 0.
+    fn power(&self, q: f64, less: f64) -> f64 {
+        match self.gamma - less {
+            0.0 => 1.0,
+            1.0 => q,
+            2.0 => q * q,
+            exponent => q.powf(exponent),
+        }
+    }
+}
+
+impl RowLoss for SoftmaxFocalLoss<'_> {
+    type Stats = SoftmaxStats;
+
+    #[inline(always)]
+    fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> SoftmaxStats {
+        softmax::stats(s, row, label)
+    }
+
+    type State = (f32, Odds);
+
+    #[inline(always)]
+    fn state<S: Simd>(&self, s: S, stats: SoftmaxStats, _row: &Row, _label: usize) -> (f32, Odds) {
+        (stats.top, stats.odds(s))
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, s: S, (_, odds): &(f32, Odds), label: usize) -> f32 {
+        (self.class_weight(label) * self.power(odds.others, 0.0) * odds.neg_log_prob(s)) as f32
+    }
+
+    /// dl/dz_k = D (delta_ky - p_k),  D = -w_y (q^gamma - gamma q^(gamma - 1) p_y log p_y).
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        (top, odds): &(f32, Odds),
+        row: &Row,
+        label: usize,
+        scale: f32,
+        out: &RowOut,
+    ) {
+        let q = odds.others;
+        let mut slope = self.power(q, 0.0);
+        if self.gamma > 0.0 && q != 0.0 {
+            slope += self.gamma * self.power(q, 1.0) * odds.own * odds.neg_log_prob(s);
+        }
+        let slope = f64::from(scale) * self.class_weight(label) * slope;
+        softmax::write_terms(s, row, *top, slope * odds.share, out);
+        out.set(label, (-slope * q) as f32);
+    }
+}
+
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
+    let loss = SoftmaxFocalLoss { gamma: call.opts.gamma, weights: call.class_weights };
+    rows::run(cpu, &loss, rows_problem!(call));
+    Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = rows_plan!(a);
+    Ok(cuda::rows::run(device, "softmax_focal_loss", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
+}
