@@ -17,6 +17,7 @@ pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
+pub mod sequences;
 pub mod windows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
