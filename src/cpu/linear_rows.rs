@@ -70,7 +70,6 @@ pub struct Wanted<'a> {
 
 /// Bytes of workspace for the samples of `rows` rows.
 pub fn workspace_bytes(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> u64 {
-    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let all = rows.saturating_mul(samples);
     let (tile_rows, tile_classes) = (all.min(ROWS as u64), classes.min(CLASSES as u64));
     let wide = |values: u64| if is_f32 { 0 } else { values };

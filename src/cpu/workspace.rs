@@ -41,7 +41,7 @@ impl<'a> Workspace<'a> {
 
     /// `count` places for the blocks of a parallel loop; what is in them is not known.
     pub fn take_places<T: Copy>(&mut self, count: usize) -> Places<'a, T> {
-        let array = self.take_blank(count);
+        let array = self.take_blank::<T>(count);
         Places { ptr: array.as_mut_ptr().cast(), count, lifetime: PhantomData }
     }
 

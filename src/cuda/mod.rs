@@ -8,20 +8,20 @@ pub mod dense;
 #[cfg(feature = "cuda")]
 pub mod driver;
 pub mod elements;
-pub mod linear_rows;
 #[cfg(feature = "cuda-emulation")]
 pub mod emulator;
 mod error;
 pub mod gram;
+pub mod linear_rows;
 pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
 pub mod sequences;
-pub mod windows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 pub mod tiles;
+pub mod windows;
 
 use std::ffi::c_void;
 

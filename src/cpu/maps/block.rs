@@ -216,7 +216,12 @@ impl<'a, S: Simd> Block<'a, S> {
 
     /// `step(k, lanes, pixels, which of them exist)` for the vectors of a class; `None` where all do.
     #[inline(always)]
-    pub fn of_class(&mut self, class: usize, logs: bool, mut step: impl FnMut(usize, usize, &Pixels<S>, Option<S::M>)) {
+    pub fn of_class(
+        &mut self,
+        class: usize,
+        logs: bool,
+        mut step: impl FnMut(usize, usize, &Pixels<S>, Option<S::M>),
+    ) {
         let s = self.s;
         let one = s.splat(1.0);
         let kept = !self.terms.is_null();

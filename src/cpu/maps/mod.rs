@@ -179,7 +179,5 @@ pub fn check_classes(entry: &str, classes: u64) -> Result<()> {
     if classes <= MAX_CLASSES {
         return Ok(());
     }
-    Err(Error::argument(format!(
-        "{entry}: argument 'classes' is {classes}, expected at most {MAX_CLASSES}"
-    )))
+    Err(Error::argument(format!("{entry}: argument 'classes' is {classes}, expected at most {MAX_CLASSES}")))
 }

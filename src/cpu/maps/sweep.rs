@@ -22,7 +22,9 @@ pub struct Sums<'a, L> {
 }
 
 // The number of sums belongs to the loss's trait, so the kernel carries it.
-impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel for (Sums<'_, L>, [(); SUMS], [(); FACTORS]) {
+impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
+    for (Sums<'_, L>, [(); SUMS], [(); FACTORS])
+{
     type Output = ();
 
     #[inline(always)]
@@ -42,11 +44,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel 
                         class,
                         L::LOGS,
                         #[inline(always)]
-                        |_, _, x, exist| {
-                            match exist {
-                                None => loss.add(s, &mut sums, x),
-                                Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
-                            }
+                        |_, _, x, exist| match exist {
+                            None => loss.add(s, &mut sums, x),
+                            Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
                         },
                     );
                     for j in 0..SUMS {
@@ -69,7 +69,9 @@ pub struct Gradient<'a, L> {
     pub to: FloatsMut<'a>,
 }
 
-impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel for (Gradient<'_, L>, [(); SUMS], [(); FACTORS]) {
+impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
+    for (Gradient<'_, L>, [(); SUMS], [(); FACTORS])
+{
     type Output = ();
 
     #[inline(always)]

@@ -36,10 +36,8 @@ pub fn workspace_bytes(grid: &Grid) -> usize {
     let n = grid.voxels;
     let masks = if grid.axes == 3 { bytes::<u8>(n) + bytes::<u16>(n) } else { 0 };
     let middle = if grid.axes == 3 { middle::scratch_bytes(grid) } else { 0 };
-    let scratch = Order::scratch_bytes(grid)
-        .max(bytes::<u32>(n))
-        .max(2 * bytes::<u32>(grid.padded + 1))
-        .max(middle);
+    let scratch =
+        Order::scratch_bytes(grid).max(bytes::<u32>(n)).max(2 * bytes::<u32>(grid.padded + 1)).max(middle);
     Order::bytes(grid) + bytes::<u64>(most_bars(n)) + masks + scratch
 }
 
@@ -138,9 +136,8 @@ mod tests {
         // Vertices 0 to 5; i and 5 - i are opposite.
         let edges: Vec<[usize; 2]> =
             (0..6).flat_map(|i| (i + 1..6).map(move |j| [i, j])).filter(|[i, j]| i + j != 5).collect();
-        let has = |set: usize, edge: [usize; 2]| {
-            set >> edges.iter().position(|e| *e == edge).unwrap() & 1 == 1
-        };
+        let has =
+            |set: usize, edge: [usize; 2]| set >> edges.iter().position(|e| *e == edge).unwrap() & 1 == 1;
         assert_eq!(edges.len(), 12);
         for set in 0..1 << 12 {
             let mut parent: [usize; 6] = std::array::from_fn(|i| i);
@@ -156,7 +153,8 @@ mod tests {
             // Triangles have one vertex of each opposite pair.
             let triangles = (0..8usize)
                 .filter(|corner| {
-                    let mut v: [usize; 3] = std::array::from_fn(|i| if corner >> i & 1 == 1 { 5 - i } else { i });
+                    let mut v: [usize; 3] =
+                        std::array::from_fn(|i| if corner >> i & 1 == 1 { 5 - i } else { i });
                     v.sort();
                     [[v[0], v[1]], [v[0], v[2]], [v[1], v[2]]].iter().all(|e| has(set, *e))
                 })

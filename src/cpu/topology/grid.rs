@@ -43,7 +43,8 @@ impl Grid {
     /// Position of a row of voxels, in the order of flat indices.
     pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         let [depth, height, _] = self.size;
-        (0..depth).flat_map(move |z| (0..height).map(move |y| self.first + z * self.step[0] + y * self.step[1]))
+        (0..depth)
+            .flat_map(move |z| (0..height).map(move |y| self.first + z * self.step[0] + y * self.step[1]))
     }
 
     pub fn width(&self) -> usize {

@@ -10,7 +10,15 @@ pub const PAD: usize = 32;
 /// # Safety
 /// `s` and `d` hold `n + weights.len()` values, `to` four rows of `n`; `n` is a multiple of [`PAD`].
 #[inline(always)]
-pub unsafe fn moments_along<S: Simd>(s: S, weights: &[f32], sum: *const f32, difference: *const f32, to: *mut f32, stride: usize, n: usize) {
+pub unsafe fn moments_along<S: Simd>(
+    s: S,
+    weights: &[f32],
+    sum: *const f32,
+    difference: *const f32,
+    to: *mut f32,
+    stride: usize,
+    n: usize,
+) {
     let mut k = 0;
     while k < n {
         let mut acc = [[s.zero(); 2]; 4];
@@ -38,7 +46,15 @@ pub unsafe fn moments_along<S: Simd>(s: S, weights: &[f32], sum: *const f32, dif
 /// # Safety
 /// As [`moments_along`], `from` with `n + weights.len()` values a row at `from_stride`.
 #[inline(always)]
-pub unsafe fn along<S: Simd, const M: usize>(s: S, weights: &[f32], from: *const f32, from_stride: usize, to: *mut f32, stride: usize, n: usize) {
+pub unsafe fn along<S: Simd, const M: usize>(
+    s: S,
+    weights: &[f32],
+    from: *const f32,
+    from_stride: usize,
+    to: *mut f32,
+    stride: usize,
+    n: usize,
+) {
     let mut k = 0;
     while k < n {
         let mut acc = [[s.zero(); 2]; M];
@@ -61,7 +77,13 @@ pub unsafe fn along<S: Simd, const M: usize>(s: S, weights: &[f32], from: *const
 /// # Safety
 /// The ring has that shape, `k + 2 LANES <= stride`.
 #[inline(always)]
-pub unsafe fn across<S: Simd, const M: usize>(s: S, weights: &[f32], ring: *const f32, stride: usize, k: usize) -> [[S::F; 2]; M] {
+pub unsafe fn across<S: Simd, const M: usize>(
+    s: S,
+    weights: &[f32],
+    ring: *const f32,
+    stride: usize,
+    k: usize,
+) -> [[S::F; 2]; M] {
     let mut acc = [[s.zero(); 2]; M];
     for (row, &weight) in weights.iter().enumerate() {
         let w = s.splat(weight);

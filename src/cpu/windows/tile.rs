@@ -51,7 +51,8 @@ impl<L: WindowLoss, T: Iterator<Item = usize>> Kernel for Lane<'_, L, T> {
         for index in tiles {
             let plane = index / grid.per_plane();
             let (rows, columns) = grid.tile(index % grid.per_plane());
-            let tile = Tile { s, loss, images, weights, slot, stride, plane, rows, columns, factor: factor(plane) };
+            let tile =
+                Tile { s, loss, images, weights, slot, stride, plane, rows, columns, factor: factor(plane) };
             let sum = match gradients {
                 [None, None] => tile.sweep::<2, 0>([]),
                 [Some(one), None] | [None, Some(one)] => tile.sweep::<3, 1>([one]),
@@ -130,7 +131,15 @@ impl<S: Simd, L: WindowLoss> Tile<'_, S, L> {
                 // SAFETY: as above.
                 unsafe {
                     let weights = &self.weights[n - 1 - row % n..][..n];
-                    self.positions::<M, G>(weights, first_ring, &center, value, slopes.add(lead), padded, &gradients);
+                    self.positions::<M, G>(
+                        weights,
+                        first_ring,
+                        &center,
+                        value,
+                        slopes.add(lead),
+                        padded,
+                        &gradients,
+                    );
                     if self.rows.contains(&top) && own < lefts.len() {
                         total += self.add_up(value.add(own), lefts.len() - own);
                     }
@@ -204,7 +213,14 @@ impl<S: Simd, L: WindowLoss> Tile<'_, S, L> {
     /// # Safety
     /// The pixels exist; `sum` and `difference` have room for them and a vector.
     #[inline(always)]
-    unsafe fn load(&self, row: usize, pixels: &Range<usize>, center: &Center, sum: *mut f32, difference: *mut f32) {
+    unsafe fn load(
+        &self,
+        row: usize,
+        pixels: &Range<usize>,
+        center: &Center,
+        sum: *mut f32,
+        difference: *mut f32,
+    ) {
         let s = self.s;
         let (cx, cy, cd) = (s.splat(center.x), s.splat(center.y), s.splat(center.difference));
         let (mut read_x, mut read_y) = (Scratch::<BLOCK>::new(), Scratch::<BLOCK>::new());
@@ -284,7 +300,13 @@ impl<S: Simd, L: WindowLoss> Tile<'_, S, L> {
 
     /// A row of the gradients, from the ring with all positions that see it.
     #[inline(always)]
-    fn gradient<const M: usize, const G: usize>(&self, row: usize, ring: *const f32, center: &Center, gradients: &[Gradient; G]) {
+    fn gradient<const M: usize, const G: usize>(
+        &self,
+        row: usize,
+        ring: *const f32,
+        center: &Center,
+        gradients: &[Gradient; G],
+    ) {
         let (s, n) = (self.s, self.images.window);
         let (sum, difference) = (self.row(7), self.row(8));
         let weights = &self.weights[n - 1 - row % n..][..n];

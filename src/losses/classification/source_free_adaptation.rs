@@ -85,7 +85,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     for image in 0..batch {
         let prior = &call.prior[image * classes..][..classes];
         let weight = weight(o, prior);
-        let upstream = call.grad_loss.map_or(1.0, |g| if reduction == Reduction::None { g[image] } else { g[0] });
+        let upstream =
+            call.grad_loss.map_or(1.0, |g| if reduction == Reduction::None { g[image] } else { g[0] });
         let upstream = f64::from(upstream) * scale / pixels;
         let mut value = 0.0;
         for (k, &tau) in prior.iter().enumerate() {
@@ -119,7 +120,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let factors = a.batch.saturating_mul(a.classes).saturating_mul(FACTORS as u64);
-    maps::workspace_size(Size::default().add::<f32>(factors), a.batch, a.classes, a.pixels, SUMS as u64).bytes()
+    maps::workspace_size(Size::default().add::<f32>(factors), a.batch, a.classes, a.pixels, SUMS as u64)
+        .bytes()
 }
 
 pub fn check(a: &Args) -> Result<()> {

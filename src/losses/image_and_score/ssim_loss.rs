@@ -7,9 +7,9 @@ use crate::cpu::windows::{self, Images, Moments, WindowLoss};
 use crate::cpu::workspace::Workspace;
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of};
-use crate::registry::entries::ssim_loss::{Args, Call};
 #[cfg(gpu)]
 use crate::registry::Pass;
+use crate::registry::entries::ssim_loss::{Args, Call};
 use crate::registry::{Error, Reduction, Result};
 
 struct SsimLoss {
@@ -79,25 +79,34 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let values = (images.positions() * channels) as f64;
     let grad_loss = call.grad_loss;
     let factor = |plane: usize| {
-        let upstream = grad_loss.map_or(1.0, |g| if reduction == Reduction::None { g[plane / channels] } else { g[0] });
+        let upstream =
+            grad_loss.map_or(1.0, |g| if reduction == Reduction::None { g[plane / channels] } else { g[0] });
         (f64::from(upstream) * scale / values) as f32
     };
     let (mut total, mut of_image) = (0.0, 0.0);
     let workspace = Workspace::new(std::mem::take(&mut call.workspace));
-    windows::run(cpu, &loss, &images, workspace, [call.grad_pred, call.grad_target], &factor, |plane, sum| {
-        of_image += sum / values;
-        if (plane + 1) % channels > 0 {
-            return;
-        }
-        total += of_image;
-        if let Some(ssim) = &mut call.ssim {
-            ssim[plane / channels] = (1.0 - of_image) as f32;
-        }
-        if let (Some(loss), Reduction::None) = (&mut call.loss, reduction) {
-            loss[plane / channels] = of_image as f32;
-        }
-        of_image = 0.0;
-    });
+    windows::run(
+        cpu,
+        &loss,
+        &images,
+        workspace,
+        [call.grad_pred, call.grad_target],
+        &factor,
+        |plane, sum| {
+            of_image += sum / values;
+            if (plane + 1) % channels > 0 {
+                return;
+            }
+            total += of_image;
+            if let Some(ssim) = &mut call.ssim {
+                ssim[plane / channels] = (1.0 - of_image) as f32;
+            }
+            if let (Some(loss), Reduction::None) = (&mut call.loss, reduction) {
+                loss[plane / channels] = of_image as f32;
+            }
+            of_image = 0.0;
+        },
+    );
     if let Some(loss) = &mut call.loss
         && reduction != Reduction::None
     {

@@ -7,9 +7,9 @@ use crate::cpu::simd::Simd;
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of};
-use crate::registry::entries::dice_loss::{Args, Call, Options};
 #[cfg(gpu)]
 use crate::registry::Pass;
+use crate::registry::entries::dice_loss::{Args, Call, Options};
 use crate::registry::{Error, Reduction, Result};
 
 /// I, P - I and T - I: so taken, nothing cancels in the loss of a good prediction.
@@ -26,11 +26,8 @@ struct DiceLoss {
 impl MapLoss<SUMS, FACTORS> for DiceLoss {
     #[inline(always)]
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>) {
-        let (false_positive, false_negative) = if self.squared {
-            (s.sub(x.p, x.t), s.sub(x.t, x.p))
-        } else {
-            (s.sub(s.splat(1.0), x.t), x.q)
-        };
+        let (false_positive, false_negative) =
+            if self.squared { (s.sub(x.p, x.t), s.sub(x.t, x.p)) } else { (s.sub(s.splat(1.0), x.t), x.q) };
         sums[0] = s.mul_add(x.p, x.t, sums[0]);
         sums[1] = s.mul_add(x.p, false_positive, sums[1]);
         sums[2] = s.mul_add(x.t, false_negative, sums[2]);
@@ -121,7 +118,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
                 });
                 let overlap = Overlap::new(o, sum);
                 value = overlap.loss;
-                let upstream = call.grad_loss.map_or(1.0, |g| if reduction == Reduction::None { g[place] } else { g[0] });
+                let upstream = call
+                    .grad_loss
+                    .map_or(1.0, |g| if reduction == Reduction::None { g[place] } else { g[0] });
                 let upstream = f64::from(upstream) * scale;
                 for image in images {
                     let at = (image * classes + class) * FACTORS;
@@ -148,7 +147,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let factors = a.batch.saturating_mul(a.classes).saturating_mul(FACTORS as u64);
-    maps::workspace_size(Size::default().add::<f32>(factors), a.batch, a.classes, a.pixels, SUMS as u64).bytes()
+    maps::workspace_size(Size::default().add::<f32>(factors), a.batch, a.classes, a.pixels, SUMS as u64)
+        .bytes()
 }
 
 pub fn check(a: &Args) -> Result<()> {
