@@ -33,7 +33,7 @@ impl<'a> Workspace<'a> {
 
     /// An array of `count` values of `fill`.
     pub fn take<T: Copy>(&mut self, count: usize, fill: T) -> &'a mut [T] {
-        let array = self.take_blank(count);
+        let array = self.take_blank::<T>(count);
         array.iter_mut().for_each(|place| _ = place.write(fill));
         // SAFETY: just initialised.
         unsafe { &mut *(std::ptr::from_mut(array) as *mut [T]) }

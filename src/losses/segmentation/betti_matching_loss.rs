@@ -79,7 +79,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         match Reduction::from_code(call.opts.reduction) {
             Reduction::None => loss.iter_mut().zip(losses).for_each(|(to, loss)| *to = *loss as f32),
             Reduction::Sum => loss[0] = losses.iter().sum::<f64>() as f32,
-            Reduction::Mean => loss[0] = (losses.iter().sum::<f64>() / call.batch.max(1) as f64) as f32,
+            Reduction::Mean | Reduction::BatchMean => {
+                loss[0] = (losses.iter().sum::<f64>() / call.batch.max(1) as f64) as f32;
+            }
         }
     }
     Ok(())
@@ -168,7 +170,7 @@ impl Work<'_> {
         let s = match Reduction::from_code(self.opts.reduction) {
             Reduction::None => upstream(image),
             Reduction::Sum => upstream(0),
-            Reduction::Mean => upstream(0) / self.batch as f64,
+            Reduction::Mean | Reduction::BatchMean => upstream(0) / self.batch as f64,
         };
         // SAFETY: within this image's part of the gradient.
         let at = |i: usize| unsafe { gradient.at(image * slope.len() + i) };
