@@ -10,6 +10,10 @@ def positive(shape, generator):
     return 0.5 + torch.rand(shape, generator=generator)
 
 
+def thirtieth(shape, generator):
+    return torch.randn(shape, generator=generator) / 30
+
+
 def label_logits(x):
     return x.logits.gather(1, x.labels[:, None])[:, 0]
 
@@ -42,4 +46,11 @@ CASES = [
     Case("comp_sum_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, "tau = 1"),
     Case("comp_sum_cross_entropy", mean_absolute_error, LOGITS, "tau = 2", options={"tau": 2.0}),
     Case("z_loss", z_loss, LOGITS),
+    Case(
+        "fused_linear_cross_entropy",
+        lambda x: F.cross_entropy(F.linear(x.hidden, x.weight), x.labels),
+        ((1024, 512, 32000), (4096, 256, 10000)),
+        inputs={"hidden": thirtieth, "weight": thirtieth},
+        gradients=("hidden", "weight"),
+    ),
 ]
