@@ -138,7 +138,7 @@ def _take_options(w, entry, source):
     """An option that only an optional input's extent needs to tell: taken from the input unless it is given."""
     for axis, extent in enumerate(source.shape):
         name = extent.factors[0] if len(extent.factors) == 1 and extent.scale == 1 and not extent.plus else None
-        if not source.optional or name not in entry.options:
+        if not source.optional or name in entry.dims or name not in entry.options:
             continue
         with w.block(f"if {source.name} is not None and {name} == _default_{name}:"):
             with w.block(f"if type({source.name}) is not _ndarray:"):

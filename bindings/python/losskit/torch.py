@@ -71,7 +71,11 @@ class _Runner:
             for part in [*entry.inputs.values(), *entry.outputs.values()]
         }
         self.extents = {i.name: i.shape for i in self.inputs}
-        self.sized = [name for name in entry.options if any(name in e.factors for e in self._all_extents())]
+        self.sized = [
+            name
+            for name in entry.options
+            if name not in entry.dims and any(name in e.factors for e in self._all_extents())
+        ]
         self.plan = {which: self._plan(f["parameters"]) for which, f in entry.functions.items()}
         self.tuple = None
         if len(entry.outputs) > 1:

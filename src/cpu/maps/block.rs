@@ -239,6 +239,21 @@ impl<'a, S: Simd> Block<'a, S> {
         let (terms, own) = (self.terms.wrapping_add(class * self.size), s.splat(class as f32));
         let (labels, ignores) = (self.labels.ptr(), self.ignores);
         let (max, inverse, log_sum) = (self.max.ptr(), self.inverse.ptr(), self.log_sum.ptr());
+        if labelled && !ignores && !needs_scores {
+            // What is used most, without the choices of the loop below.
+            vectors::<S>(
+                self.len,
+                #[inline(always)]
+                // SAFETY: within the block.
+                |k, lanes| unsafe {
+                    let p = s.mul(s.load(terms.add(k)), s.load(inverse.add(k)));
+                    let t = s.select(s.eq(s.load(labels.add(k)), own), one, s.zero());
+                    let exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
+                    step(k, lanes, &Pixels { p, q: s.sub(one, p), log_p: s.zero(), t }, exist);
+                },
+            );
+            return;
+        }
         vectors::<S>(
             self.len,
             #[inline(always)]

@@ -128,6 +128,30 @@ pub fn barcode<'a>(
     Ok(Barcode { bars: &bars.room[..bars.count], order, ends })
 }
 
+impl Barcode<'_> {
+    pub fn len(&self) -> usize {
+        self.bars.len()
+    }
+
+    fn value(&self, grid: &Grid, index: u32) -> f32 {
+        self.order.value(self.order.rank[grid.position(index as usize)])
+    }
+
+    pub fn bars<'b>(&'b self, grid: &'b Grid) -> impl Iterator<Item = Bar> + 'b {
+        self.bars.iter().enumerate().map(move |(i, &bar)| {
+            let (birth, death) = ((bar >> 32) as u32, bar as u32);
+            let position = self.order.at[birth as usize];
+            Bar {
+                dimension: self.ends.iter().filter(|&&end| i >= end).count() as i64,
+                birth: self.order.value(birth),
+                death: if death == NONE { f32::NEG_INFINITY } else { self.value(grid, death) },
+                birth_voxel: grid.index(position) as i64,
+                death_voxel: if death == NONE { -1 } else { i64::from(death) },
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     /// The inequality behind [`super::most_bars`], for every subcomplex of the octahedron: 12 b1 <= 7 E - 10.5 T.
@@ -166,29 +190,5 @@ mod tests {
                 assert!(24 * loops <= 14 * count - 21 * filled, "{set:b} {filled}");
             }
         }
-    }
-}
-
-impl Barcode<'_> {
-    pub fn len(&self) -> usize {
-        self.bars.len()
-    }
-
-    fn value(&self, grid: &Grid, index: u32) -> f32 {
-        self.order.value(self.order.rank[grid.position(index as usize)])
-    }
-
-    pub fn bars<'b>(&'b self, grid: &'b Grid) -> impl Iterator<Item = Bar> + 'b {
-        self.bars.iter().enumerate().map(move |(i, &bar)| {
-            let (birth, death) = ((bar >> 32) as u32, bar as u32);
-            let position = self.order.at[birth as usize];
-            Bar {
-                dimension: self.ends.iter().filter(|&&end| i >= end).count() as i64,
-                birth: self.order.value(birth),
-                death: if death == NONE { f32::NEG_INFINITY } else { self.value(grid, death) },
-                birth_voxel: grid.index(position) as i64,
-                death_voxel: if death == NONE { -1 } else { i64::from(death) },
-            }
-        })
     }
 }
