@@ -10,6 +10,10 @@ def positive(shape, generator):
     return 0.5 + torch.rand(shape, generator=generator)
 
 
+def thirtieth(shape, generator):
+    return torch.randn(shape, generator=generator) / 30
+
+
 def label_logits(x):
     return x.logits.gather(1, x.labels[:, None])[:, 0]
 
@@ -67,5 +71,12 @@ CASES = [
     Case("z_loss", z_loss, LOGITS),
     Case("spherical_softmax_cross_entropy", spherical, LOGITS),
     Case("spherical_softmax_cross_entropy", taylor, LOGITS, "taylor", options={"kind": "taylor"}),
+    Case(
+        "fused_linear_cross_entropy",
+        lambda x: F.cross_entropy(F.linear(x.hidden, x.weight), x.labels),
+        ((1024, 512, 32000), (4096, 256, 10000)),
+        inputs={"hidden": thirtieth, "weight": thirtieth},
+        gradients=("hidden", "weight"),
+    ),
     Case("source_free_adaptation", source_free_adaptation, ((4, 4, 96**3),), inputs={"prior": prior}),
 ]
