@@ -3698,7 +3698,6 @@ lk_status lk_betti_matching_loss_workspace_size(const lk_context *ctx,
 // With births b and deaths d, the loss of an image is the sum of
 //     (b_pred - b_target)^2 + (d_pred - d_target)^2    over matched bars, without the deaths where they never die
 //     (b - d)^2 / 2                                    over unmatched bars of pred and of target.
-// For both in [0, 1], sqrt(2 loss) bounds nothing away from 0 but equal barcodes in equal places.
 //
 // The gradient goes to the voxels that bars of pred are born and die with, s being the upstream gradient:
 //     matched:      2 s (b_pred - b_target) at the birth voxel, 2 s (d_pred - d_target) at the death voxel
@@ -3708,8 +3707,8 @@ lk_status lk_betti_matching_loss_workspace_size(const lk_context *ctx,
 // An image with a NaN in pred or target has loss and gradient NaN and counts 0; infinities are values like
 // others. At most 2^28 voxels per image. An image with no voxels has loss 0.
 //
-// Cost: radix sorts and union-finds, near-linear; images in parallel, about 65 bytes of workspace per
-// pixel of a plane and 140 per voxel of a volume, for as many images at a time as fit 512 MiB, at least 2.
+// Cost: radix sorts and union-finds, near-linear; images in parallel, about 70 bytes of workspace per
+// pixel of a plane and 100 per voxel of a volume, for as many images at a time as fit 512 MiB, at least 2.
 // In volumes, dimension 1 reduces four matrices over Z/2, whose columns are on the heap: their size
 // depends on the image (see lk_cubical_persistence). If memory runs out there, the call fails with
 // LK_STATUS_INTERNAL, and what it wrote by then is not specified. saved holds the gradient for s = 1.
@@ -3834,10 +3833,10 @@ lk_status lk_cubical_persistence_workspace_size(const lk_context *ctx,
 // Values are compared as they are stored, infinities are values like others. An image with a NaN has no
 // order: it gives one bar of dimension 0 with birth and death NaN and voxels -1. At most 2^28 voxels.
 //
-// Cost: a radix sort and two union-finds, all in the workspace (about 36 bytes per voxel in a plane, 55 in
-// a volume). In a volume, dimension 1 is found by reducing a matrix over Z/2, whose columns are on the
-// heap: their size depends on the image, a few bytes per voxel for most and tens for noise; in theory it
-// has no such bound. If memory runs out there, the call fails with LK_STATUS_INTERNAL and writes nothing.
+// Cost: a radix sort and two union-finds, all in the workspace (about 42 bytes per voxel). In a volume,
+// dimension 1 is found by reducing a matrix over Z/2, whose columns are on the heap: their size depends on
+// the image, a few bytes per voxel for most and tens for noise; in theory it has no such bound. If memory
+// runs out there, the call fails with LK_STATUS_INTERNAL and writes nothing.
 // Source: N. Stucki, J. C. Paetzold, S. Shit, B. Menze, U. Bauer, Topologically Faithful Image
 // Segmentation via Induced Matching of Persistence Barcodes, 2023 (its filtration).
 //

@@ -248,6 +248,7 @@ def test_empty(name, device):
     if s.entry.dims[first].minimum > 0:
         pytest.skip(f"{first} is at least {s.entry.dims[first].minimum}")
     dims[first] = 0
+    dims = s.entry.with_capacities(dims)
     for reduction in s.entry.reduction.values if s.entry.reduction else [None]:
         options = {s.entry.reduction.name: reduction} if reduction else {}
         case = Case(s, dims, F32, "normal", options, 1)

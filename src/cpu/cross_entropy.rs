@@ -2,7 +2,7 @@
 //! l = -(1 - e) w_y log p_y - (e/C) sum_k w_k log p_k + z_weight lse^2, on logits capped by c tanh(z / c)
 //! where softcap c > 0.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut};
+use crate::cpu::rows::{self, LaneLoss, NegLogProb, Row, RowLoss, RowOut};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softcap::{Capped, soft_cap};
 use crate::cpu::softmax::{self, Accumulator, Odds, SoftmaxStats};
@@ -68,6 +68,11 @@ impl<'a> CrossEntropy<'a> {
     /// -log p_y alone.
     pub fn plain(classes: usize) -> Self {
         Self::new(classes, None, 0.0, 0.0, 0.0)
+    }
+
+    /// But for the cap.
+    fn is_neg_log_prob(&self) -> bool {
+        self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none()
     }
 
     pub fn class_weight(&self, class: usize) -> f64 {
@@ -320,6 +325,7 @@ pub struct State {
 impl RowLoss for CrossEntropy<'_> {
     type Stats = Stats;
     const SAVED: usize = 3;
+    const POSTPONES: bool = true;
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Stats {
@@ -339,7 +345,7 @@ impl RowLoss for CrossEntropy<'_> {
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, state: &State, label: usize) -> f32 {
         let odds = &state.odds;
-        if self.smoothing == 0.0 && self.z_weight == 0.0 && self.weights.is_none() {
+        if self.is_neg_log_prob() {
             return odds.neg_log_prob(s) as f32;
         }
         let mut loss = 0.0;
@@ -359,6 +365,10 @@ impl RowLoss for CrossEntropy<'_> {
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, state: &State, row: &Row, label: usize, scale: f32, out: &RowOut) {
         self.part_gradient(s, state, row, 0, label, scale, out);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        (self.is_neg_log_prob() && self.softcap == 0.0).then_some(NegLogProb)
     }
 
     fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {

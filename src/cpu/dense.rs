@@ -68,7 +68,9 @@ impl<'a> View<'a> {
                         *to = f64::from(from);
                     }
                 }
-                Values::F64(v) if self.column_stride == 1 => line[..columns].copy_from_slice(&v[at..at + columns]),
+                Values::F64(v) if self.column_stride == 1 => {
+                    line[..columns].copy_from_slice(&v[at..at + columns])
+                }
                 _ => line[..columns].iter_mut().enumerate().for_each(|(c, to)| *to = self.get(i + r, j + c)),
             }
             line[columns..].fill(0.0);
@@ -167,19 +169,26 @@ impl Kernel for Tile<'_, '_> {
         loop {
             let depth = DEPTH.min(depth_total - k);
             // Of `a` groups of ROWS rows, each column by column.
-            for (g, group) in packed.a.chunks_exact_mut(ROWS * DEPTH).enumerate().take(height.div_ceil(ROWS)) {
+            for (g, group) in packed.a.chunks_exact_mut(ROWS * DEPTH).enumerate().take(height.div_ceil(ROWS))
+            {
                 a.t().pack_rows(k, row + g * ROWS, depth, ROWS, group);
             }
             let mut j = column;
             while j < end {
                 b.pack_rows(k, j, depth, COLUMNS, &mut packed.b);
                 for g in 0..height.div_ceil(ROWS) {
-                    let sums = micro::<S>(&packed.a[g * ROWS * DEPTH..][..ROWS * depth], &packed.b[..COLUMNS * depth]);
+                    let sums = micro::<S>(
+                        &packed.a[g * ROWS * DEPTH..][..ROWS * depth],
+                        &packed.b[..COLUMNS * depth],
+                    );
                     for (r, sums) in sums.iter().enumerate().take(height - g * ROWS) {
                         let width = COLUMNS.min(b.columns - j);
                         // SAFETY: within the tile, which no other task has.
                         let line = unsafe {
-                            std::slice::from_raw_parts_mut(c.0.add((row + g * ROWS + r) * b.columns + j), width)
+                            std::slice::from_raw_parts_mut(
+                                c.0.add((row + g * ROWS + r) * b.columns + j),
+                                width,
+                            )
                         };
                         let first = k == 0;
                         for (place, &sum) in line.iter_mut().zip(sums) {

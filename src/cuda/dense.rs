@@ -179,7 +179,14 @@ fn launch_copy(dev: &dyn Device, from: Option<Buffer>, to: Buffer, count: u64, n
 }
 
 /// x <- a^-1 x for `x` [n, columns]; `a` becomes its factors.
-pub fn solve(dev: &dyn Device, a: *mut f64, n: u64, pivots: *mut u32, x: *mut f64, columns: u64) -> Result<()> {
+pub fn solve(
+    dev: &dyn Device,
+    a: *mut f64,
+    n: u64,
+    pivots: *mut u32,
+    x: *mut f64,
+    columns: u64,
+) -> Result<()> {
     if n == 0 || columns == 0 {
         return Ok(());
     }

@@ -16,10 +16,10 @@ pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
-pub mod windows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 pub mod tiles;
+pub mod windows;
 
 use std::ffi::c_void;
 

@@ -112,6 +112,15 @@ def test_sets_far_apart_keep_their_gradient(call):
     assert np.isfinite(g).all() and (g.sum(axis=0) < 0).all()
 
 
+def test_bandwidths_around_the_switch_to_products(call):
+    """On the CPU distances in many dimensions come from products where the points are near the origin."""
+    rng = np.random.default_rng(0)
+    a, b = (call.floats(rng.standard_normal((n, 70)) * rng.uniform(0.1, 2, (n, 1))) for n in (70, 140))
+    a[5], b[7] = a[6], a[6]
+    for bandwidth in (3.0, 6.0, 9.0, 30.0):
+        call.compare({"a": a, "b": b}, {"bandwidth": bandwidth})
+
+
 def test_no_points(call):
     a, b = _sets(call)
     for x, y in ((a[:0], b), (a, b[:0]), (a[:0], b[:0])):

@@ -159,6 +159,17 @@ def test_capacity(call):
         assert raw() == 0 and raw.view("count")[0] == needed
 
 
+def test_not_on_cuda(call):
+    """Said, not tried."""
+    if "cuda-emulation" in losskit.features():
+        with losskit.Context("cuda-emulated") as context:
+            for name in ("cubical_persistence", "betti_matching_loss"):
+                image = np.zeros((1, 1, 2, 2), np.float32)
+                inputs = [image[0]] if name == "cubical_persistence" else [image, image]
+                with pytest.raises(losskit.Unsupported, match=f"{name}: not available on CUDA, use a CPU context"):
+                    getattr(losskit, name)(*inputs, context=context)
+
+
 def test_too_many_voxels(call):
     entry = losskit.entries()["cubical_persistence"]
     bytes_ = ctypes.c_size_t()

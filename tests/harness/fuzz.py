@@ -263,6 +263,7 @@ class Fuzzer:
                         if source.stride and self.rng.random() < 0.5:
                             strides[source.name] = source.shape[-1].size(entry.values(dims, options)) + int(self.rng.integers(0, 4))
                     absent = [i.name for i in entry.inputs.values() if i.optional and self.rng.random() < 0.5]
+                    absent += [f"grad_{name}" for name in absent if entry.inputs[name].differentiable]
                     seed = int(self.rng.integers(2**31))
                     if which == "workspace_size":
                         yield Query(entry, dims, int(self.rng.integers(3)), self.context, options)

@@ -3,6 +3,9 @@
 //!
 //! Lanes run over rows: what belongs to a row is gathered without sums across lanes.
 
+// Arrays of the same small length are walked side by side by index.
+#![allow(clippy::needless_range_loop)]
+
 use super::{DEPTH, ROWS};
 use crate::cpu::simd::Simd;
 

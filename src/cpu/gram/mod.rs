@@ -6,13 +6,18 @@
 //! or the sum of another function of E), and [`gradient`] adds up w_ij (x_i - y_j) with weights that it
 //! computes from E_ij and what is known of row and column (a [`Weights`]).
 //!
-//! Rounding: with u = 2^-24, E_ij has a relative error of a few u (it is a sum of squares of differences, in
-//! parts of [`DEPTH`] dimensions); so exp(-E) has one of a few E u.
+//! Rounding, with u = 2^-24: E_ij is a sum of squares of differences, in parts of [`DEPTH`] dimensions, and has a
+//! relative error of a few u; so exp(-E) has one of a few E u. In many dimensions |x|^2 + |y|^2 - 2 x y is
+//! twice as fast, but has an absolute error of a few u scale (|x|^2 + |y|^2): it is taken for tiles in which
+//! that sum is at most [`product::LARGEST`] (points near the origin, as seen from the bandwidth), so that
+//! exp(-E) has a relative error of a few u in any case. Gradients always add up differences: points that
+//! nearly agree pull at each other with all their digits.
 //!
 //! A block of rows is one task, and its tiles follow one another: results do not depend on threads.
 
 mod kernel;
 mod log_sum;
+mod product;
 mod scratch;
 mod sweep;
 
@@ -58,6 +63,8 @@ pub struct Pairs<'a> {
     pub spaces: &'a [Space<'a>],
     /// Pairs (i, i) do not count: E_ii is infinite.
     pub skip_self: bool,
+    /// Distances keep all their digits, however small.
+    pub exact: bool,
 }
 
 impl Pairs<'_> {

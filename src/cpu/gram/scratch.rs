@@ -1,6 +1,6 @@
 //! One thread's scratch memory, of fixed size, and the points in it as the inner loops want them.
 
-use super::{COLUMNS, DEPTH, ROWS, Space, kernel};
+use super::{COLUMNS, DEPTH, Pairs, ROWS, Space, kernel, product};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage;
 use crate::registry::{DType, Floats};
@@ -22,6 +22,10 @@ pub struct Scratch {
     pub sums: [f32; WIDEST * ROWS],
     pub tile: [f32; COLUMNS * ROWS],
     points: [f32; COLUMNS * PITCH],
+    pub product: [f32; COLUMNS * ROWS],
+    /// |x|^2 and |y|^2.
+    pub x_squares: [f32; ROWS],
+    pub y_squares: [f32; COLUMNS],
     /// What weights know of the rows.
     pub constants: [[f32; ROWS]; super::CONSTANTS],
 }
@@ -38,14 +42,6 @@ pub struct Part {
     pub depth: usize,
 }
 
-/// The parts of all spaces.
-pub fn parts<'a>(spaces: &'a [Space<'a>]) -> impl Iterator<Item = Part> + 'a {
-    spaces.iter().enumerate().flat_map(|(space, s)| {
-        let dims = s.x.columns;
-        (0..dims).step_by(DEPTH).map(move |start| Part { space, start, depth: DEPTH.min(dims - start) })
-    })
-}
-
 impl Part {
     pub fn of(space: usize, start: usize, dims: usize) -> Part {
         Part { space, start, depth: DEPTH.min(dims - start) }
@@ -56,6 +52,8 @@ impl Part {
 pub struct Block {
     pub scratch: *mut Scratch,
     pub rows: Range<usize>,
+    /// Space whose |x|^2 are known, and the largest of them.
+    pub squares: (usize, f32),
     /// (space, start) that each slot holds.
     held: [(usize, usize); SLOTS],
 }
@@ -63,7 +61,7 @@ pub struct Block {
 impl Block {
     pub fn new(rows: Range<usize>) -> Block {
         let scratch = SCRATCH.with(|scratch| UnsafeCell::raw_get(scratch.as_ptr()));
-        Block { scratch, rows, held: [(usize::MAX, 0); SLOTS] }
+        Block { scratch, rows, squares: (usize::MAX, 0.0), held: [(usize::MAX, 0); SLOTS] }
     }
 
     /// The rows' points, packed.
@@ -116,29 +114,36 @@ impl Block {
 
     /// Writes the exponents of the pairs with `columns` to the tile.
     #[inline(always)]
-    pub fn exponents<S: Simd>(&mut self, s: S, spaces: &[Space], columns: Range<usize>) {
+    pub fn exponents<S: Simd>(&mut self, s: S, pairs: &Pairs, columns: Range<usize>) {
         let mut add = false;
-        for part in parts(spaces) {
-            let Space { y, scale, .. } = spaces[part.space];
-            let panel = self.panel(s, spaces, part);
-            let (points, stride) = self.points(s, y, columns.clone(), part, false);
-            // SAFETY: as above.
-            unsafe {
-                let tile = (&raw mut (*self.scratch).tile).cast();
-                kernel::distances(
-                    s,
-                    panel,
-                    points,
-                    stride,
-                    self.rows.len(),
-                    columns.len(),
-                    part.depth,
-                    scale,
-                    add,
-                    tile,
-                );
+        for (index, space) in pairs.spaces.iter().enumerate() {
+            let dims = space.x.columns;
+            if !pairs.exact && product::exponents(s, self, index, space, columns.clone(), add) {
+                add = true;
+                continue;
             }
-            add = true;
+            for start in (0..dims).step_by(DEPTH) {
+                let part = Part::of(index, start, dims);
+                let panel = self.panel(s, pairs.spaces, part);
+                let (points, stride) = self.points(s, space.y, columns.clone(), part, false);
+                // SAFETY: as above.
+                unsafe {
+                    let tile = (&raw mut (*self.scratch).tile).cast();
+                    kernel::distances(
+                        s,
+                        panel,
+                        points,
+                        stride,
+                        self.rows.len(),
+                        columns.len(),
+                        part.depth,
+                        space.scale,
+                        add,
+                        tile,
+                    );
+                }
+                add = true;
+            }
         }
     }
 

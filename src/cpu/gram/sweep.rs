@@ -2,7 +2,7 @@
 
 use super::log_sum::RowLogSum;
 use super::scratch::{Block, Part, Scratch, WIDEST};
-use super::{COLUMNS, CONSTANTS, DEPTH, Pairs, ROWS, RowSum, Weights};
+use super::{COLUMNS, DEPTH, Pairs, ROWS, RowSum, Weights};
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage;
@@ -62,7 +62,7 @@ fn tiles(columns: usize) -> impl Iterator<Item = Range<usize>> {
 /// Computes the tile of a block of rows and some columns.
 #[inline(always)]
 fn tile<S: Simd>(s: S, block: &mut Block, pairs: &Pairs, columns: Range<usize>) {
-    block.exponents(s, pairs.spaces, columns.clone());
+    block.exponents(s, pairs, columns.clone());
     if pairs.skip_self {
         let (rows, first) = (block.rows.clone(), columns.start);
         for j in columns.start.max(rows.start)..columns.end.min(rows.end) {
@@ -164,9 +164,9 @@ impl<W: Weights> GradientBlock<'_, W> {
             let mut block = Block::new(self.rows.clone());
             for (slot, i) in self.rows.clone().enumerate() {
                 let constants = term.weights.of_row(i);
-                for c in 0..CONSTANTS {
+                for (c, constant) in constants.into_iter().enumerate() {
                     // SAFETY: as above.
-                    unsafe { (*scratch).constants[c][slot] = constants[c] };
+                    unsafe { (*scratch).constants[c][slot] = constant };
                 }
             }
             for columns in tiles(term.pairs.columns) {

@@ -16,7 +16,7 @@ pub fn candidates(n: u64, k: u64) -> u64 {
 pub fn kth_distances(cpu: &Cpu, points: &Points, k: usize, room: Cells, out: Cells) {
     let values = Floats::rows(points.values, points.dims);
     let spaces = [Space { x: values, y: values, scale: 1.0 }];
-    let pairs = Pairs { rows: points.n, columns: points.n, spaces: &spaces, skip_self: true };
+    let pairs = Pairs { rows: points.n, columns: points.n, spaces: &spaces, skip_self: true, exact: true };
     let blocks = points.n.div_ceil(ROWS);
     // In rounds of as many blocks as there is room for.
     for first in (0..blocks).step_by(BLOCKS) {
@@ -41,6 +41,7 @@ struct State {
 
 impl KSmallest<'_> {
     /// The candidates of row `i`.
+    #[allow(clippy::mut_from_ref)]
     fn candidates(&self, i: usize) -> &mut [f32] {
         // SAFETY: `at` checks the end; a row's block alone uses its part.
         unsafe {
@@ -54,7 +55,7 @@ impl RowSum for KSmallest<'_> {
     type State = State;
 
     fn start(&self, rows: std::ops::Range<usize>) -> State {
-        rows.clone().for_each(|i| drop(Nearest::new(self.candidates(i))));
+        rows.clone().for_each(|i| self.candidates(i).fill(f32::INFINITY));
         State { first: rows.start, farthest: [f32::INFINITY; ROWS] }
     }
 

@@ -25,7 +25,7 @@ pub struct Points<'a> {
 }
 
 /// Coordinates of at least this size or 0 differ by at least 2^-62, or not at all.
-const SMALLEST: f32 = 3.637_978_8e-12; // 2^-38
+const SMALLEST: f32 = 1.0 / (1u64 << 38) as f32;
 
 impl<'a> Points<'a> {
     /// `None` if a coordinate is infinite or NaN.

@@ -185,8 +185,8 @@ impl Kernel for Search<'_> {
         for leaf in self.leaves.clone() {
             for (slot, place) in range_of(tree.n, tree.depth, leaf).enumerate() {
                 let mut query = [0.0; MAX_DIMS];
-                for dim in 0..dims {
-                    query[dim] = tree.leaves[(leaf * dims + dim) * LEAF + slot];
+                for (dim, coordinate) in query[..dims].iter_mut().enumerate() {
+                    *coordinate = tree.leaves[(leaf * dims + dim) * LEAF + slot];
                 }
                 let mut nearest = Nearest::new(self.room);
                 search(s, tree, &query, (leaf, slot), &mut nearest);
@@ -253,9 +253,9 @@ fn visit<S: Simd>(
     let mut i = 0;
     while i < LEAF {
         let mut sum = s.zero();
-        for dim in 0..tree.dims {
+        for (dim, &coordinate) in query[..tree.dims].iter().enumerate() {
             // SAFETY: within the leaf.
-            let d = unsafe { s.sub(s.splat(query[dim]), s.load(points.as_ptr().add(dim * LEAF + i))) };
+            let d = unsafe { s.sub(s.splat(coordinate), s.load(points.as_ptr().add(dim * LEAF + i))) };
             sum = s.mul_add(d, d, sum);
         }
         let mut bits = s.mask_bits(s.lt(sum, s.splat(nearest.farthest())));

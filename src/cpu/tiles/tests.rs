@@ -109,7 +109,7 @@ fn gradients_with_the_similarities_as_weights() {
 #[test]
 #[ignore = "a measurement"]
 fn cost_beside_the_products() {
-    let (n, d) = (4096, 256);
+    let (n, d) = (8192, 256);
     let cpu = Cpu::new(1);
     let (a, b) = (values(n * d, 5), values(n * d, 6));
     let (ma, mb) = (Matrix::of(&a, n, d, d), Matrix::of(&b, n, d, d));
@@ -118,7 +118,7 @@ fn cost_beside_the_products() {
     let weights = vec![1e-4f32; n];
     let all = Similarities::new(ma, mb, 0.1);
     let mut best = [f64::INFINITY; 5];
-    for _ in 0..7 {
+    for _ in 0..4 {
         let mut measure = |which: usize, work: &mut dyn FnMut()| {
             let start = cpu_time();
             work();

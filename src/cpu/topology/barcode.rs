@@ -36,10 +36,8 @@ pub fn workspace_bytes(grid: &Grid) -> usize {
     let n = grid.voxels;
     let masks = if grid.axes == 3 { bytes::<u8>(n) + bytes::<u16>(n) } else { 0 };
     let middle = if grid.axes == 3 { middle::scratch_bytes(grid) } else { 0 };
-    let scratch = Order::scratch_bytes(grid)
-        .max(bytes::<u32>(n))
-        .max(2 * bytes::<u32>(grid.padded + 1))
-        .max(middle);
+    let scratch =
+        Order::scratch_bytes(grid).max(bytes::<u32>(n)).max(2 * bytes::<u32>(grid.padded + 1)).max(middle);
     Order::bytes(grid) + bytes::<u64>(most_bars(n)) + masks + scratch
 }
 
@@ -130,47 +128,6 @@ pub fn barcode<'a>(
     Ok(Barcode { bars: &bars.room[..bars.count], order, ends })
 }
 
-#[cfg(test)]
-mod tests {
-    /// The inequality behind [`super::most_bars`], for every subcomplex of the octahedron: 12 b1 <= 7 E - 10.5 T.
-    #[test]
-    fn lower_links_have_few_loops() {
-        // Vertices 0 to 5; i and 5 - i are opposite.
-        let edges: Vec<[usize; 2]> =
-            (0..6).flat_map(|i| (i + 1..6).map(move |j| [i, j])).filter(|[i, j]| i + j != 5).collect();
-        let has = |set: usize, edge: [usize; 2]| {
-            set >> edges.iter().position(|e| *e == edge).unwrap() & 1 == 1
-        };
-        assert_eq!(edges.len(), 12);
-        for set in 0..1 << 12 {
-            let mut parent: [usize; 6] = std::array::from_fn(|i| i);
-            let mut rank = 0;
-            for (_, [i, j]) in edges.iter().enumerate().filter(|(e, _)| set >> e & 1 == 1) {
-                if parent[*i] != parent[*j] {
-                    let (old, new) = (parent[*i], parent[*j]);
-                    parent.iter_mut().filter(|p| **p == old).for_each(|p| *p = new);
-                    rank += 1;
-                }
-            }
-            let count = (set as u32).count_ones() as usize;
-            // Triangles have one vertex of each opposite pair.
-            let triangles = (0..8usize)
-                .filter(|corner| {
-                    let mut v: [usize; 3] = std::array::from_fn(|i| if corner >> i & 1 == 1 { 5 - i } else { i });
-                    v.sort();
-                    [[v[0], v[1]], [v[0], v[2]], [v[1], v[2]]].iter().all(|e| has(set, *e))
-                })
-                .count();
-            // Triangles fill loops; all eight of them are dependent once. Most triangles, fewest loops, but
-            // the right side falls by 10.5 with each and the left one by 12, until the last.
-            for filled in 0..=triangles {
-                let loops = count - rank - filled + usize::from(filled == 8);
-                assert!(24 * loops <= 14 * count - 21 * filled, "{set:b} {filled}");
-            }
-        }
-    }
-}
-
 impl Barcode<'_> {
     pub fn len(&self) -> usize {
         self.bars.len()
@@ -192,5 +149,46 @@ impl Barcode<'_> {
                 death_voxel: if death == NONE { -1 } else { i64::from(death) },
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The inequality behind [`super::most_bars`], for every subcomplex of the octahedron: 12 b1 <= 7 E - 10.5 T.
+    #[test]
+    fn lower_links_have_few_loops() {
+        // Vertices 0 to 5; i and 5 - i are opposite.
+        let edges: Vec<[usize; 2]> =
+            (0..6).flat_map(|i| (i + 1..6).map(move |j| [i, j])).filter(|[i, j]| i + j != 5).collect();
+        let has =
+            |set: usize, edge: [usize; 2]| set >> edges.iter().position(|e| *e == edge).unwrap() & 1 == 1;
+        assert_eq!(edges.len(), 12);
+        for set in 0..1 << 12 {
+            let mut parent: [usize; 6] = std::array::from_fn(|i| i);
+            let mut rank = 0;
+            for (_, [i, j]) in edges.iter().enumerate().filter(|(e, _)| set >> e & 1 == 1) {
+                if parent[*i] != parent[*j] {
+                    let (old, new) = (parent[*i], parent[*j]);
+                    parent.iter_mut().filter(|p| **p == old).for_each(|p| *p = new);
+                    rank += 1;
+                }
+            }
+            let count = (set as u32).count_ones() as usize;
+            // Triangles have one vertex of each opposite pair.
+            let triangles = (0..8usize)
+                .filter(|corner| {
+                    let mut v: [usize; 3] =
+                        std::array::from_fn(|i| if corner >> i & 1 == 1 { 5 - i } else { i });
+                    v.sort();
+                    [[v[0], v[1]], [v[0], v[2]], [v[1], v[2]]].iter().all(|e| has(set, *e))
+                })
+                .count();
+            // Triangles fill loops; all eight of them are dependent once. Most triangles, fewest loops, but
+            // the right side falls by 10.5 with each and the left one by 12, until the last.
+            for filled in 0..=triangles {
+                let loops = count - rank - filled + usize::from(filled == 8);
+                assert!(24 * loops <= 14 * count - 21 * filled, "{set:b} {filled}");
+            }
+        }
     }
 }

@@ -53,6 +53,8 @@ pub fn components<const EVERY: bool>(
         *parent = if last[cell] == NONE { outside } else { cell as u32 };
     }
     let (facets, count) = facets(grid);
+    // An edge has one other voxel, a square three.
+    let others = if grid.axes == 2 { 1 } else { 3 };
     let steps = Steps::new(grid);
     for (rank, &position) in order.at.iter().enumerate().rev() {
         if grid.axes == 2 {
@@ -83,7 +85,7 @@ pub fn components<const EVERY: bool>(
         for facet in facets[..count].iter().rev() {
             let rank = rank as u32;
             let corner = |step: i32| order.rank[position.wrapping_add_signed(step) as usize];
-            if !facet.others.iter().all(|&step| corner(step) < rank) {
+            if !facet.others[..others].iter().all(|&step| corner(step) < rank) {
                 continue;
             }
             let cell = position.wrapping_add_signed(facet.base);
@@ -116,7 +118,7 @@ fn facets(grid: &Grid) -> ([Facet; 12], usize) {
     if grid.axes == 2 {
         for (facet, code) in facets.iter_mut().zip(1..5) {
             let (axis, sign) = direction(code);
-            let other = sign as i32 * step[axis];
+            let other = sign * step[axis];
             *facet = Facet { code, others: [other; 3], base: other.min(0), back: step[3 - axis] as u32 };
         }
         return (facets, 4);

@@ -1,6 +1,6 @@
 //! Union-find; the components of the voxels that have entered.
 
-use super::grid::Grid;
+use super::grid::{DIRECTIONS, Grid};
 use super::order::Order;
 use super::star::{Kind, STARS, Steps};
 
@@ -36,6 +36,8 @@ pub fn components<const EVERY: bool>(
     mut merged: impl FnMut(Merge),
 ) {
     let steps = Steps::new(grid);
+    let (directions, unused) = grid.directions();
+    let directions = &directions[unused..DIRECTIONS - unused];
     for (last, &position) in order.at.iter().enumerate() {
         let last = last as u32;
         parent[last as usize] = last;
@@ -56,8 +58,8 @@ pub fn components<const EVERY: bool>(
             }
         }
         let mut own = last;
-        for (code, step) in grid.directions() {
-            let other = order.rank[position.wrapping_add_signed(step as i32) as usize];
+        for &(code, step) in directions {
+            let other = order.rank[position.wrapping_add_signed(step) as usize];
             if other >= last {
                 continue;
             }

@@ -43,7 +43,8 @@ impl Grid {
     /// Position of a row of voxels, in the order of flat indices.
     pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         let [depth, height, _] = self.size;
-        (0..depth).flat_map(move |z| (0..height).map(move |y| self.first + z * self.step[0] + y * self.step[1]))
+        (0..depth)
+            .flat_map(move |z| (0..height).map(move |y| self.first + z * self.step[0] + y * self.step[1]))
     }
 
     pub fn width(&self) -> usize {
@@ -65,17 +66,17 @@ impl Grid {
         self.first + z * self.step[0] + y * self.step[1] + x
     }
 
-    /// The directions there are, each with its step.
-    pub fn directions(&self) -> impl Iterator<Item = (u32, isize)> + Clone + '_ {
-        let unused = 3 - self.axes;
-        (unused..DIRECTIONS - unused).map(move |code| {
+    /// The directions, each with its step, and how many at both ends are along axes there are not.
+    pub fn directions(&self) -> ([(u32, i32); DIRECTIONS], usize) {
+        let steps = std::array::from_fn(|code| {
             let (axis, sign) = direction(code as u32);
-            (code as u32, sign * self.step[axis] as isize)
-        })
+            (code as u32, sign * self.step[axis] as i32)
+        });
+        (steps, 3 - self.axes)
     }
 }
 
 /// Axis and sign of a direction.
-pub fn direction(code: u32) -> (usize, isize) {
+pub fn direction(code: u32) -> (usize, i32) {
     if code < 3 { (code as usize, -1) } else { (5 - code as usize, 1) }
 }

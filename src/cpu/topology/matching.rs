@@ -174,13 +174,7 @@ fn dimension_0(score: &mut Score, l: &mut Side, g: &mut Side, both: &Order, mut 
     }
 }
 
-fn top(
-    score: &mut Score,
-    sides: [&mut Side; 2],
-    both: &Order,
-    both_squares: &mut [u16],
-    mut room: Arena,
-) {
+fn top(score: &mut Score, sides: [&mut Side; 2], both: &Order, both_squares: &mut [u16], mut room: Arena) {
     let grid = score.grid;
     let [of_l, of_g] = sides.map(|Side { order, squares, .. }| (&*order, squares));
     let cells = grid.padded + 1;

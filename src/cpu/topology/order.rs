@@ -39,16 +39,27 @@ impl<'a> Order<'a> {
         let mut to = scratch.take(n, 0u64);
         let mut counts = [[0u32; 1 << 11]; 3];
         let mut index = 0;
+        // Equal values are often neighbours, and counting one by one would wait for the count before.
+        let (mut run, mut of) = (0u32, 0u64);
+        let mut count = |pair: u64, run: u32| {
+            for (count, digit) in counts.iter_mut().zip(DIGITS) {
+                count[place(pair, digit)] += run;
+            }
+        };
         for row in grid.rows() {
             for position in row..row + grid.width() {
                 let pair = u64::from(key(value(index))) << 32 | position as u64;
                 from[index] = pair;
-                for (count, digit) in counts.iter_mut().zip(DIGITS) {
-                    count[place(pair, digit)] += 1;
-                }
                 index += 1;
+                if (pair ^ of) >> 32 == 0 {
+                    run += 1;
+                } else {
+                    count(of, run);
+                    (run, of) = (1, pair);
+                }
             }
         }
+        count(of, run);
         for (count, digit) in counts.iter_mut().zip(DIGITS) {
             if n == 0 || count[place(from[0], digit)] as usize == n {
                 continue;

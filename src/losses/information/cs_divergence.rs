@@ -39,7 +39,7 @@ fn sums(cpu: &Cpu, call: &mut Call) -> Sums {
     let of_rows = Workspace::new(call.workspace).take(room, 0f32);
     [(a, a), (b, b), (a, b)].map(|((x, rows), (y, columns))| {
         let spaces = [Space::gaussian(x, y, bandwidth)];
-        let pairs = Pairs { rows, columns, spaces: &spaces, skip_self: false };
+        let pairs = Pairs { rows, columns, spaces: &spaces, skip_self: false, exact: false };
         gram::row_log_sums(cpu, &pairs, &mut of_rows[..2 * rows]);
         LogSums::new(&of_rows[..2 * rows]).total()
     })
@@ -57,7 +57,7 @@ fn gradient(
     let (h, g) = (call.opts.bandwidth, call.grad_loss.map_or(1.0, |g| f64::from(g[0])));
     let spaces = [[Space::gaussian(x.0, x.0, h)], [Space::gaussian(x.0, y.0, h)]];
     let term = |i: usize, columns, factor, log_sum| Term {
-        pairs: Pairs { rows: x.1, columns, spaces: &spaces[i], skip_self: false },
+        pairs: Pairs { rows: x.1, columns, spaces: &spaces[i], skip_self: false, exact: false },
         weights: Softmax { factor, log_sum },
     };
     let terms = [term(0, x.1, -1.0, own), term(1, y.1, 1.0, cross)];

@@ -17,7 +17,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let of_b = call.b.map(|b| Space::gaussian(b, b, call.opts.bandwidth_b));
     let spaces = [of_a, of_b.unwrap_or(of_a)];
     let spaces = if of_b.is_some() { &spaces[..] } else { &spaces[..1] };
-    let pairs = Pairs { rows: n, columns: n, spaces, skip_self: call.opts.include_self == 0 };
+    let pairs = Pairs { rows: n, columns: n, spaces, skip_self: call.opts.include_self == 0, exact: false };
     let log_sums = match call.saved_in {
         Some(saved) => saved,
         None => {

@@ -80,7 +80,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
             Reduction::None => loss.iter_mut().zip(losses).for_each(|(to, loss)| *to = *loss as f32),
             Reduction::Sum => loss[0] = losses.iter().sum::<f64>() as f32,
             Reduction::Mean | Reduction::BatchMean => {
-                loss[0] = (losses.iter().sum::<f64>() / call.batch.max(1) as f64) as f32;
+                loss[0] = (losses.iter().sum::<f64>() / call.batch.max(1) as f64) as f32
             }
         }
     }

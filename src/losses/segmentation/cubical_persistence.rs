@@ -20,13 +20,8 @@ pub fn cpu(_: &Cpu, call: &mut Call) -> Result<()> {
     let grid = Grid::new(call.depth, call.height, call.width);
     let image = topology::Values::new(call.image, 0, grid.voxels);
     if image.has_nan() {
-        let bar = barcode::Bar {
-            dimension: 0,
-            birth: f32::NAN,
-            death: f32::NAN,
-            birth_voxel: -1,
-            death_voxel: -1,
-        };
+        let bar =
+            barcode::Bar { dimension: 0, birth: f32::NAN, death: f32::NAN, birth_voxel: -1, death_voxel: -1 };
         room(call, 1)?;
         write(call, 1, std::iter::once(bar));
         return Ok(());

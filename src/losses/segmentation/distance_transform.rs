@@ -34,8 +34,7 @@ pub fn cpu_workspace(a: &Args) -> u64 {
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    let volume =
-        Volume { images: call.batch, depth: call.depth, height: call.height, width: call.width };
+    let volume = Volume { images: call.batch, depth: call.depth, height: call.height, width: call.width };
     if let Some(distance) = call.distance.as_deref_mut() {
         distance::transform(cpu, &volume, call.mask, distance, call.workspace);
     }

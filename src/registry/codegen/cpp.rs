@@ -107,7 +107,8 @@ fn arguments(entry: &Entry, out: &mut String) {
             Some(option) => format!(", {} where {option} is set", shape(&output.shape[1..])),
             None => String::new(),
         };
-        let length = output.length.as_ref().map(|l| format!("; the first {l} are written")).unwrap_or_default();
+        let length =
+            output.length.as_ref().map(|l| format!("; the first {l} are written")).unwrap_or_default();
         let words = format!("{}{less}{one}: {}{length}", shape(&output.shape), output.doc);
         field(out, &format!("{} {} = {{}};", view(output.element, true), output.name), &words);
     }
@@ -212,7 +213,9 @@ fn uses_options(entry: &Entry) -> bool {
     let inputs = entry.inputs.iter().map(|i| &i.shape);
     let mut extents = inputs.chain(entry.outputs.iter().map(|o| &o.shape)).chain([&entry.saved]).flatten();
     let is_option = |f: &Factor| matches!(f, Factor::Option(_));
-    reduces(entry) || merges(entry) || extents.any(|e| e.resolve(entry).expect("validated").factors.iter().any(is_option))
+    reduces(entry)
+        || merges(entry)
+        || extents.any(|e| e.resolve(entry).expect("validated").factors.iter().any(is_option))
 }
 
 fn reduces(entry: &Entry) -> bool {

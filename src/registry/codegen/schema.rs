@@ -354,7 +354,8 @@ impl Entry {
                 return Err(format!("output {}: in_place names no input", output.name));
             }
             if let Some(length) = &output.length {
-                let counts = |o: &Output| o.name == *length && o.element == Element::I64 && o.shape.is_empty();
+                let counts =
+                    |o: &Output| o.name == *length && o.element == Element::I64 && o.shape.is_empty();
                 let is_capacity = |d: &Dim| {
                     d.capacity.is_some() && output.shape.first().is_some_and(|e| e.to_string() == d.name)
                 };
