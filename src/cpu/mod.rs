@@ -11,6 +11,7 @@ pub mod rows;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
+pub mod softmax_entropy;
 pub mod storage;
 
 pub use parallel::Cpu;
