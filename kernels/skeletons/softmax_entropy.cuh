@@ -1,12 +1,12 @@
 // Statistics of p = softmax(f z) with the largest element apart: everything about the row's entropy without
-// cancellation, however certain the row is. x_k = f (z_k - max).
+// cancellation, however certain the row is. x_k = f (z_k - max); the factor f may be given in two floats.
 #pragma once
 #include "rows.cuh"
 
 namespace lk {
 
 struct SoftmaxEntropy {
-  static constexpr int kSaved = 3;
+  static constexpr int kSaved = 4;  // the last for layout only: the CPU saves as many
 
   struct Acc {
     float max, tops;    // the largest, and how many there are of it
@@ -21,10 +21,10 @@ struct SoftmaxEntropy {
   static LK_DEVICE Acc empty() { return {-infinity(), 0.0f, 0.0f, 0.0f}; }
   static LK_DEVICE float reference(float max) { return max == -infinity() ? 0.0f : max; }
 
-  static LK_DEVICE void rebase(Acc& acc, float max, float f = 1.0f) {
+  static LK_DEVICE void rebase(Acc& acc, float max, float f = 1.0f, float f_rest = 0.0f) {
     if (acc.max == max) return;
     if (acc.max != -infinity()) {
-      const float shrink = exp_scaled_difference(acc.max, max, f), all = acc.rest + acc.tops;
+      const float shrink = exp_scaled_difference(acc.max, max, f, f_rest), all = acc.rest + acc.tops;
       const float step = fmaxf(__fmul_rn(f, __fsub_rn(acc.max, max)), -1e4f);
       acc.cross = shrink * fmaf(all, step, acc.cross);
       acc.rest = shrink * all;
@@ -34,11 +34,11 @@ struct SoftmaxEntropy {
   }
 
   template <int N>
-  static LK_DEVICE void add(Acc& acc, const float (&z)[N], float f = 1.0f) {
+  static LK_DEVICE void add(Acc& acc, const float (&z)[N], float f = 1.0f, float f_rest = 0.0f) {
     float top = acc.max;
 #pragma unroll
     for (int j = 0; j < N; ++j) top = fmaxf(top, z[j]);
-    rebase(acc, top, f);
+    rebase(acc, top, f, f_rest);
     const float about = reference(top);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
@@ -46,7 +46,7 @@ struct SoftmaxEntropy {
         acc.tops += top == -infinity() ? 0.0f : 1.0f;
         continue;
       }
-      const float e = exp_scaled_difference(z[j], about, f);
+      const float e = exp_scaled_difference(z[j], about, f, f_rest);
       acc.rest += e;
       if (e != 0.0f) acc.cross = fmaf(e, __fmul_rn(f, __fsub_rn(z[j], about)), acc.cross);
     }
@@ -77,12 +77,13 @@ struct SoftmaxEntropy {
     saved[0] = row.max;
     saved[1] = row.rest;
     saved[2] = row.cross;
+    saved[3] = 0.0f;
   }
   static LK_DEVICE Row restore(const float* saved) { return complete(saved[0], saved[1], saved[2]); }
 
   // exp(x) and x of an element; 0 and 0 where it has no probability.
-  static LK_DEVICE float exponential(const Row& row, float z, float& x, float f = 1.0f) {
-    const float e = exp_scaled_difference(z, row.max, f);
+  static LK_DEVICE float exponential(const Row& row, float z, float& x, float f = 1.0f, float f_rest = 0.0f) {
+    const float e = exp_scaled_difference(z, row.max, f, f_rest);
     x = e == 0.0f ? 0.0f : __fmul_rn(f, __fsub_rn(z, row.max));
     return e;
   }

@@ -3,7 +3,7 @@
 
 pub mod elements;
 pub mod matmul;
-mod parallel;
+pub mod parallel;
 pub mod row;
 pub mod row_pair;
 pub mod row_sets;

@@ -123,24 +123,29 @@ impl Blocks {
 
 /// A buffer whose places are written by different blocks, each place by one.
 #[derive(Clone, Copy)]
-pub struct Cells<'a>(&'a [UnsafeCell<f32>]);
+pub struct Cells<'a, T: Copy = f32>(&'a [UnsafeCell<T>]);
 
-// SAFETY: see `set`.
-unsafe impl Sync for Cells<'_> {}
+// SAFETY: see `set` and `get`.
+unsafe impl<T: Copy + Send> Sync for Cells<'_, T> {}
 
-impl<'a> Cells<'a> {
-    pub fn new(slice: &'a mut [f32]) -> Cells<'a> {
-        // SAFETY: UnsafeCell<f32> has the layout of f32, and the slice is ours alone.
-        Cells(unsafe { &*(std::ptr::from_mut(slice) as *const [UnsafeCell<f32>]) })
+impl<'a, T: Copy> Cells<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Cells<'a, T> {
+        // SAFETY: UnsafeCell<T> has the layout of T, and the slice is ours alone.
+        Cells(unsafe { &*(std::ptr::from_mut(slice) as *const [UnsafeCell<T>]) })
     }
 
-    pub fn set(&self, index: usize, value: f32) {
-        // SAFETY: no two blocks of a skeleton write the same place, and none reads.
+    pub fn set(&self, index: usize, value: T) {
+        // SAFETY: no two blocks of a skeleton have the same place.
         unsafe { *self.0[index].get() = value }
     }
 
+    pub fn get(&self, index: usize) -> T {
+        // SAFETY: the block that writes a place is the only one to read it meanwhile.
+        unsafe { *self.0[index].get() }
+    }
+
     /// Pointer to place `index` and those after it.
-    pub fn at(&self, index: usize) -> *mut f32 {
+    pub fn at(&self, index: usize) -> *mut T {
         self.0[index..].as_ptr().cast_mut().cast()
     }
 }

@@ -1,83 +1,140 @@
-//! Statistics of a softmax row with its largest element apart: everything about the row's entropy without
-//! cancellation, however certain the row is.
+//! Statistics of a softmax row with its largest element apart and the others about the second largest: everything
+//! about the row's entropy to f32's accuracy, however certain the row is.
 
-use crate::cpu::row::{Row, blocks_of, fold, fold_blocks};
+use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks};
 use crate::cpu::simd::{Simd, math};
+use crate::cpu::softmax::Odds;
 use bytemuck::{Pod, Zeroable};
 
-/// Of p = softmax(f z), x_k = f (z_k - top). Differences are taken before they are scaled.
+/// Of p = softmax(f z), x_k = f (z_k - second). Differences are taken before they are scaled.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct EntropyStats {
-    /// The largest logit.
+    /// The two largest logits.
     pub top: f32,
+    pub second: f32,
     /// Sum of exp(x_k) over all elements but one of the largest.
     pub rest: f32,
-    /// Sum of exp(x_k) x_k.
+    /// Sum of exp(x_k) x_k over the same.
     pub cross: f32,
 }
 
 /// What follows from the statistics; nothing here is a difference of larger terms.
-#[derive(Clone, Copy)]
 pub struct Entropy {
-    /// Largest probability, and what makes exp(x_k) a probability.
-    pub share: f64,
-    /// The sum of all other probabilities.
-    pub others: f64,
-    /// log p_k = x_k - log_sum.
+    pub stats: EntropyStats,
+    factor: f64,
+    /// Exponent of the largest, at least 0.
+    pub lead: f64,
+    /// The largest against the others: its probability is `own`, p_k = exp(x_k) `share`.
+    pub odds: Odds,
+    /// logsumexp(f z) less the reference: log p_k = x_k - log_sum.
     pub log_sum: f64,
-    /// Mean of x under p, at most 0.
+    /// Mean of x under p.
     pub mean: f64,
     /// H = -sum_k p_k log p_k.
     pub entropy: f64,
 }
 
+/// One class in its row.
+pub struct Class {
+    /// x of it, its probability, the sum of all others, and -log of its probability.
+    pub x: f64,
+    pub own: f64,
+    pub others: f64,
+    pub neg_log_prob: f64,
+}
+
 impl EntropyStats {
     #[inline(always)]
-    pub fn entropy<S: Simd>(&self, s: S) -> Entropy {
-        let log_sum = f64::from(s.first(math::ln_1p(s, s.splat(self.rest))));
-        let share = 1.0 / (1.0 + f64::from(self.rest));
-        let mean = f64::from(self.cross) * share;
-        Entropy { share, others: f64::from(self.rest) * share, log_sum, mean, entropy: log_sum - mean }
+    pub fn entropy<S: Simd>(self, s: S, factor: f64) -> Entropy {
+        let lead = factor * (f64::from(self.top) - f64::from(self.second));
+        let odds = Odds::new(s, lead, self.rest);
+        let cross = odds.share * f64::from(self.cross);
+        let (log_sum, own) = (odds.log_sum(s), odds.own);
+        let entropy = own * odds.neg_log_prob(s) + odds.others * log_sum - cross;
+        Entropy { stats: self, factor, lead, mean: own * lead + cross, odds, log_sum, entropy }
+    }
+}
+
+impl Entropy {
+    /// log p_k + H of the largest.
+    pub fn top_excess(&self) -> f64 {
+        self.odds.others * self.lead - self.odds.share * f64::from(self.stats.cross)
+    }
+
+    /// The class with logit `z`.
+    #[inline(always)]
+    pub fn class<S: Simd>(&self, s: S, z: f32) -> Class {
+        if z == self.stats.top {
+            let odds = &self.odds;
+            let (own, others) = (odds.own, odds.others);
+            return Class { x: self.lead, own, others, neg_log_prob: odds.neg_log_prob(s) };
+        }
+        let x = self.factor * (f64::from(z) - f64::from(self.stats.second));
+        let own = self.odds.share * x.exp();
+        Class { x, own, others: 1.0 - own, neg_log_prob: self.log_sum - x }
+    }
+
+    /// -log p of the class with logit `z` where its rounding would be raised to a power.
+    pub fn neg_log_prob_f64(&self, z: f32) -> f64 {
+        if z == self.stats.top {
+            return self.odds.neg_log_prob_f64();
+        }
+        self.odds.log_sum_f64() - self.factor * (f64::from(z) - f64::from(self.stats.second))
+    }
+
+    /// Stores `weight` exp(x_k) (`constant` + `slope` x_k), and `at_top` for every element equal to the largest.
+    #[inline(always)]
+    pub fn write<S: Simd>(
+        &self,
+        s: S,
+        row: &Row,
+        out: &RowOut,
+        weight: f64,
+        (constant, slope): (f64, f64),
+        at_top: f64,
+    ) {
+        let (weight, at_top) = (s.splat(weight as f32), s.splat(at_top as f32));
+        let (constant, slope) = (s.splat(constant as f32), s.splat(slope as f32));
+        let factor = s.splat(self.factor as f32);
+        let (top, second) = (s.splat(self.stats.top), s.splat(self.stats.second));
+        row.map_to(
+            s,
+            out,
+            #[inline(always)]
+            |z, _| {
+                let x = exponent(s, z, second, factor);
+                let p = s.mul(weight, math::exp_softmax(s, x));
+                s.select(s.eq(z, top), at_top, s.mul(p, s.mul_add(slope, x, constant)))
+            },
+        );
     }
 }
 
 /// x below this has no probability; clamped, -inf times 0 is 0.
 const NOTHING: f32 = -1e4;
 
-/// x = f (z - top) as the sums see it.
+/// x = f (z - about) as the sums see it.
 #[inline(always)]
-pub fn exponent<S: Simd>(s: S, z: S::F, top: S::F, factor: S::F) -> S::F {
-    s.max(s.splat(NOTHING), s.mul(factor, s.sub(z, top)))
+pub fn exponent<S: Simd>(s: S, z: S::F, about: S::F, factor: S::F) -> S::F {
+    s.max(s.splat(NOTHING), s.mul(factor, s.sub(z, about)))
 }
 
 /// Statistics of a row for the factor f. A row of nothing but -inf, or with +inf or NaN, has NaN.
 #[inline(always)]
 pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
-    let mut top = f32::NEG_INFINITY;
+    let (top, mut second) = two_largest(s, row);
+    if second == f32::NEG_INFINITY {
+        second = top; // no other element counts: any reference does
+    }
     let (mut tops, mut rest, mut cross) = (0.0, 0.0, 0.0);
-    let f = s.splat(factor);
+    let (largest, about, f) = (s.splat(top), s.splat(second), s.splat(factor));
+    let (zero, one) = (s.zero(), s.splat(1.0));
     blocks_of(
         s,
         std::slice::from_ref(row).first_chunk().expect("one row"),
         #[inline(always)]
         |_, blocks: [&[f32]; 1]| {
-            let new = block_max(s, blocks[0]);
-            if new > top {
-                if top != f32::NEG_INFINITY {
-                    // The largest so far are among the others from now on.
-                    let step = f64::from(factor) * (f64::from(top) - f64::from(new));
-                    let shrink = step.exp();
-                    let all = rest + tops;
-                    cross = shrink * (cross + all * step);
-                    rest = shrink * all;
-                    tops = 0.0;
-                }
-                top = new;
-            }
-            // Where a row so far has nothing but -inf, any reference does.
-            let about = s.splat(if top == f32::NEG_INFINITY { 0.0 } else { top });
-            let (zero, one) = (s.zero(), s.splat(1.0));
             let sums = fold_blocks(
                 s,
                 blocks,
@@ -86,11 +143,11 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
                 #[inline(always)]
                 |acc: [S::F; 3], [z], _| {
                     let x = exponent(s, z, about, f);
-                    let term = math::exp_softmax(s, x);
-                    let is_top = s.eq(x, zero);
+                    let is_top = s.eq(z, largest);
+                    let term = s.select(is_top, zero, math::exp_softmax(s, x));
                     [
                         s.add(acc[0], s.select(is_top, one, zero)),
-                        s.add(acc[1], s.select(is_top, zero, term)),
+                        s.add(acc[1], term),
                         s.mul_add(term, x, acc[2]),
                     ]
                 },
@@ -103,28 +160,98 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
             cross += total(2);
         },
     );
-    if top == f32::NEG_INFINITY {
+    if !top.is_finite() {
         rest = f64::NAN;
     }
-    EntropyStats { top, rest: (rest + (tops - 1.0)) as f32, cross: cross as f32 }
+    // More of the largest are the second as well.
+    EntropyStats { top, second, rest: (rest + (tops - 1.0)) as f32, cross: cross as f32 }
 }
 
-/// A NaN may get lost; the sums find it.
+/// The two largest values seen by each lane, and a NaN if there was one.
+#[derive(Clone, Copy)]
+struct Two<S: Simd> {
+    first: S::F,
+    second: S::F,
+    nan: S::F,
+}
+
+/// The two largest values of a row, -inf where there are none; NaN for a row with a NaN.
 #[inline(always)]
-fn block_max<S: Simd>(s: S, block: &[f32]) -> f32 {
+pub fn two_largest<S: Simd>(s: S, row: &Row) -> (f32, f32) {
     let low = s.splat(f32::NEG_INFINITY);
-    let top = fold(
+    let mut seen = [Two::<S> { first: low, second: low, nan: s.zero() }; 4];
+    blocks_of(
         s,
-        block,
-        f32::NEG_INFINITY,
-        [low; 4],
+        std::slice::from_ref(row).first_chunk().expect("one row"),
         #[inline(always)]
-        |acc, z, _| s.max(acc, z),
+        |_, blocks: [&[f32]; 1]| {
+            seen = fold_blocks(
+                s,
+                blocks,
+                f32::NEG_INFINITY,
+                seen,
+                #[inline(always)]
+                |two: Two<S>, [z], _| Two {
+                    first: s.max(two.first, z),
+                    second: s.max(two.second, s.min(two.first, z)),
+                    nan: s.select(s.is_nan(z), z, two.nan),
+                },
+            );
+        },
     );
-    s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])))
+    let mut best = seen[0];
+    for two in &seen[1..] {
+        best = Two {
+            first: s.max(best.first, two.first),
+            second: s.max(s.max(best.second, two.second), s.min(best.first, two.first)),
+            nan: s.select(s.is_nan(two.nan), two.nan, best.nan),
+        };
+    }
+    if s.any(s.is_nan(best.nan)) {
+        return (f32::NAN, f32::NAN);
+    }
+    // No vector is longer.
+    let (mut first, mut second) = ([f32::NEG_INFINITY; 16], [f32::NEG_INFINITY; 16]);
+    const { assert!(S::LANES <= 16) };
+    // SAFETY: room for a vector.
+    unsafe {
+        s.store(first.as_mut_ptr(), best.first);
+        s.store(second.as_mut_ptr(), best.second);
+    }
+    let (mut one, mut two) = (first[0], second[0]);
+    for i in 1..S::LANES {
+        two = two.max(second[i]).max(one.min(first[i]));
+        one = one.max(first[i]);
+    }
+    (one, two)
 }
 
-/// The first element equal to `value`; the row's length if there is none.
-pub fn index_of(row: &Row, value: f32) -> usize {
-    (0..row.len).find(|&k| row.get(k) == value).unwrap_or(row.len)
+/// Where the element equal to `value` is that has `before` of them in front of it; the row's length if there is
+/// none.
+#[inline(always)]
+pub fn index_of<S: Simd>(s: S, row: &Row, value: f32, before: usize) -> usize {
+    let (mut found, mut left) = (row.len, before);
+    let wanted = s.splat(value);
+    row.blocks(
+        s,
+        #[inline(always)]
+        |start, block| {
+            let mut k = 0;
+            while k < block.len() && found == row.len {
+                let lanes = S::LANES.min(block.len() - k);
+                // SAFETY: within the block.
+                let z = unsafe { s.load_partial(block.as_ptr().add(k), lanes, 0.0) };
+                let mut bits = s.mask_bits(s.and(s.first_n(lanes), s.eq(z, wanted)));
+                while bits != 0 && found == row.len {
+                    match left {
+                        0 => found = start + k + bits.trailing_zeros() as usize,
+                        _ => left -= 1,
+                    }
+                    bits &= bits - 1;
+                }
+                k += S::LANES;
+            }
+        },
+    );
+    found
 }

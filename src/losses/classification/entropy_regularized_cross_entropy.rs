@@ -1,8 +1,8 @@
 //! l = -log p_y + w H,  H = -sum_k p_k log p_k.
 
 use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
-use crate::cpu::softmax_entropy::{self, Entropy, EntropyStats, exponent};
-use crate::cpu::{Cpu, simd::Simd, simd::math};
+use crate::cpu::softmax_entropy::{self, Class, Entropy, EntropyStats};
+use crate::cpu::{Cpu, simd::Simd};
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
 use crate::registry::Result;
@@ -14,21 +14,6 @@ struct EntropyRegularized {
     weight: f64,
 }
 
-struct State {
-    top: f32,
-    row: Entropy,
-    /// Of the label: its exponent less that of the largest, and its probability.
-    lead: f64,
-    own: f64,
-}
-
-impl State {
-    /// -log p_y.
-    fn neg_log_prob(&self) -> f64 {
-        self.row.log_sum - self.lead
-    }
-}
-
 impl RowLoss for EntropyRegularized {
     type Stats = EntropyStats;
 
@@ -37,43 +22,40 @@ impl RowLoss for EntropyRegularized {
         softmax_entropy::stats(s, row, 1.0)
     }
 
-    type State = State;
+    type State = (Entropy, Class);
 
     #[inline(always)]
-    fn state<S: Simd>(&self, s: S, stats: EntropyStats, row: &Row, label: usize) -> State {
-        let lead = f64::from(row.get(label)) - f64::from(stats.top);
-        let row = stats.entropy(s);
-        State { top: stats.top, own: row.share * lead.exp(), row, lead }
+    fn state<S: Simd>(&self, s: S, stats: EntropyStats, row: &Row, label: usize) -> (Entropy, Class) {
+        let whole = stats.entropy(s, 1.0);
+        let class = whole.class(s, row.get(label));
+        (whole, class)
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, _s: S, state: &State, _label: usize) -> f32 {
-        (state.neg_log_prob() + self.weight * state.row.entropy) as f32
+    fn loss<S: Simd>(&self, _s: S, (row, class): &(Entropy, Class), _label: usize) -> f32 {
+        (class.neg_log_prob + self.weight * row.entropy) as f32
     }
 
-    /// dl/dz_k = p_k - delta_ky - w p_k (log p_k + H).
+    /// dl/dz_k = p_k - delta_ky - w p_k (log p_k + H), log p_k + H = x_k less its mean.
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, state: &State, row: &Row, label: usize, scale: f32, out: &RowOut) {
-        let scale = f64::from(scale);
-        // p_k (1 - w (log p_k + H)), log p_k + H = x_k less its mean.
-        let constant = s.splat((1.0 + self.weight * state.row.mean) as f32);
-        let weight = s.splat(-self.weight as f32);
-        let factor = s.splat((scale * state.row.share) as f32);
-        let (top, one) = (s.splat(state.top), s.splat(1.0));
-        row.map_to(
-            s,
-            out,
-            #[inline(always)]
-            |z, _| {
-                let x = exponent(s, z, top, one);
-                let p = s.mul(factor, math::exp_softmax(s, x));
-                s.mul(p, s.mul_add(weight, x, constant))
-            },
-        );
-        // 1 - p_y as a sum where p_y is near 1.
-        let others = if state.lead == 0.0 { state.row.others } else { 1.0 - state.own };
-        let mixed = if state.own == 0.0 { 0.0 } else { state.own * (state.lead - state.row.mean) };
-        out.set(label, (-scale * (others + self.weight * mixed)) as f32);
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        (whole, class): &(Entropy, Class),
+        row: &Row,
+        label: usize,
+        scale: f32,
+        out: &RowOut,
+    ) {
+        let (scale, w) = (f64::from(scale), self.weight);
+        let top = scale * whole.odds.own * (1.0 - w * whole.top_excess());
+        whole.write(s, row, out, scale * whole.odds.share, (1.0 + w * whole.mean, -w), top);
+        let excess = match class.own {
+            0.0 => 0.0,
+            _ if row.get(label) == whole.stats.top => class.own * whole.top_excess(),
+            _ => class.own * (class.x - whole.mean),
+        };
+        out.set(label, (-scale * (class.others + w * excess)) as f32);
     }
 }
 

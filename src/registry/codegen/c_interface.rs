@@ -90,7 +90,7 @@ pub fn vtable(entry: &Entry) -> String {
     };
     let cpu_workspace = match entry.cpu_workspace {
         true => format!(
-            "|args| match {path}::cpu_workspace({args}) {{ 0 => 0, bytes => bytes + check::HOST_ALIGN }}"
+            "|args| match {path}::cpu_workspace({args}) {{ 0 => 0, bytes => bytes + super::check::HOST_ALIGN }}"
         ),
         false => "|_| 0".into(),
     };
