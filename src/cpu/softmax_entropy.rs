@@ -4,6 +4,7 @@
 use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::Odds;
+use crate::cpu::storage::load_lanes;
 use bytemuck::{Pod, Zeroable};
 
 /// Of p = softmax(f z), x_k = f (z_k - second). Differences are taken before they are scaled.
@@ -123,13 +124,15 @@ pub fn exponent<S: Simd>(s: S, z: S::F, about: S::F, factor: S::F) -> S::F {
 /// Statistics of a row for the factor f. A row of nothing but -inf, or with +inf or NaN, has NaN.
 #[inline(always)]
 pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
-    let (top, mut second) = two_largest(s, row);
+    let (top, mut second) = largest_of::<S, false>(s, row);
+    // Alone, the largest is left out; among equals its own term of 1 is taken away in the end.
+    let (apart, extra) = if second < top { (top, 0.0) } else { (f32::NAN, 1.0) };
     if second == f32::NEG_INFINITY {
         second = top; // no other element counts: any reference does
     }
-    let (mut tops, mut rest, mut cross) = (0.0, 0.0, 0.0);
-    let (largest, about, f) = (s.splat(top), s.splat(second), s.splat(factor));
-    let (zero, one) = (s.zero(), s.splat(1.0));
+    let (mut rest, mut cross) = (0.0, 0.0);
+    let (apart, about, f) = (s.splat(apart), s.splat(second), s.splat(factor));
+    let (zero, low) = (s.zero(), s.splat(f32::NEG_INFINITY));
     blocks_of(
         s,
         std::slice::from_ref(row).first_chunk().expect("one row"),
@@ -139,32 +142,25 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
                 s,
                 blocks,
                 f32::NEG_INFINITY,
-                [[zero; 3]; 4],
+                [[zero; 2]; 4],
                 #[inline(always)]
-                |acc: [S::F; 3], [z], _| {
-                    let x = exponent(s, z, about, f);
-                    let is_top = s.eq(z, largest);
-                    let term = s.select(is_top, zero, math::exp_softmax(s, x));
-                    [
-                        s.add(acc[0], s.select(is_top, one, zero)),
-                        s.add(acc[1], term),
-                        s.mul_add(term, x, acc[2]),
-                    ]
+                |acc: [S::F; 2], [z], _| {
+                    let x = exponent(s, s.select(s.eq(z, apart), low, z), about, f);
+                    let term = math::exp_softmax(s, x);
+                    [s.add(acc[0], term), s.mul_add(term, x, acc[1])]
                 },
             );
             let total = |i: usize| {
                 f64::from(s.reduce_add(s.add(s.add(sums[0][i], sums[1][i]), s.add(sums[2][i], sums[3][i]))))
             };
-            tops += total(0);
-            rest += total(1);
-            cross += total(2);
+            rest += total(0);
+            cross += total(1);
         },
     );
     if !top.is_finite() {
         rest = f64::NAN;
     }
-    // More of the largest are the second as well.
-    EntropyStats { top, second, rest: (rest + (tops - 1.0)) as f32, cross: cross as f32 }
+    EntropyStats { top, second, rest: (rest - extra) as f32, cross: cross as f32 }
 }
 
 /// The two largest values seen by each lane, and a NaN if there was one.
@@ -178,6 +174,12 @@ struct Two<S: Simd> {
 /// The two largest values of a row, -inf where there are none; NaN for a row with a NaN.
 #[inline(always)]
 pub fn two_largest<S: Simd>(s: S, row: &Row) -> (f32, f32) {
+    largest_of::<S, true>(s, row)
+}
+
+/// Without `NAN` one may get lost.
+#[inline(always)]
+fn largest_of<S: Simd, const NAN: bool>(s: S, row: &Row) -> (f32, f32) {
     let low = s.splat(f32::NEG_INFINITY);
     let mut seen = [Two::<S> { first: low, second: low, nan: s.zero() }; 4];
     blocks_of(
@@ -194,7 +196,7 @@ pub fn two_largest<S: Simd>(s: S, row: &Row) -> (f32, f32) {
                 |two: Two<S>, [z], _| Two {
                     first: s.max(two.first, z),
                     second: s.max(two.second, s.min(two.first, z)),
-                    nan: s.select(s.is_nan(z), z, two.nan),
+                    nan: if NAN { s.select(s.is_nan(z), z, two.nan) } else { two.nan },
                 },
             );
         },
@@ -240,8 +242,8 @@ pub fn index_of<S: Simd>(s: S, row: &Row, value: f32, before: usize) -> usize {
             while k < block.len() && found == row.len {
                 let lanes = S::LANES.min(block.len() - k);
                 // SAFETY: within the block.
-                let z = unsafe { s.load_partial(block.as_ptr().add(k), lanes, 0.0) };
-                let mut bits = s.mask_bits(s.and(s.first_n(lanes), s.eq(z, wanted)));
+                let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
+                let mut bits = s.mask_bits(s.eq(z, wanted)) & (u32::MAX >> (32 - lanes));
                 while bits != 0 && found == row.len {
                     match left {
                         0 => found = start + k + bits.trailing_zeros() as usize,

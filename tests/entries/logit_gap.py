@@ -25,7 +25,7 @@ def possible(dims, o):
     return 2 <= o.order <= dims["classes"]
 
 
-OPTIONS = {"order": [2, 3, 5, 17]}
+OPTIONS = {"order": [2, 3, 5, 17, 40]}
 SHAPES = [{"rows": 1 + i % 5, "classes": c} for i, c in enumerate([2, 3, 5, 7, 8, 9, 16, 17, 19, 33, 67, 129, 257, 1025, 2503, 33, 67, 19])] + [{"rows": 37, "classes": 4099}]
 
 EXAMPLES = [

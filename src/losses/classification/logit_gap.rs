@@ -3,6 +3,7 @@
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::Simd;
+use crate::cpu::storage::load_lanes;
 use crate::cpu::softmax_entropy::{index_of, two_largest};
 use crate::registry::entries::logit_gap::{Args, Call};
 use crate::registry::{Error, Reduction, Result};
@@ -15,6 +16,43 @@ struct State {
     gap: f32,
     largest: usize,
     other: usize,
+}
+
+/// Up to this order the best are kept sorted: most elements fail the comparison with the last of them.
+const FEW: usize = 32;
+
+/// As [`ranked`], in one sweep.
+#[inline(always)]
+fn among_few<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
+    let mut best = [f32::NEG_INFINITY; FEW];
+    row.blocks(
+        s,
+        #[inline(always)]
+        |_, block| {
+            let mut k = 0;
+            while k < block.len() {
+                let lanes = S::LANES.min(block.len() - k);
+                // SAFETY: within the block.
+                let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
+                let mut bits = s.mask_bits(s.gt(z, s.splat(best[order - 1]))) & (u32::MAX >> (32 - lanes));
+                while bits != 0 {
+                    let value = block[k + bits.trailing_zeros() as usize];
+                    let mut at = order - 1;
+                    if value > best[at] {
+                        while at > 0 && best[at - 1] < value {
+                            best[at] = best[at - 1];
+                            at -= 1;
+                        }
+                        best[at] = value;
+                    }
+                    bits &= bits - 1;
+                }
+                k += S::LANES;
+            }
+        },
+    );
+    let value = best[order - 1];
+    (value, best[..order].iter().filter(|&&b| b > value).count())
 }
 
 /// Integers in the order of the values; the two zeros are one.
@@ -68,6 +106,7 @@ impl RowSetLoss<1> for LogitGap {
         let (other, larger) = match self.order {
             2 => (second, usize::from(second != first)),
             _ if first.is_nan() => (first, 0),
+            order if order <= FEW => among_few(s, row, order),
             order => ranked(s, row, order),
         };
         State {
