@@ -254,6 +254,560 @@ lk_status lk_bce_with_logits_forward_backward(const lk_context *ctx,
                                               size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * ctc_loss: Connectionist temporal classification: sequences of labels without alignment
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of ctc_loss. Set the defaults with lk_ctc_loss_options_init(), then change what you need.
+typedef struct lk_ctc_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Class of the blank, below classes. At least 0; default 0.
+  int64_t blank;
+  // Samples that cannot be aligned count as 0, with gradient 0. 0 or 1; default 0.
+  uint8_t zero_infinity;
+  // Mean divides each loss by max(label length, 1), then averages over the batch. LK_REDUCTION_NONE,
+  // LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_ctc_loss_options;
+
+// Sets the size and the defaults of an options struct of ctc_loss.
+void lk_ctc_loss_options_init(struct lk_ctc_loss_options *opts);
+
+// Bytes of workspace that any function of ctc_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_ctc_loss_workspace_size(const lk_context *ctx,
+                                     const struct lk_ctc_loss_options *opts,
+                                     lk_dtype dtype,
+                                     size_t time,
+                                     size_t batch,
+                                     size_t classes,
+                                     size_t max_label,
+                                     size_t *bytes);
+
+// Connectionist temporal classification: sequences of labels without alignment.
+//
+// The probability of a label sequence is the sum over all ways to spread it over the frames: each
+// frame emits a class or the blank, repetitions are merged, then blanks are dropped. With
+// p[t, b, :] = softmax(logits[t, b, :]),
+//     loss_b = -log sum over alignments of prod over t < input_lengths[b] of p[t, b, emitted class].
+// The logits are not normalised: unlike torch.nn.functional.ctc_loss, which takes log-probabilities,
+// the log-softmax is applied inside, and the gradient is that of the logits,
+//     d loss_b / d logits[t, b, k] = p[t, b, k] - gamma_t(k),
+// gamma_t(k) the probability, given the labels, that frame t emits k; 0 for t >= input_lengths[b].
+// Labels of sample b are labels[b, 0 .. label_lengths[b]], without the blank; what follows is not
+// looked at. An empty sequence is aligned with blanks only. A sample that cannot be aligned (fewer
+// frames than labels plus one for each repeated neighbour, or probabilities of 0 on every way) has
+// loss +inf and gradient NaN; with zero_infinity both are 0.
+// Source: A. Graves, S. Fernandez, F. Gomez, J. Schmidhuber, Connectionist Temporal Classification:
+// Labelling Unsegmented Sequence Data with Recurrent Neural Networks, 2006.
+//
+//   time            size_t                   number of frames, at least 1
+//   batch           size_t                   number of samples
+//   classes         size_t                   number of classes, with the blank, at least 1
+//   max_label       size_t                   room for labels per sample
+//   logits          dtype [time, batch, classes]
+//                                            scores, a row per frame and sample
+//   labels          int64 [batch, max_label] label sequences, in [0, classes) and not blank as far as
+//                                            label_lengths says
+//   input_lengths   int64 [batch]            frames of each sample, in [1, time]
+//   label_lengths   int64 [batch]            labels of each sample, in [0, max_label]
+//   loss            f32 [batch] or [1]       the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [time, batch, 2]     statistics that spare backward a pass, or NULL
+lk_status lk_ctc_loss_forward(const lk_context *ctx,
+                              const struct lk_ctc_loss_options *opts,
+                              lk_dtype dtype,
+                              size_t time,
+                              size_t batch,
+                              size_t classes,
+                              size_t max_label,
+                              const void *logits,
+                              const int64_t *labels,
+                              const int64_t *input_lengths,
+                              const int64_t *label_lengths,
+                              float *loss,
+                              float *saved,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// Gradient of lk_ctc_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_ctc_loss_backward(const lk_context *ctx,
+                               const struct lk_ctc_loss_options *opts,
+                               lk_dtype dtype,
+                               size_t time,
+                               size_t batch,
+                               size_t classes,
+                               size_t max_label,
+                               const void *logits,
+                               const int64_t *labels,
+                               const int64_t *input_lengths,
+                               const int64_t *label_lengths,
+                               const float *saved,
+                               const float *grad_loss,
+                               void *grad_logits,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// lk_ctc_loss_forward and lk_ctc_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_ctc_loss_forward_backward(const lk_context *ctx,
+                                       const struct lk_ctc_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t time,
+                                       size_t batch,
+                                       size_t classes,
+                                       size_t max_label,
+                                       const void *logits,
+                                       const int64_t *labels,
+                                       const int64_t *input_lengths,
+                                       const int64_t *label_lengths,
+                                       const float *grad_loss,
+                                       float *loss,
+                                       void *grad_logits,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * focal_loss: Sigmoid focal loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of focal_loss. Set the defaults with lk_focal_loss_options_init(), then change what you need.
+typedef struct lk_focal_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How much easy elements are played down; 0 = not at all. In [0, inf); default 2.
+  double gamma;
+  // Weight of the positive elements, or -1 for no weights. In [0, 1] or -1; default 0.25.
+  double alpha;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_focal_loss_options;
+
+// Sets the size and the defaults of an options struct of focal_loss.
+void lk_focal_loss_options_init(struct lk_focal_loss_options *opts);
+
+// Bytes of workspace that any function of focal_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_focal_loss_workspace_size(const lk_context *ctx,
+                                       const struct lk_focal_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t rows,
+                                       size_t classes,
+                                       size_t *bytes);
+
+// Sigmoid focal loss.
+//
+// With m = z where target is 1, else -z (the logit of the right answer), c = softplus(-m) its cross
+// entropy and
+// q = sigmoid(-m) the probability of being wrong:
+//     loss = a q^gamma c,    a = alpha where target is 1, 1 - alpha where it is 0; 1 if alpha is -1.
+// Easy elements, those of small q, count little. q and c come straight from m, so that losses of confident
+// elements keep their digits. Targets are 0 or 1 (anything above 1/2 counts as 1). gamma = 0, alpha = -1
+// is
+// bce_with_logits.
+// Source: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal Loss for Dense Object Detection, 2017.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of independent binary labels per sample
+//   logits          dtype [rows, classes]    scores
+//   target          dtype [rows, classes]    0 or 1
+//   loss            f32 [rows, classes] or [1]
+//                                            the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_focal_loss_forward(const lk_context *ctx,
+                                const struct lk_focal_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t rows,
+                                size_t classes,
+                                const void *logits,
+                                const void *target,
+                                float *loss,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// Gradient of lk_focal_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_focal_loss_backward(const lk_context *ctx,
+                                 const struct lk_focal_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t rows,
+                                 size_t classes,
+                                 const void *logits,
+                                 const void *target,
+                                 const float *grad_loss,
+                                 void *grad_logits,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// lk_focal_loss_forward and lk_focal_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_focal_loss_forward_backward(const lk_context *ctx,
+                                         const struct lk_focal_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t rows,
+                                         size_t classes,
+                                         const void *logits,
+                                         const void *target,
+                                         const float *grad_loss,
+                                         float *loss,
+                                         void *grad_logits,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * gaussian_nll: Negative log-likelihood of Gaussians with predicted variance
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of gaussian_nll. Set the defaults with lk_gaussian_nll_options_init(), then change what you
+// need.
+typedef struct lk_gaussian_nll_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether to add the constant log(2 pi) / 2. 0 or 1; default 0.
+  uint8_t full;
+  // Smallest variance. In (0, inf); default 0.000001.
+  double eps;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_gaussian_nll_options;
+
+// Sets the size and the defaults of an options struct of gaussian_nll.
+void lk_gaussian_nll_options_init(struct lk_gaussian_nll_options *opts);
+
+// Bytes of workspace that any function of gaussian_nll needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_gaussian_nll_workspace_size(const lk_context *ctx,
+                                         const struct lk_gaussian_nll_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         size_t *bytes);
+
+// Negative log-likelihood of Gaussians with predicted variance.
+//
+// With c = max(var, eps) and d = pred - target:
+//     loss = (log c + d^2 / c) / 2,  plus log(2 pi) / 2 if full is set.
+// Gradients: s d / c for pred, its negative for target, and (s / 2) (1 / c - d^2 / c^2) for var. As in
+// torch the
+// clamp of var passes the gradient. A negative variance is refused on the CPU.
+// Source: D. A. Nix, A. S. Weigend, Estimating the Mean and Variance of the Target Probability
+// Distribution, 1994; semantics of torch.nn.functional.gaussian_nll_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   var             dtype [n]                variances, in [0, inf]
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_gaussian_nll_forward(const lk_context *ctx,
+                                  const struct lk_gaussian_nll_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *pred,
+                                  const void *target,
+                                  const void *var,
+                                  float *loss,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// Gradient of lk_gaussian_nll_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+//   grad_var        dtype                    gradient, of the shape of var; may be var itself; NULL = not
+//                                            wanted
+lk_status lk_gaussian_nll_backward(const lk_context *ctx,
+                                   const struct lk_gaussian_nll_options *opts,
+                                   lk_dtype dtype,
+                                   size_t n,
+                                   const void *pred,
+                                   const void *target,
+                                   const void *var,
+                                   const float *grad_loss,
+                                   void *grad_pred,
+                                   void *grad_target,
+                                   void *grad_var,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// lk_gaussian_nll_forward and lk_gaussian_nll_backward in one pass over memory. Arguments as there.
+lk_status lk_gaussian_nll_forward_backward(const lk_context *ctx,
+                                           const struct lk_gaussian_nll_options *opts,
+                                           lk_dtype dtype,
+                                           size_t n,
+                                           const void *pred,
+                                           const void *target,
+                                           const void *var,
+                                           const float *grad_loss,
+                                           float *loss,
+                                           void *grad_pred,
+                                           void *grad_target,
+                                           void *grad_var,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hinge_loss: Hinge loss and squared hinge loss on scores of two classes
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of hinge_loss. Set the defaults with lk_hinge_loss_options_init(), then change what you need.
+typedef struct lk_hinge_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How far beyond 0 a score must be. In (0, inf); default 1.
+  double margin;
+  // Exponent: 1 or 2. 1 to 2; default 1.
+  int64_t p;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_hinge_loss_options;
+
+// Sets the size and the defaults of an options struct of hinge_loss.
+void lk_hinge_loss_options_init(struct lk_hinge_loss_options *opts);
+
+// Bytes of workspace that any function of hinge_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_hinge_loss_workspace_size(const lk_context *ctx,
+                                       const struct lk_hinge_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       size_t *bytes);
+
+// Hinge loss and squared hinge loss on scores of two classes.
+//
+// With t = target, y = score:
+//     loss = h^p,   h = max(0, margin - t y).
+// The gradient is -s t p h^(p-1) where h > 0, and 0 elsewhere, at the kink too. Targets are meant to be +1
+// or
+// -1; this is not enforced.
+// Source: C. Cortes, V. Vapnik, Support-Vector Networks, 1995.
+//
+//   n               size_t                   number of elements
+//   scores          dtype [n]                scores
+//   target          dtype [n]                class of each element, +1 or -1
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_hinge_loss_forward(const lk_context *ctx,
+                                const struct lk_hinge_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t n,
+                                const void *scores,
+                                const void *target,
+                                float *loss,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// Gradient of lk_hinge_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_scores     dtype                    gradient, of the shape of scores; may be scores itself; NULL
+//                                            = not wanted
+lk_status lk_hinge_loss_backward(const lk_context *ctx,
+                                 const struct lk_hinge_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *scores,
+                                 const void *target,
+                                 const float *grad_loss,
+                                 void *grad_scores,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// lk_hinge_loss_forward and lk_hinge_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_hinge_loss_forward_backward(const lk_context *ctx,
+                                         const struct lk_hinge_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *scores,
+                                         const void *target,
+                                         const float *grad_loss,
+                                         float *loss,
+                                         void *grad_scores,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * huber_loss: Huber loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of huber_loss. Set the defaults with lk_huber_loss_options_init(), then change what you need.
+typedef struct lk_huber_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Where the square turns into a line. In (0, inf]; default 1.
+  double delta;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_huber_loss_options;
+
+// Sets the size and the defaults of an options struct of huber_loss.
+void lk_huber_loss_options_init(struct lk_huber_loss_options *opts);
+
+// Bytes of workspace that any function of huber_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_huber_loss_workspace_size(const lk_context *ctx,
+                                       const struct lk_huber_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       size_t *bytes);
+
+// Huber loss.
+//
+// With d = pred - target, taken in f32:
+//     loss = d^2 / 2  if |d| <= delta,  else  delta (|d| - delta / 2).
+// The gradient is s clamp(d, -delta, delta) for pred and its negative for target: no outlier pulls harder
+// than delta. With delta = infinity it is half the squared error.
+// Source: P. J. Huber, Robust Estimation of a Location Parameter, 1964; semantics of
+// torch.nn.functional.huber_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_huber_loss_forward(const lk_context *ctx,
+                                const struct lk_huber_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t n,
+                                const void *pred,
+                                const void *target,
+                                float *loss,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// Gradient of lk_huber_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_huber_loss_backward(const lk_context *ctx,
+                                 const struct lk_huber_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *pred,
+                                 const void *target,
+                                 const float *grad_loss,
+                                 void *grad_pred,
+                                 void *grad_target,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// lk_huber_loss_forward and lk_huber_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_huber_loss_forward_backward(const lk_context *ctx,
+                                         const struct lk_huber_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *pred,
+                                         const void *target,
+                                         const float *grad_loss,
+                                         float *loss,
+                                         void *grad_pred,
+                                         void *grad_target,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * kl_divergence: Kullback-Leibler divergence from log-probabilities
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of kl_divergence. Set the defaults with lk_kl_divergence_options_init(), then change what you
+// need.
+typedef struct lk_kl_divergence_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether target holds log-probabilities. 0 or 1; default 0.
+  uint8_t log_target;
+  // Mean divides by the number of elements, batchmean by the number of rows. LK_REDUCTION_NONE,
+  // LK_REDUCTION_MEAN, LK_REDUCTION_SUM or LK_REDUCTION_BATCHMEAN; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_kl_divergence_options;
+
+// Sets the size and the defaults of an options struct of kl_divergence.
+void lk_kl_divergence_options_init(struct lk_kl_divergence_options *opts);
+
+// Bytes of workspace that any function of kl_divergence needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_kl_divergence_workspace_size(const lk_context *ctx,
+                                          const struct lk_kl_divergence_options *opts,
+                                          lk_dtype dtype,
+                                          size_t rows,
+                                          size_t classes,
+                                          size_t *bytes);
+
+// Kullback-Leibler divergence from log-probabilities.
+//
+// Elementwise, with x = pred (log-probabilities) and t = target:
+//     loss = t (log t - x), 0 where t <= 0;      with log_target:  e^t (t - x).
+// Gradients: -s t for pred and s (log t + 1 - x) for target, both 0 where t <= 0; with log_target -s e^t
+// and
+// s e^t (t - x + 1). mean divides by the number of elements, as torch does; batchmean divides by the
+// number of
+// rows and is the divergence of distributions.
+// Source: S. Kullback, R. A. Leibler, On Information and Sufficiency, 1951; semantics of
+// torch.nn.functional.kl_div.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes
+//   pred            dtype [rows, classes]    log-probabilities of the model
+//   target          dtype [rows, classes]    probabilities, or log-probabilities with log_target
+//   loss            f32 [rows, classes] or [1]
+//                                            the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_kl_divergence_forward(const lk_context *ctx,
+                                   const struct lk_kl_divergence_options *opts,
+                                   lk_dtype dtype,
+                                   size_t rows,
+                                   size_t classes,
+                                   const void *pred,
+                                   const void *target,
+                                   float *loss,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// Gradient of lk_kl_divergence_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_kl_divergence_backward(const lk_context *ctx,
+                                    const struct lk_kl_divergence_options *opts,
+                                    lk_dtype dtype,
+                                    size_t rows,
+                                    size_t classes,
+                                    const void *pred,
+                                    const void *target,
+                                    const float *grad_loss,
+                                    void *grad_pred,
+                                    void *grad_target,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// lk_kl_divergence_forward and lk_kl_divergence_backward in one pass over memory. Arguments as there.
+lk_status lk_kl_divergence_forward_backward(const lk_context *ctx,
+                                            const struct lk_kl_divergence_options *opts,
+                                            lk_dtype dtype,
+                                            size_t rows,
+                                            size_t classes,
+                                            const void *pred,
+                                            const void *target,
+                                            const float *grad_loss,
+                                            float *loss,
+                                            void *grad_pred,
+                                            void *grad_target,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * l1_loss: Mean absolute error
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -329,6 +883,94 @@ lk_status lk_l1_loss_forward_backward(const lk_context *ctx,
                                       void *grad_target,
                                       void *workspace,
                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * margin_ranking_loss: Margin ranking loss of pairs of scores
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of margin_ranking_loss. Set the defaults with lk_margin_ranking_loss_options_init(), then change
+// what you need.
+typedef struct lk_margin_ranking_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How far apart the scores should be. In (-inf, inf); default 0.
+  double margin;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_margin_ranking_loss_options;
+
+// Sets the size and the defaults of an options struct of margin_ranking_loss.
+void lk_margin_ranking_loss_options_init(struct lk_margin_ranking_loss_options *opts);
+
+// Bytes of workspace that any function of margin_ranking_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_margin_ranking_loss_workspace_size(const lk_context *ctx,
+                                                const struct lk_margin_ranking_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t n,
+                                                size_t *bytes);
+
+// Margin ranking loss of pairs of scores.
+//
+// loss = max(0, margin - target (a - b)):
+// target +1 asks a to rank above b by the margin, -1 the reverse. Where the loss is positive the gradients
+// are
+// -s target for a and s target for b; 0 elsewhere.
+// Source: R. Herbrich, T. Graepel, K. Obermayer, Support Vector Learning for Ordinal Regression, 1999;
+// semantics of torch.nn.functional.margin_ranking_loss.
+//
+//   n               size_t                   number of elements
+//   a               dtype [n]                first scores
+//   b               dtype [n]                second scores
+//   target          dtype [n]                +1 where a should be larger, -1 where b should
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_margin_ranking_loss_forward(const lk_context *ctx,
+                                         const struct lk_margin_ranking_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *a,
+                                         const void *b,
+                                         const void *target,
+                                         float *loss,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_margin_ranking_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_margin_ranking_loss_backward(const lk_context *ctx,
+                                          const struct lk_margin_ranking_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *a,
+                                          const void *b,
+                                          const void *target,
+                                          const float *grad_loss,
+                                          void *grad_a,
+                                          void *grad_b,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// lk_margin_ranking_loss_forward and lk_margin_ranking_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_margin_ranking_loss_forward_backward(const lk_context *ctx,
+                                                  const struct lk_margin_ranking_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t n,
+                                                  const void *a,
+                                                  const void *b,
+                                                  const void *target,
+                                                  const float *grad_loss,
+                                                  float *loss,
+                                                  void *grad_a,
+                                                  void *grad_b,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * mse_loss: Mean squared error
@@ -407,6 +1049,367 @@ lk_status lk_mse_loss_forward_backward(const lk_context *ctx,
                                        void *grad_target,
                                        void *workspace,
                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * multi_margin_loss: Multi-class margin loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of multi_margin_loss. Set the defaults with lk_multi_margin_loss_options_init(), then change
+// what you need.
+typedef struct lk_multi_margin_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Exponent: 1 or 2. 1 to 2; default 1.
+  int64_t p;
+  // How far below the label's logit the others should be. In (-inf, inf); default 1.
+  double margin;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_multi_margin_loss_options;
+
+// Sets the size and the defaults of an options struct of multi_margin_loss.
+void lk_multi_margin_loss_options_init(struct lk_multi_margin_loss_options *opts);
+
+// Bytes of workspace that any function of multi_margin_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_multi_margin_loss_workspace_size(const lk_context *ctx,
+                                              const struct lk_multi_margin_loss_options *opts,
+                                              lk_dtype dtype,
+                                              size_t rows,
+                                              size_t classes,
+                                              size_t *bytes);
+
+// Multi-class margin loss.
+//
+// With w the class weights (1 without them) and h_k = max(0, margin - z_y + z_k):
+//     loss_r = (w_y / classes) sum over k other than y of h_k^p.
+// The gradient for z_k is s w_y p h_k^(p-1) / classes where h_k > 0, and minus their sum for z_y.
+// Source: J. Weston, C. Watkins, Support Vector Machines for Multi-class Pattern Recognition, 1999;
+// semantics of torch.nn.functional.multi_margin_loss.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   class_weights   dtype [classes]          weight of each class; NULL for none
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 2]            statistics that spare backward a pass, or NULL
+lk_status lk_multi_margin_loss_forward(const lk_context *ctx,
+                                       const struct lk_multi_margin_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t rows,
+                                       size_t classes,
+                                       const void *logits,
+                                       const int64_t *labels,
+                                       const void *class_weights,
+                                       float *loss,
+                                       float *saved,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+// Gradient of lk_multi_margin_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_multi_margin_loss_backward(const lk_context *ctx,
+                                        const struct lk_multi_margin_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        const void *logits,
+                                        const int64_t *labels,
+                                        const void *class_weights,
+                                        const float *saved,
+                                        const float *grad_loss,
+                                        void *grad_logits,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+// lk_multi_margin_loss_forward and lk_multi_margin_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_multi_margin_loss_forward_backward(const lk_context *ctx,
+                                                const struct lk_multi_margin_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t rows,
+                                                size_t classes,
+                                                const void *logits,
+                                                const int64_t *labels,
+                                                const void *class_weights,
+                                                const float *grad_loss,
+                                                float *loss,
+                                                void *grad_logits,
+                                                void *workspace,
+                                                size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * poisson_nll: Negative log-likelihood of Poisson counts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of poisson_nll. Set the defaults with lk_poisson_nll_options_init(), then change what you need.
+typedef struct lk_poisson_nll_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether pred holds logarithms. 0 or 1; default 1.
+  uint8_t log_input;
+  // Whether to add the Stirling approximation of log t!. 0 or 1; default 0.
+  uint8_t full;
+  // Keeps the logarithm of a rate of 0 finite. In (0, inf); default 0.00000001.
+  double eps;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_poisson_nll_options;
+
+// Sets the size and the defaults of an options struct of poisson_nll.
+void lk_poisson_nll_options_init(struct lk_poisson_nll_options *opts);
+
+// Bytes of workspace that any function of poisson_nll needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_poisson_nll_workspace_size(const lk_context *ctx,
+                                        const struct lk_poisson_nll_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t *bytes);
+
+// Negative log-likelihood of Poisson counts.
+//
+// With x = pred and t = target, counts:
+//     loss = e^x - t x             where x is the logarithm of the rate (log_input),
+//     loss = x - t log(x + eps)    where it is the rate.
+// full adds the Stirling term t log t - t + log(2 pi t) / 2 where t > 1. The gradient is s (e^x - t), or
+// s (1 - t / (x + eps)).
+// Source: D. R. Cox, P. A. W. Lewis, The Statistical Analysis of Series of Events, 1966; semantics of
+// torch.nn.functional.poisson_nll_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                logarithms of the rates, or the rates
+//   target          dtype [n]                counts
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_poisson_nll_forward(const lk_context *ctx,
+                                 const struct lk_poisson_nll_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *pred,
+                                 const void *target,
+                                 float *loss,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_poisson_nll_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_poisson_nll_backward(const lk_context *ctx,
+                                  const struct lk_poisson_nll_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *pred,
+                                  const void *target,
+                                  const float *grad_loss,
+                                  void *grad_pred,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_poisson_nll_forward and lk_poisson_nll_backward in one pass over memory. Arguments as there.
+lk_status lk_poisson_nll_forward_backward(const lk_context *ctx,
+                                          const struct lk_poisson_nll_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *pred,
+                                          const void *target,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          void *grad_pred,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * smooth_l1_loss: Smooth L1 loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of smooth_l1_loss. Set the defaults with lk_smooth_l1_loss_options_init(), then change what you
+// need.
+typedef struct lk_smooth_l1_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Where the line begins. In [0, inf); default 1.
+  double beta;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_smooth_l1_loss_options;
+
+// Sets the size and the defaults of an options struct of smooth_l1_loss.
+void lk_smooth_l1_loss_options_init(struct lk_smooth_l1_loss_options *opts);
+
+// Bytes of workspace that any function of smooth_l1_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_smooth_l1_loss_workspace_size(const lk_context *ctx,
+                                           const struct lk_smooth_l1_loss_options *opts,
+                                           lk_dtype dtype,
+                                           size_t n,
+                                           size_t *bytes);
+
+// Smooth L1 loss.
+//
+// With d = pred - target, taken in f32:
+//     loss = d^2 / (2 beta)  if |d| < beta,  else  |d| - beta / 2.
+// The gradient for pred is s d / beta inside and s sign(d) outside, and its negative for target. beta = 0
+// is
+// l1_loss; beta times this loss is huber_loss with delta = beta.
+// Source: R. Girshick, Fast R-CNN, 2015; semantics of torch.nn.functional.smooth_l1_loss.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_smooth_l1_loss_forward(const lk_context *ctx,
+                                    const struct lk_smooth_l1_loss_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    const void *pred,
+                                    const void *target,
+                                    float *loss,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// Gradient of lk_smooth_l1_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+//   grad_target     dtype                    gradient, of the shape of target; may be target itself; NULL
+//                                            = not wanted
+lk_status lk_smooth_l1_loss_backward(const lk_context *ctx,
+                                     const struct lk_smooth_l1_loss_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     const void *pred,
+                                     const void *target,
+                                     const float *grad_loss,
+                                     void *grad_pred,
+                                     void *grad_target,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+// lk_smooth_l1_loss_forward and lk_smooth_l1_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_smooth_l1_loss_forward_backward(const lk_context *ctx,
+                                             const struct lk_smooth_l1_loss_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             const void *pred,
+                                             const void *target,
+                                             const float *grad_loss,
+                                             float *loss,
+                                             void *grad_pred,
+                                             void *grad_target,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * softmax_focal_loss: Softmax focal loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of softmax_focal_loss. Set the defaults with lk_softmax_focal_loss_options_init(), then change
+// what you need.
+typedef struct lk_softmax_focal_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How much easy rows are played down; 0 = not at all. In [0, inf); default 2.
+  double gamma;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_softmax_focal_loss_options;
+
+// Sets the size and the defaults of an options struct of softmax_focal_loss.
+void lk_softmax_focal_loss_options_init(struct lk_softmax_focal_loss_options *opts);
+
+// Bytes of workspace that any function of softmax_focal_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_softmax_focal_loss_workspace_size(const lk_context *ctx,
+                                               const struct lk_softmax_focal_loss_options *opts,
+                                               lk_dtype dtype,
+                                               size_t rows,
+                                               size_t classes,
+                                               size_t *bytes);
+
+// Softmax focal loss.
+//
+// With p = softmax(z), q = 1 - p_y and w the class weights (1 without them):
+//     loss_r = -w_y q^gamma log p_y.
+// q is the sum of the other classes' probabilities, so that confident rows keep their digits. gamma = 0 is
+// cross
+// entropy. mean divides by the number of rows that are not ignored, whatever their weights.
+// Source: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal Loss for Dense Object Detection, 2017,
+// in its softmax form.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   class_weights   dtype [classes]          weight of each class; NULL for none
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 3]            statistics that spare backward a pass, or NULL
+lk_status lk_softmax_focal_loss_forward(const lk_context *ctx,
+                                        const struct lk_softmax_focal_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        size_t logits_stride,
+                                        const void *logits,
+                                        const int64_t *labels,
+                                        const void *class_weights,
+                                        float *loss,
+                                        float *saved,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+// Gradient of lk_softmax_focal_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
+lk_status lk_softmax_focal_loss_backward(const lk_context *ctx,
+                                         const struct lk_softmax_focal_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t rows,
+                                         size_t classes,
+                                         size_t logits_stride,
+                                         const void *logits,
+                                         const int64_t *labels,
+                                         const void *class_weights,
+                                         const float *saved,
+                                         const float *grad_loss,
+                                         void *grad_logits,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// lk_softmax_focal_loss_forward and lk_softmax_focal_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_softmax_focal_loss_forward_backward(const lk_context *ctx,
+                                                 const struct lk_softmax_focal_loss_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t classes,
+                                                 size_t logits_stride,
+                                                 const void *logits,
+                                                 const int64_t *labels,
+                                                 const void *class_weights,
+                                                 const float *grad_loss,
+                                                 float *loss,
+                                                 void *grad_logits,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
 
 /* ====================================================================================================
  * Classification
@@ -504,6 +1507,464 @@ lk_status lk_comp_sum_cross_entropy_forward_backward(const lk_context *ctx,
                                                      size_t logits_stride,
                                                      const void *logits,
                                                      const int64_t *labels,
+                                                     const float *grad_loss,
+                                                     float *loss,
+                                                     void *grad_logits,
+                                                     void *workspace,
+                                                     size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * factored_spherical_dense: Weights of a factored output layer: W = v u + 1 omega'
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of factored_spherical_dense. Set the defaults with lk_factored_spherical_dense_options_init(),
+// then change what you need.
+typedef struct lk_factored_spherical_dense_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_factored_spherical_dense_options;
+
+// Sets the size and the defaults of an options struct of factored_spherical_dense.
+void lk_factored_spherical_dense_options_init(struct lk_factored_spherical_dense_options *opts);
+
+// Bytes of workspace that any function of factored_spherical_dense needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_factored_spherical_dense_workspace_size(const lk_context *ctx,
+                                                     const struct lk_factored_spherical_dense_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t classes,
+                                                     size_t d,
+                                                     size_t *bytes);
+
+// Weights of a factored output layer: W = v u + 1 omega'.
+//
+// Row k of W is v_k u + omega, for state that factored_spherical_output works on. O(classes d^2);
+// dtype has no meaning here, all is f32. Sums are f64.
+// Source: P. Vincent, A. de Brébisson, X. Bouthillier, Efficient exact gradient update for training deep
+// networks with very large sparse targets, 2015.
+//
+//   classes         size_t                   number of classes
+//   d               size_t                   width of the layer below, at least 1
+//   v               f32 [classes, d]         factor of the weights
+//   u               f32 [d, d]               the other factor
+//   omega           f32 [d]                  what all rows share
+//   weight          f32 [classes, d]         the weights W; may be v itself; NULL = not wanted
+lk_status lk_factored_spherical_dense_forward(const lk_context *ctx,
+                                              const struct lk_factored_spherical_dense_options *opts,
+                                              lk_dtype dtype,
+                                              size_t classes,
+                                              size_t d,
+                                              const float *v,
+                                              const float *u,
+                                              const float *omega,
+                                              float *weight,
+                                              void *workspace,
+                                              size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * factored_spherical_output: Exact training step of a huge output layer in time independent of the number of classes
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_FACTORED_SPHERICAL_OUTPUT_KIND_Z_LOSS 0
+
+#define LK_FACTORED_SPHERICAL_OUTPUT_KIND_SPHERICAL 1
+
+#define LK_FACTORED_SPHERICAL_OUTPUT_KIND_TAYLOR 2
+
+#define LK_FACTORED_SPHERICAL_OUTPUT_KIND_MSE 3
+
+// Options of factored_spherical_output. Set the defaults with lk_factored_spherical_output_options_init(),
+// then change what you need.
+typedef struct lk_factored_spherical_output_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // The loss. LK_FACTORED_SPHERICAL_OUTPUT_KIND_Z_LOSS or LK_FACTORED_SPHERICAL_OUTPUT_KIND_SPHERICAL or
+  // LK_FACTORED_SPHERICAL_OUTPUT_KIND_TAYLOR or LK_FACTORED_SPHERICAL_OUTPUT_KIND_MSE; default
+  // LK_FACTORED_SPHERICAL_OUTPUT_KIND_Z_LOSS.
+  int32_t kind;
+  // Of the SGD step on the weights; 0 evaluates only. In [0, inf); default 0.
+  double learning_rate;
+  // Z_loss: sharpness of the soft hinge. In (0, inf); default 0.1.
+  double a;
+  // Z_loss: standardised score above which a sample costs little. In (-inf, inf); default 10.
+  double b;
+  // Spherical: what is added to each square. In (0, inf); default 0.01.
+  double eps;
+} lk_factored_spherical_output_options;
+
+// Sets the size and the defaults of an options struct of factored_spherical_output.
+void lk_factored_spherical_output_options_init(struct lk_factored_spherical_output_options *opts);
+
+// Bytes of workspace that any function of factored_spherical_output needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_factored_spherical_output_workspace_size(const lk_context *ctx,
+                                                      const struct lk_factored_spherical_output_options *opts,
+                                                      lk_dtype dtype,
+                                                      size_t rows,
+                                                      size_t classes,
+                                                      size_t d,
+                                                      size_t *bytes);
+
+// Exact training step of a huge output layer in time independent of the number of classes.
+//
+// The dense layer o = W h, W [classes, d], under a loss that depends on the outputs of a row only through
+// o_y, sum_k o_k^2 and sum_k o_k: loss, gradient to h and the SGD step on W, all without ever touching
+// more of W than the rows of the labels. O(rows d^2 + rows^2 d) instead of O(rows classes d).
+// W is kept in factors, W = v u + 1 omega', with q = W' W and wsum = W' 1. The state is the caller's and
+// is f32 whatever dtype says; every ..._next may be the buffer it comes from, and v_next should be: then
+// only the rows of v that labels name are written, otherwise all of v is copied.
+// With f_k = o_k^2 + eps (spherical) or 1 + o_k + o_k^2 / 2 (taylor):
+//     spherical, taylor:  loss = log sum_k f_k - log f_y
+//     mse:                loss = sum_k (o_k - [k = y])^2
+//     z_loss:             loss = softplus(a (b - u_y)) / a,  u_y = (o_y - mean(o)) / std(o)
+// The step is W - learning_rate dloss/dW, exact but for the rounding of the state. learning_rate = 0
+// evaluates only and leaves the state as it is. Start with v = W, u = u_inv = identity, omega = 0,
+// q = W' W, wsum = W' 1 (factored_spherical_refresh makes the last two).
+// The condition of u gets worse over steps and q drifts: call factored_spherical_refresh every few
+// thousand of them, or when condition passes 1e4. Without u_inv the inverse of u is computed anew in each
+// step, which takes O(d^3). Everything inside is f64.
+// Source: P. Vincent, A. de Brébisson, X. Bouthillier, Efficient exact gradient update for training deep
+// networks with very large sparse targets, 2015; A. de Brébisson, P. Vincent, An exploration of softmax
+// alternatives belonging to the spherical loss family, 2016.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   d               size_t                   width of the layer below, at least 1
+//   hidden          dtype [rows, d]          input of the layer, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   v               f32 [classes, d]         state: factor of the weights
+//   u               f32 [d, d]               state: the other factor
+//   omega           f32 [d]                  state: what all rows of the weights share
+//   q               f32 [d, d]               state: W' W
+//   wsum            f32 [d]                  state: sum of the rows of W
+//   u_inv           f32 [d, d]               state: inverse of u; NULL to have it computed
+//   loss            f32 []                   mean loss of the rows; NULL = not wanted
+//   losses          f32 [rows]               loss of each row; NULL = not wanted
+//   grad_hidden     dtype [rows, d]          gradient of the mean loss with respect to hidden, by the
+//                                            weights before the step; NULL = not wanted
+//   v_next          f32 [classes, d]         v after the step; may be v itself; NULL = not wanted
+//   u_next          f32 [d, d]               u after the step; may be u itself; NULL = not wanted
+//   omega_next      f32 [d]                  omega after the step; may be omega itself; NULL = not wanted
+//   q_next          f32 [d, d]               q after the step; may be q itself; NULL = not wanted
+//   wsum_next       f32 [d]                  wsum after the step; may be wsum itself; NULL = not wanted
+//   u_inv_next      f32 [d, d]               inverse of u_next; may be u_inv itself; NULL = not wanted
+//   condition       f32 []                   condition of u_next in the 1-norm: the larger, the more
+//                                            digits of W are lost in v u; NULL = not wanted
+lk_status lk_factored_spherical_output_forward(const lk_context *ctx,
+                                               const struct lk_factored_spherical_output_options *opts,
+                                               lk_dtype dtype,
+                                               size_t rows,
+                                               size_t classes,
+                                               size_t d,
+                                               const void *hidden,
+                                               const int64_t *labels,
+                                               const float *v,
+                                               const float *u,
+                                               const float *omega,
+                                               const float *q,
+                                               const float *wsum,
+                                               const float *u_inv,
+                                               float *loss,
+                                               float *losses,
+                                               void *grad_hidden,
+                                               float *v_next,
+                                               float *u_next,
+                                               float *omega_next,
+                                               float *q_next,
+                                               float *wsum_next,
+                                               float *u_inv_next,
+                                               float *condition,
+                                               void *workspace,
+                                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * factored_spherical_refresh: Folds the factor u of an output layer into v, and computes q and wsum anew
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of factored_spherical_refresh. Set the defaults with
+// lk_factored_spherical_refresh_options_init(), then change what you need.
+typedef struct lk_factored_spherical_refresh_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_factored_spherical_refresh_options;
+
+// Sets the size and the defaults of an options struct of factored_spherical_refresh.
+void lk_factored_spherical_refresh_options_init(struct lk_factored_spherical_refresh_options *opts);
+
+// Bytes of workspace that any function of factored_spherical_refresh needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_factored_spherical_refresh_workspace_size(const lk_context *ctx,
+                                                       const struct lk_factored_spherical_refresh_options *opts,
+                                                       lk_dtype dtype,
+                                                       size_t classes,
+                                                       size_t d,
+                                                       size_t *bytes);
+
+// Folds the factor u of an output layer into v, and computes q and wsum anew.
+//
+// For state of factored_spherical_output: v <- v u, u <- identity (u_inv, too), and with
+// W = v + 1 omega':  q <- W' W, wsum <- W' 1. W and omega stay as they are. This removes what rounding has
+// done to q and wsum and what the condition of u would do to W. Also makes the first state: v = W,
+// u = identity, omega = 0 give q and wsum. O(classes d^2); dtype has no meaning here, all is f32.
+// Sums are f64, of v_next as it was rounded.
+// Source: P. Vincent, A. de Brébisson, X. Bouthillier, Efficient exact gradient update for training deep
+// networks with very large sparse targets, 2015.
+//
+//   classes         size_t                   number of classes
+//   d               size_t                   width of the layer below, at least 1
+//   v               f32 [classes, d]         factor of the weights
+//   u               f32 [d, d]               the other factor
+//   omega           f32 [d]                  what all rows share
+//   v_next          f32 [classes, d]         v u; may be v itself; NULL = not wanted
+//   u_next          f32 [d, d]               the identity; may be u itself; NULL = not wanted
+//   q_next          f32 [d, d]               W' W; NULL = not wanted
+//   wsum_next       f32 [d]                  W' 1; NULL = not wanted
+lk_status lk_factored_spherical_refresh_forward(const lk_context *ctx,
+                                                const struct lk_factored_spherical_refresh_options *opts,
+                                                lk_dtype dtype,
+                                                size_t classes,
+                                                size_t d,
+                                                const float *v,
+                                                const float *u,
+                                                const float *omega,
+                                                float *v_next,
+                                                float *u_next,
+                                                float *q_next,
+                                                float *wsum_next,
+                                                void *workspace,
+                                                size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * fused_linear_cross_entropy: Output layer and softmax cross entropy in one, without the logits in memory
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of fused_linear_cross_entropy. Set the defaults with
+// lk_fused_linear_cross_entropy_options_init(), then change what you need.
+typedef struct lk_fused_linear_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Share of the target spread evenly over all classes. In [0, 1]; default 0.
+  double label_smoothing;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Weight of the penalty on lse^2, which keeps logits from drifting. In [0, inf); default 0.
+  double z_weight;
+  // Bound of the logits, applied as softcap tanh(z / softcap); 0 turns it off. In [0, inf); default 0.
+  double softcap;
+  // Mean divides by the sum of the label weights of the rows that are not ignored. LK_REDUCTION_NONE,
+  // LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_fused_linear_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of fused_linear_cross_entropy.
+void lk_fused_linear_cross_entropy_options_init(struct lk_fused_linear_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of fused_linear_cross_entropy needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_fused_linear_cross_entropy_workspace_size(const lk_context *ctx,
+                                                       const struct lk_fused_linear_cross_entropy_options *opts,
+                                                       lk_dtype dtype,
+                                                       size_t rows,
+                                                       size_t d,
+                                                       size_t classes,
+                                                       size_t *bytes);
+
+// Output layer and softmax cross entropy in one, without the logits in memory.
+//
+// token_cross_entropy of the logits z = hidden weight^T + bias, which are made a tile of rows and classes
+// at a time and never stored: memory does not grow with rows x classes. With p = softmax(z), w the class
+// weights (1 without them), e = label_smoothing, C = classes:
+//     loss_r = -(1 - e) w_y log p_y - (e / C) sum_k w_k log p_k + z_weight lse^2,   lse = logsumexp(z);
+// with softcap c > 0 the logits first become c tanh(z / c). mean divides by the sum of w_y over the rows
+// that are not ignored (their number without weights); if that sum is 0 the loss is 0.
+// Gradients, with G = d loss / d z:
+//     d hidden = G weight,   d weight = G^T hidden,   d bias = sum_r G_r.
+// Products and sums are f32 whatever the type of the call, gradients are rounded once. Ignored rows cost
+// nothing on the CPU and take no part, not even with NaNs. Work: one matrix product forward, three
+// backward (the logits once more, d hidden, d weight).
+// Workspace: a tile, some numbers per row, and for f16 and bf16 the gradient of hidden in f32.
+// Source: T. Henighan et al., Scaling Laws for Autoregressive Generative Modeling, 2020 (the loss of the
+// trained models).
+//
+//   rows            size_t                   number of samples (tokens)
+//   d               size_t                   features of a sample, at least 1
+//   classes         size_t                   number of classes (vocabulary), at least 1
+//   hidden          dtype [rows, d]          features, one row per sample
+//   weight          dtype [classes, d]       weights of the output layer, one row per class
+//   bias            dtype [classes]          bias of each class; NULL for none
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   class_weights   dtype [classes]          weight of each class, >= 0; NULL for none
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 3]            statistics that spare backward a pass, or NULL
+lk_status lk_fused_linear_cross_entropy_forward(const lk_context *ctx,
+                                                const struct lk_fused_linear_cross_entropy_options *opts,
+                                                lk_dtype dtype,
+                                                size_t rows,
+                                                size_t d,
+                                                size_t classes,
+                                                const void *hidden,
+                                                const void *weight,
+                                                const void *bias,
+                                                const int64_t *labels,
+                                                const void *class_weights,
+                                                float *loss,
+                                                float *saved,
+                                                void *workspace,
+                                                size_t workspace_bytes);
+
+// Gradient of lk_fused_linear_cross_entropy_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_hidden     dtype                    gradient, of the shape of hidden; NULL = not wanted
+//   grad_weight     dtype                    gradient, of the shape of weight; NULL = not wanted
+//   grad_bias       dtype                    gradient, of the shape of bias; NULL = not wanted
+lk_status lk_fused_linear_cross_entropy_backward(const lk_context *ctx,
+                                                 const struct lk_fused_linear_cross_entropy_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t d,
+                                                 size_t classes,
+                                                 const void *hidden,
+                                                 const void *weight,
+                                                 const void *bias,
+                                                 const int64_t *labels,
+                                                 const void *class_weights,
+                                                 const float *saved,
+                                                 const float *grad_loss,
+                                                 void *grad_hidden,
+                                                 void *grad_weight,
+                                                 void *grad_bias,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
+
+// lk_fused_linear_cross_entropy_forward and lk_fused_linear_cross_entropy_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_fused_linear_cross_entropy_forward_backward(const lk_context *ctx,
+                                                         const struct lk_fused_linear_cross_entropy_options *opts,
+                                                         lk_dtype dtype,
+                                                         size_t rows,
+                                                         size_t d,
+                                                         size_t classes,
+                                                         const void *hidden,
+                                                         const void *weight,
+                                                         const void *bias,
+                                                         const int64_t *labels,
+                                                         const void *class_weights,
+                                                         const float *grad_loss,
+                                                         float *loss,
+                                                         void *grad_hidden,
+                                                         void *grad_weight,
+                                                         void *grad_bias,
+                                                         void *workspace,
+                                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * source_free_adaptation: Weighted entropy of segmentations with a prior on the class ratios
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_SOURCE_FREE_ADAPTATION_CLASS_WEIGHTING_INVERSE_PRIOR 0
+
+#define LK_SOURCE_FREE_ADAPTATION_CLASS_WEIGHTING_UNIFORM 1
+
+// Options of source_free_adaptation. Set the defaults with lk_source_free_adaptation_options_init(), then
+// change what you need.
+typedef struct lk_source_free_adaptation_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of the divergence from the prior. In [0, inf); default 1.
+  double kl_weight;
+  // Whether the divergence is that of the prior from the prediction. 0 or 1; default 0.
+  uint8_t reverse;
+  // Weights of the classes in the entropy. LK_SOURCE_FREE_ADAPTATION_CLASS_WEIGHTING_INVERSE_PRIOR or
+  // LK_SOURCE_FREE_ADAPTATION_CLASS_WEIGHTING_UNIFORM; default
+  // LK_SOURCE_FREE_ADAPTATION_CLASS_WEIGHTING_INVERSE_PRIOR.
+  int32_t class_weighting;
+  // Over images. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_source_free_adaptation_options;
+
+// Sets the size and the defaults of an options struct of source_free_adaptation.
+void lk_source_free_adaptation_options_init(struct lk_source_free_adaptation_options *opts);
+
+// Bytes of workspace that any function of source_free_adaptation needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_source_free_adaptation_workspace_size(const lk_context *ctx,
+                                                   const struct lk_source_free_adaptation_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t batch,
+                                                   size_t classes,
+                                                   size_t pixels,
+                                                   size_t *bytes);
+
+// Weighted entropy of segmentations with a prior on the class ratios.
+//
+// Adapts a segmentation network to new images without labels. With p = softmax(logits) over the classes of
+// each of the n pixels of an image, tau its prior and q_k = mean over pixels of p_k,
+//     nu_k = (1 / tau_k) / sum_j (1 / tau_j), or 1 / classes for uniform weighting,
+//     E  = -(1/n) sum over pixels and k of nu_k p_k log p_k,
+//     KL = sum_k q_k log(q_k / tau_k), or sum_k tau_k log(tau_k / q_k) when reverse,
+//     loss = E + kl_weight KL.
+// Gradient, with s the upstream gradient:
+//     G_k = -nu_k (log p_k + 1) / n + (kl_weight / n) (log(q_k / tau_k) + 1, or -tau_k / q_k when reverse),
+//     grad_k = s p_k (G_k - sum_j p_j G_j).
+// A class without any probability counts 0 in E and KL; reversed, KL is then infinite.
+// Source: M. Bateson, H. Kervadec, J. Dolz, H. Lombaert, I. Ben Ayed, Source-Free Domain Adaptation for
+// Image Segmentation, 2021.
+//
+//   batch           size_t                   number of images
+//   classes         size_t                   number of classes, at least 1
+//   pixels          size_t                   number of pixels or voxels of an image
+//   logits          dtype [batch, classes, pixels]
+//                                            scores
+//   prior           f32 [batch, classes]     expected share of each class in the image; rows sum to 1, in
+//                                            (0, inf)
+//   loss            f32 [batch] or [1]       the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [batch, classes]     statistics that spare backward a pass, or NULL
+lk_status lk_source_free_adaptation_forward(const lk_context *ctx,
+                                            const struct lk_source_free_adaptation_options *opts,
+                                            lk_dtype dtype,
+                                            size_t batch,
+                                            size_t classes,
+                                            size_t pixels,
+                                            const void *logits,
+                                            const float *prior,
+                                            float *loss,
+                                            float *saved,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+// Gradient of lk_source_free_adaptation_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_source_free_adaptation_backward(const lk_context *ctx,
+                                             const struct lk_source_free_adaptation_options *opts,
+                                             lk_dtype dtype,
+                                             size_t batch,
+                                             size_t classes,
+                                             size_t pixels,
+                                             const void *logits,
+                                             const float *prior,
+                                             const float *saved,
+                                             const float *grad_loss,
+                                             void *grad_logits,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+// lk_source_free_adaptation_forward and lk_source_free_adaptation_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_source_free_adaptation_forward_backward(const lk_context *ctx,
+                                                     const struct lk_source_free_adaptation_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t batch,
+                                                     size_t classes,
+                                                     size_t pixels,
+                                                     const void *logits,
+                                                     const float *prior,
                                                      const float *grad_loss,
                                                      float *loss,
                                                      void *grad_logits,
@@ -712,6 +2173,1907 @@ lk_status lk_z_loss_forward_backward(const lk_context *ctx,
                                      void *grad_logits,
                                      void *workspace,
                                      size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Contrastive
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * clip_loss: CLIP: symmetric softmax cross entropy of the similarities of pairs
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of clip_loss. Set the defaults with lk_clip_loss_options_init(), then change what you need.
+typedef struct lk_clip_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Share of the target spread evenly over all pairs. In [0, 1]; default 0.
+  double label_smoothing;
+  // Compare directions: rows are divided by their lengths. 0 or 1; default 1.
+  uint8_t normalize;
+} lk_clip_loss_options;
+
+// Sets the size and the defaults of an options struct of clip_loss.
+void lk_clip_loss_options_init(struct lk_clip_loss_options *opts);
+
+// Bytes of workspace that any function of clip_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_clip_loss_workspace_size(const lk_context *ctx,
+                                      const struct lk_clip_loss_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      size_t d,
+                                      size_t *bytes);
+
+// CLIP: symmetric softmax cross entropy of the similarities of pairs.
+//
+// With S_ij = scale a^_i . b^_j and e = label_smoothing:
+//     loss = 1/2 [mean_i (logsumexp_j S_ij - (1 - e) S_ii - e mean_j S_ij) + the same over the columns].
+// x^ = x / sqrt(|x|^2 + 1e-12) with normalize, else x. The gradient in S is
+//     W_ij = (P^row_ij + P^col_ij - 2 (1 - e) [i = j] - 2 e / n) / (2 n),
+// with the softmax of rows and of columns; that of scale is sum_ij W_ij S_ij / scale.
+// The n x n similarities are never stored: the workspace holds rows and their gradients, O(n d). forward
+// and backward in one call take 4 products of matrices of 2 n n d operations each.
+// A row of zeros has direction 0. NaN anywhere makes the loss NaN.
+// Source: A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021;
+// E. Fini et al., Improved Baselines for Vision-Language Pre-training, 2023.
+//
+//   n               size_t                   number of pairs, at least 1
+//   d               size_t                   length of a row, at least 1
+//   a               dtype [n, d]             one side of the pairs, as images
+//   b               dtype [n, d]             the other side, as texts
+//   scale           f32 [1]                  what similarities are multiplied by: the exponential of a
+//                                            learnt logit scale, in (0, inf)
+//   loss            f32 []                   the loss, a mean over both directions; NULL = not wanted
+//   saved           f32 [3*n]                statistics that spare backward a pass, or NULL
+lk_status lk_clip_loss_forward(const lk_context *ctx,
+                               const struct lk_clip_loss_options *opts,
+                               lk_dtype dtype,
+                               size_t n,
+                               size_t d,
+                               const void *a,
+                               const void *b,
+                               const float *scale,
+                               float *loss,
+                               float *saved,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// Gradient of lk_clip_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+//   grad_scale      dtype                    gradient, of the shape of scale; NULL = not wanted
+lk_status lk_clip_loss_backward(const lk_context *ctx,
+                                const struct lk_clip_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t n,
+                                size_t d,
+                                const void *a,
+                                const void *b,
+                                const float *scale,
+                                const float *saved,
+                                const float *grad_loss,
+                                void *grad_a,
+                                void *grad_b,
+                                float *grad_scale,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// lk_clip_loss_forward and lk_clip_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_clip_loss_forward_backward(const lk_context *ctx,
+                                        const struct lk_clip_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t d,
+                                        const void *a,
+                                        const void *b,
+                                        const float *scale,
+                                        const float *grad_loss,
+                                        float *loss,
+                                        void *grad_a,
+                                        void *grad_b,
+                                        float *grad_scale,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * info_nce: InfoNCE: softmax cross entropy of similarities, one positive for each row
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of info_nce. Set the defaults with lk_info_nce_options_init(), then change what you need.
+typedef struct lk_info_nce_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Divisor of the similarities; small ones weigh the hardest negatives most. In (0, inf); default 0.07.
+  double temperature;
+  // Compare directions: rows are divided by their lengths. 0 or 1; default 1.
+  uint8_t normalize;
+  // Row of b that the first row of a pairs with; ignored when positives are given. At least 0; default
+  // 0.
+  int64_t row_offset;
+  // None gives one loss per row of a. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default
+  // LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_info_nce_options;
+
+// Sets the size and the defaults of an options struct of info_nce.
+void lk_info_nce_options_init(struct lk_info_nce_options *opts);
+
+// Bytes of workspace that any function of info_nce needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_info_nce_workspace_size(const lk_context *ctx,
+                                     const struct lk_info_nce_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     size_t m,
+                                     size_t d,
+                                     size_t *bytes);
+
+// InfoNCE: softmax cross entropy of similarities, one positive for each row.
+//
+// With S_ij = a^_i . b^_j / temperature and y_i the positive of row i:
+//     loss_i = logsumexp_j S_ij - S_i,y_i.
+// x^ = x / sqrt(|x|^2 + 1e-12) with normalize, else x. The gradient in S is P_ij - [j = y_i], P the
+// softmax of each row: negatives are pushed away in proportion to P.
+// Without positives row i pairs with column i + row_offset, so that a may be the rows of one process and
+// b those gathered from all of them: losses reduced by sum then add up over the processes to the loss of
+// all rows at once; so do the gradients of b, while those of a are local.
+// The n x m similarities are never stored: the workspace holds rows and their gradients, O((n + m) d).
+// A row of zeros has direction 0. NaN in a row of a makes its loss NaN, and all gradients of b; NaN in a
+// row of b makes everything NaN.
+// Source: A. van den Oord, Y. Li, O. Vinyals, Representation Learning with Contrastive Predictive Coding,
+// 2018; S.-L. Wu et al., Improving Audio Captioning Models with Fine-grained Audio Features, Text
+// Embedding Supervision, and LLM Mix-up Augmentation, 2023; F. Wang, H. Liu, Understanding the Behaviour
+// of Contrastive Loss, 2021.
+//
+//   n               size_t                   number of rows of a
+//   m               size_t                   number of rows of b
+//   d               size_t                   length of a row, at least 1
+//   a               dtype [n, d]             anchors, one per row
+//   b               dtype [m, d]             what they are compared with
+//   positives       int64 [n]                row of b that belongs to each row of a; NULL for i +
+//                                            row_offset, in [0, m)
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   lse             f32 [n]                  logsumexp_j S_ij of each row; NULL = not wanted
+//   saved           f32 [2*n]                statistics that spare backward a pass, or NULL
+lk_status lk_info_nce_forward(const lk_context *ctx,
+                              const struct lk_info_nce_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              size_t m,
+                              size_t d,
+                              const void *a,
+                              const void *b,
+                              const int64_t *positives,
+                              float *loss,
+                              float *lse,
+                              float *saved,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// Gradient of lk_info_nce_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_info_nce_backward(const lk_context *ctx,
+                               const struct lk_info_nce_options *opts,
+                               lk_dtype dtype,
+                               size_t n,
+                               size_t m,
+                               size_t d,
+                               const void *a,
+                               const void *b,
+                               const int64_t *positives,
+                               const float *saved,
+                               const float *grad_loss,
+                               void *grad_a,
+                               void *grad_b,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// lk_info_nce_forward and lk_info_nce_backward in one pass over memory. Arguments as there.
+lk_status lk_info_nce_forward_backward(const lk_context *ctx,
+                                       const struct lk_info_nce_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       size_t m,
+                                       size_t d,
+                                       const void *a,
+                                       const void *b,
+                                       const int64_t *positives,
+                                       const float *grad_loss,
+                                       float *loss,
+                                       float *lse,
+                                       void *grad_a,
+                                       void *grad_b,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * nt_xent: NT-Xent: SimCLR's temperature-scaled cross entropy of two views
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of nt_xent. Set the defaults with lk_nt_xent_options_init(), then change what you need.
+typedef struct lk_nt_xent_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Divisor of the similarities. In (0, inf); default 0.5.
+  double temperature;
+  // Compare directions: rows are divided by their lengths. 0 or 1; default 1.
+  uint8_t normalize;
+  // None gives 2 n losses, those of a's rows first. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_nt_xent_options;
+
+// Sets the size and the defaults of an options struct of nt_xent.
+void lk_nt_xent_options_init(struct lk_nt_xent_options *opts);
+
+// Bytes of workspace that any function of nt_xent needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_nt_xent_workspace_size(const lk_context *ctx,
+                                    const struct lk_nt_xent_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t d,
+                                    size_t *bytes);
+
+// NT-Xent: SimCLR's temperature-scaled cross entropy of two views.
+//
+// With z the 2 n rows of a, then of b, and S_ij = z^_i . z^_j / temperature:
+//     loss_i = logsumexp_{j != i} S_ij - S_i,p,   p = i + n or i - n: the other view of i.
+// x^ = x / sqrt(|x|^2 + 1e-12) with normalize, else x. The gradient in S is P_ij - [j = p], P the softmax
+// of row i without its own element.
+// The 2 n x 2 n similarities are never stored, and each is computed for itself and its mirror image at
+// once: the workspace holds rows and their gradients, O(n d). With n = 1 the loss is 0.
+// A row of zeros has direction 0. NaN in a row makes everything NaN.
+// Source: T. Chen, S. Kornblith, M. Norouzi, G. Hinton, A Simple Framework for Contrastive Learning of
+// Visual Representations, 2020; S. Chakraborty, A. R. Gosthipaty, S. Paul, G-SimCLR: Self-Supervised
+// Contrastive Learning with Guided Projection via Pseudo Labelling, 2020; V. Kinakh, O. Taran, S.
+// Voloshynovskiy, ScatSimCLR, 2021.
+//
+//   n               size_t                   number of samples
+//   d               size_t                   length of a row, at least 1
+//   a               dtype [n, d]             one view of each sample
+//   b               dtype [n, d]             the other view
+//   loss            f32 [2*n] or [1]         the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [4*n]                statistics that spare backward a pass, or NULL
+lk_status lk_nt_xent_forward(const lk_context *ctx,
+                             const struct lk_nt_xent_options *opts,
+                             lk_dtype dtype,
+                             size_t n,
+                             size_t d,
+                             const void *a,
+                             const void *b,
+                             float *loss,
+                             float *saved,
+                             void *workspace,
+                             size_t workspace_bytes);
+
+// Gradient of lk_nt_xent_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_nt_xent_backward(const lk_context *ctx,
+                              const struct lk_nt_xent_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              size_t d,
+                              const void *a,
+                              const void *b,
+                              const float *saved,
+                              const float *grad_loss,
+                              void *grad_a,
+                              void *grad_b,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// lk_nt_xent_forward and lk_nt_xent_backward in one pass over memory. Arguments as there.
+lk_status lk_nt_xent_forward_backward(const lk_context *ctx,
+                                      const struct lk_nt_xent_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      size_t d,
+                                      const void *a,
+                                      const void *b,
+                                      const float *grad_loss,
+                                      float *loss,
+                                      void *grad_a,
+                                      void *grad_b,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Image and score
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * ssim_loss: Structural similarity of images
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of ssim_loss. Set the defaults with lk_ssim_loss_options_init(), then change what you need.
+typedef struct lk_ssim_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Side of the window, odd. At least 1; default 11.
+  int64_t window;
+  // Standard deviation of the window. In (0, inf); default 1.5.
+  double sigma;
+  // Largest less smallest possible value. In (0, inf); default 1.
+  double data_range;
+  // Stabilises the comparison of means. In [0, inf); default 0.01.
+  double k1;
+  // Stabilises the comparison of variances. In [0, inf); default 0.03.
+  double k2;
+  // Over images. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_ssim_loss_options;
+
+// Sets the size and the defaults of an options struct of ssim_loss.
+void lk_ssim_loss_options_init(struct lk_ssim_loss_options *opts);
+
+// Bytes of workspace that any function of ssim_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_ssim_loss_workspace_size(const lk_context *ctx,
+                                      const struct lk_ssim_loss_options *opts,
+                                      lk_dtype dtype,
+                                      size_t batch,
+                                      size_t channels,
+                                      size_t height,
+                                      size_t width,
+                                      size_t *bytes);
+
+// Structural similarity of images.
+//
+// With a normalised Gaussian window w (window x window, standard deviation sigma), at every position where
+// it lies inside the image, per channel,
+//     m_x = w*x,    v_x = w*x^2 - m_x^2,    c = w*(x y) - m_x m_y    (x = pred, y = target),
+//     l  = (2 m_x m_y + C1) / (m_x^2 + m_y^2 + C1),    C1 = (k1 data_range)^2,
+//     cs = (2 c + C2) / (v_x + v_y + C2),              C2 = (k2 data_range)^2,
+// and ssim is the mean of l cs over positions and channels; loss = 1 - ssim. The loss of nearly equal
+// images keeps its digits: it is summed as (m_x - m_y)^2 / (..) and w*(x - y - m_x + m_y)^2 / (..).
+// Gradients, with D1 and D2 the denominators and S = l cs:
+//     dS/dc = 2 l / D2,    dS/dv_x = -S / D2,    dS/dm_x = cs (2 m_y - 2 l m_x) / D1,
+//     grad_x = w'*(dS/dm_x - 2 m_x dS/dv_x - m_y dS/dc) + 2 x w'*(dS/dv_x) + y w'*(dS/dc),
+// times -1 / positions, w'* the full correlation; the same for y with x and y exchanged.
+// Every image side must be at least as long as the window. With k1 or k2 = 0 flat images give 0/0.
+// Source: Z. Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004;
+// K. Ridgeway et al., Learning to Generate Images with Perceptual Similarity Metrics, 2015.
+//
+//   batch           size_t                   number of images
+//   channels        size_t                   number of channels, at least 1
+//   height          size_t                   rows of an image, at least 1
+//   width           size_t                   columns of an image, at least 1
+//   pred            dtype [batch, channels, height, width]
+//                                            images
+//   target          dtype [batch, channels, height, width]
+//                                            images to compare with
+//   loss            f32 [batch] or [1]       1 - ssim; one value unless reduction is none; NULL = not
+//                                            wanted
+//   ssim            f32 [batch]              structural similarity of each image; NULL = not wanted
+lk_status lk_ssim_loss_forward(const lk_context *ctx,
+                               const struct lk_ssim_loss_options *opts,
+                               lk_dtype dtype,
+                               size_t batch,
+                               size_t channels,
+                               size_t height,
+                               size_t width,
+                               const void *pred,
+                               const void *target,
+                               float *loss,
+                               float *ssim,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// Gradient of lk_ssim_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; NULL = not wanted
+//   grad_target     dtype                    gradient, of the shape of target; NULL = not wanted
+lk_status lk_ssim_loss_backward(const lk_context *ctx,
+                                const struct lk_ssim_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t batch,
+                                size_t channels,
+                                size_t height,
+                                size_t width,
+                                const void *pred,
+                                const void *target,
+                                const float *grad_loss,
+                                void *grad_pred,
+                                void *grad_target,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// lk_ssim_loss_forward and lk_ssim_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_ssim_loss_forward_backward(const lk_context *ctx,
+                                        const struct lk_ssim_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t batch,
+                                        size_t channels,
+                                        size_t height,
+                                        size_t width,
+                                        const void *pred,
+                                        const void *target,
+                                        const float *grad_loss,
+                                        float *loss,
+                                        float *ssim,
+                                        void *grad_pred,
+                                        void *grad_target,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Information
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * cs_divergence: Cauchy-Schwarz divergence between two sample sets, by Gaussian kernel density estimates
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of cs_divergence. Set the defaults with lk_cs_divergence_options_init(), then change what you
+// need.
+typedef struct lk_cs_divergence_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Standard deviation of the kernel. In (0, inf); default 1.
+  double bandwidth;
+} lk_cs_divergence_options;
+
+// Sets the size and the defaults of an options struct of cs_divergence.
+void lk_cs_divergence_options_init(struct lk_cs_divergence_options *opts);
+
+// Bytes of workspace that any function of cs_divergence needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_cs_divergence_workspace_size(const lk_context *ctx,
+                                          const struct lk_cs_divergence_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          size_t m,
+                                          size_t dims,
+                                          size_t *bytes);
+
+// Cauchy-Schwarz divergence between two sample sets, by Gaussian kernel density estimates.
+//
+// With the kernel k(x, y) = exp(-|x - y|^2 / (2 bandwidth^2)) and means over all pairs, those of a point
+// with itself included:
+//     loss = log mean k(a, a) + log mean k(b, b) - 2 log mean k(a, b)
+// It is >= 0 but for rounding, symmetric in a and b, and 0 for equal sets. Choose the bandwidth in the
+// order of
+// the distance between neighbouring points of a set: with a much smaller one every point sees itself
+// alone.
+// Means that underflow keep their digits, so sets far apart have a large finite loss and a gradient that
+// draws them together. Gradients:
+//     d/da_i = (2 / bandwidth^2) [sum_j P^ab_ij (a_i - b_j) - sum_j P^aa_ij (a_i - a_j)]
+// with P the kernel of all pairs divided by its sum, and likewise for b. If a or b has no points the loss
+// is 0
+// and so are the gradients. saved holds the three sums. The n x n kernels are never
+// stored; cost O((n + m)^2 dims).
+// Source: S. Yu, X. Yu, S. Løkse, R. Jenssen, J. C. Príncipe, Cauchy-Schwarz Divergence Information
+// Bottleneck for Regression, 2024.
+//
+//   n               size_t                   points of a
+//   m               size_t                   points of b
+//   dims            size_t                   dimension of the points, at least 1
+//   a_stride        size_t                   elements from one row of a to the next; 0 = dense
+//   b_stride        size_t                   elements from one row of b to the next; 0 = dense
+//   a               dtype [n, dims]          one set of points, one per row
+//   b               dtype [m, dims]          the other set
+//   loss            f32 []                   the divergence; NULL = not wanted
+//   saved           f32 [6]                  statistics that spare backward a pass, or NULL
+lk_status lk_cs_divergence_forward(const lk_context *ctx,
+                                   const struct lk_cs_divergence_options *opts,
+                                   lk_dtype dtype,
+                                   size_t n,
+                                   size_t m,
+                                   size_t dims,
+                                   size_t a_stride,
+                                   size_t b_stride,
+                                   const void *a,
+                                   const void *b,
+                                   float *loss,
+                                   float *saved,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// Gradient of lk_cs_divergence_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape (and stride) of a; NULL = not wanted
+//   grad_b          dtype                    gradient, of the shape (and stride) of b; NULL = not wanted
+lk_status lk_cs_divergence_backward(const lk_context *ctx,
+                                    const struct lk_cs_divergence_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t m,
+                                    size_t dims,
+                                    size_t a_stride,
+                                    size_t b_stride,
+                                    const void *a,
+                                    const void *b,
+                                    const float *saved,
+                                    const float *grad_loss,
+                                    void *grad_a,
+                                    void *grad_b,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// lk_cs_divergence_forward and lk_cs_divergence_backward in one pass over memory. Arguments as there.
+lk_status lk_cs_divergence_forward_backward(const lk_context *ctx,
+                                            const struct lk_cs_divergence_options *opts,
+                                            lk_dtype dtype,
+                                            size_t n,
+                                            size_t m,
+                                            size_t dims,
+                                            size_t a_stride,
+                                            size_t b_stride,
+                                            const void *a,
+                                            const void *b,
+                                            const float *grad_loss,
+                                            float *loss,
+                                            void *grad_a,
+                                            void *grad_b,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * knn_entropy: Kozachenko-Leonenko estimate of differential entropy from nearest neighbours
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of knn_entropy. Set the defaults with lk_knn_entropy_options_init(), then change what you need.
+typedef struct lk_knn_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which neighbour; at most n - 1. At least 1; default 5.
+  int64_t k;
+} lk_knn_entropy_options;
+
+// Sets the size and the defaults of an options struct of knn_entropy.
+void lk_knn_entropy_options_init(struct lk_knn_entropy_options *opts);
+
+// Bytes of workspace that any function of knn_entropy needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_knn_entropy_workspace_size(const lk_context *ctx,
+                                        const struct lk_knn_entropy_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t dims,
+                                        size_t *bytes);
+
+// Kozachenko-Leonenko estimate of differential entropy from nearest neighbours.
+//
+// With e_i the Euclidean distance of point i to its k-th nearest other point and V the volume of the unit
+// ball:
+//     entropy = digamma(n) - digamma(k) + log V + (dims / n) sum_i log e_i,   V = pi^(dims/2) / Gamma(dims/2 + 1)
+// An estimate in nats of the entropy of the density the points were drawn from; small k has little bias
+// and more
+// variance. Distances are exact to f32 rounding wherever the points lie. A point that coincides with k
+// others has
+// e_i = 0 and makes the entropy -infinity, as it should: such a sample has no density. Add noise of the
+// size
+// of the data's resolution if that is not meant. A coordinate that is not finite gives NaN.
+// On the CPU a k-d tree is used in few dimensions, O(n log n); otherwise all pairs are compared, O(n^2
+// dims),
+// in memory O(n k) at most.
+// Source: L. F. Kozachenko, N. N. Leonenko, Sample estimate of the entropy of a random vector, 1987; I.
+// Butakov et al., Information Bottleneck Analysis of Deep Neural Networks via Lossy Compression, 2023.
+//
+//   n               size_t                   points, at least 2
+//   dims            size_t                   dimension of the points, at least 1
+//   x               f32 [n, dims]            points, one per row
+//   entropy         f32 []                   the estimate; NULL = not wanted
+lk_status lk_knn_entropy_forward(const lk_context *ctx,
+                                 const struct lk_knn_entropy_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 size_t dims,
+                                 const float *x,
+                                 float *entropy,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Metric learning
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * kernel_joint_entropy: Kernel density estimate of the entropy of samples, or of pairs of samples
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of kernel_joint_entropy. Set the defaults with lk_kernel_joint_entropy_options_init(), then
+// change what you need.
+typedef struct lk_kernel_joint_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Standard deviation of the kernel on a. In (0, inf); default 1.
+  double bandwidth_a;
+  // Standard deviation of the kernel on b. In (0, inf); default 1.
+  double bandwidth_b;
+  // Whether the pairs (i, i) count; without them the estimate is less biased, but a point far from all
+  // others can dominate it. 0 or 1; default 1.
+  uint8_t include_self;
+} lk_kernel_joint_entropy_options;
+
+// Sets the size and the defaults of an options struct of kernel_joint_entropy.
+void lk_kernel_joint_entropy_options_init(struct lk_kernel_joint_entropy_options *opts);
+
+// Bytes of workspace that any function of kernel_joint_entropy needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_kernel_joint_entropy_workspace_size(const lk_context *ctx,
+                                                 const struct lk_kernel_joint_entropy_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t n,
+                                                 size_t dims_a,
+                                                 size_t dims_b,
+                                                 size_t *bytes);
+
+// Kernel density estimate of the entropy of samples, or of pairs of samples.
+//
+// With E_ij = |a_i - a_j|^2 / (2 bandwidth_a^2) + |b_i - b_j|^2 / (2 bandwidth_b^2), the second term only
+// where b
+// is given:
+//     entropy = -(1/n) sum_i [log sum_j exp(-E_ij) - log n]
+// With include_self = 0 the sum is over j != i and n - 1 takes the place of n within the logarithm. The
+// normalisation of a Gaussian density is left out: it is a constant. Without b this is the uniformity
+// term of contrastive learning, with b the joint entropy that k-JEM maximises between common and salient
+// codes:
+// subtract it from a loss to maximise it. Gradients, with P the softmax of -E over each row:
+//     d/da_i = sum_j (P_ij + P_ji) (a_i - a_j) / (n bandwidth_a^2)
+// and likewise for b. saved holds the sums over j. The n x n kernel is never stored;
+// cost O(n^2 (dims_a + dims_b)).
+// Source: R. Louiset, E. Duchesnay, A. Grigis, P. Gori, Separating Common from Salient Patterns with
+// Contrastive Representation Learning, 2024.
+//
+//   n               size_t                   samples, at least 2
+//   dims_a          size_t                   dimension of a, at least 1
+//   dims_b          size_t                   dimension of b; 0 without b
+//   a_stride        size_t                   elements from one row of a to the next; 0 = dense
+//   b_stride        size_t                   elements from one row of b to the next; 0 = dense
+//   a               dtype [n, dims_a]        samples, one per row
+//   b               dtype [n, dims_b]        the other half of each sample; NULL for none
+//   entropy         f32 []                   the entropy, in nats; NULL = not wanted
+//   saved           f32 [2, n]               statistics that spare backward a pass, or NULL
+lk_status lk_kernel_joint_entropy_forward(const lk_context *ctx,
+                                          const struct lk_kernel_joint_entropy_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          size_t dims_a,
+                                          size_t dims_b,
+                                          size_t a_stride,
+                                          size_t b_stride,
+                                          const void *a,
+                                          const void *b,
+                                          float *entropy,
+                                          float *saved,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// Gradient of lk_kernel_joint_entropy_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of entropy; NULL = ones
+//   grad_a          dtype                    gradient, of the shape (and stride) of a; NULL = not wanted
+//   grad_b          dtype                    gradient, of the shape (and stride) of b; NULL = not wanted
+lk_status lk_kernel_joint_entropy_backward(const lk_context *ctx,
+                                           const struct lk_kernel_joint_entropy_options *opts,
+                                           lk_dtype dtype,
+                                           size_t n,
+                                           size_t dims_a,
+                                           size_t dims_b,
+                                           size_t a_stride,
+                                           size_t b_stride,
+                                           const void *a,
+                                           const void *b,
+                                           const float *saved,
+                                           const float *grad_loss,
+                                           void *grad_a,
+                                           void *grad_b,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+// lk_kernel_joint_entropy_forward and lk_kernel_joint_entropy_backward in one pass over memory. Arguments
+// as there.
+lk_status lk_kernel_joint_entropy_forward_backward(const lk_context *ctx,
+                                                   const struct lk_kernel_joint_entropy_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t n,
+                                                   size_t dims_a,
+                                                   size_t dims_b,
+                                                   size_t a_stride,
+                                                   size_t b_stride,
+                                                   const void *a,
+                                                   const void *b,
+                                                   const float *grad_loss,
+                                                   float *entropy,
+                                                   void *grad_a,
+                                                   void *grad_b,
+                                                   void *workspace,
+                                                   size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Preference and structure
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * binarize: Sign with a surrogate gradient (straight-through estimators)
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_BINARIZE_KIND_IDENTITY 0
+
+#define LK_BINARIZE_KIND_CLIPPED 1
+
+#define LK_BINARIZE_KIND_POLYNOMIAL 2
+
+#define LK_BINARIZE_KIND_RESTE 3
+
+// Options of binarize. Set the defaults with lk_binarize_options_init(), then change what you need.
+typedef struct lk_binarize_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which surrogate gradient. LK_BINARIZE_KIND_IDENTITY or LK_BINARIZE_KIND_CLIPPED or
+  // LK_BINARIZE_KIND_POLYNOMIAL or LK_BINARIZE_KIND_RESTE; default LK_BINARIZE_KIND_RESTE.
+  int32_t kind;
+  // Order of the root (reste). In [1, inf); default 3.
+  double o;
+  // Where the gradient ends. In (0, inf); default 1.5.
+  double clip;
+  // Below this the slope of the root is that of its chord (reste); less than clip. In (0, inf); default
+  // 0.1.
+  double interval;
+} lk_binarize_options;
+
+// Sets the size and the defaults of an options struct of binarize.
+void lk_binarize_options_init(struct lk_binarize_options *opts);
+
+// Bytes of workspace that any function of binarize needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_binarize_workspace_size(const lk_context *ctx,
+                                     const struct lk_binarize_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     size_t *bytes);
+
+// Sign with a surrogate gradient (straight-through estimators).
+//
+// output_i = +1 where input_i >= 0, else -1.
+// Its true gradient is 0; backward gives g w(|x|) instead, with w by kind:
+//     identity     1
+//     clipped      1 for |x| <= clip, else 0
+//     polynomial   (2 / clip)(1 - |x| / clip) for |x| < clip, else 0
+//     reste        (1 / o)|x|^(1/o - 1) for interval < |x| <= clip, interval^(1/o - 1) below, 0 above
+// reste is the slope of sign(x)|x|^(1/o): the larger o, the nearer to the sign and the less stable the
+// gradient. Let
+// o grow linearly from 1 to 3 during training. With o = 1 it is clipped.
+// Source: X.-M. Wu, D. Zheng, Z. Liu, W.-S. Zheng, Estimator Meets Equilibrium Perspective: A Rectified
+// Straight Through Estimator for Binary Neural Networks Training, 2023; with the forms of BinaryConnect,
+// BNN and Bi-Real Net.
+//
+//   n               size_t                   number of elements
+//   input           dtype [n]                values
+//   output          dtype [n]                +1 or -1; NULL = not wanted
+lk_status lk_binarize_forward(const lk_context *ctx,
+                              const struct lk_binarize_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              const void *input,
+                              void *output,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// Gradient of lk_binarize_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of output; NULL = ones
+//   grad_input      dtype                    gradient, of the shape of input; NULL = not wanted
+lk_status lk_binarize_backward(const lk_context *ctx,
+                               const struct lk_binarize_options *opts,
+                               lk_dtype dtype,
+                               size_t n,
+                               const void *input,
+                               const float *grad_loss,
+                               void *grad_input,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * binarize_indicators: Estimating error and gradient stability of binarisation
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of binarize_indicators. Set the defaults with lk_binarize_indicators_options_init(), then change
+// what you need.
+typedef struct lk_binarize_indicators_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Order of the root. In [1, inf); default 3.
+  double o;
+  // Where the gradient ends. In (0, inf); default 1.5.
+  double clip;
+  // Below this the slope of the root is that of its chord; less than clip. In (0, inf); default 0.1.
+  double interval;
+} lk_binarize_indicators_options;
+
+// Sets the size and the defaults of an options struct of binarize_indicators.
+void lk_binarize_indicators_options_init(struct lk_binarize_indicators_options *opts);
+
+// Bytes of workspace that any function of binarize_indicators needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_binarize_indicators_workspace_size(const lk_context *ctx,
+                                                const struct lk_binarize_indicators_options *opts,
+                                                lk_dtype dtype,
+                                                size_t n,
+                                                size_t *bytes);
+
+// Estimating error and gradient stability of binarisation.
+//
+// What the choice of o in binarize trades, over the values of one layer:
+//     estimating_error = the norm of sign(x) - sign(x)|x|^(1/o),      sign(0) = +1,
+//     gradient_stability = the variance over the elements of the slope that binarize (kind reste) gives them.
+// Both are 0 for no elements.
+// Source: X.-M. Wu, D. Zheng, Z. Liu, W.-S. Zheng, Estimator Meets Equilibrium Perspective: A Rectified
+// Straight Through Estimator for Binary Neural Networks Training, 2023.
+//
+//   n               size_t                   number of elements
+//   input           dtype [n]                values
+//   estimating_error f32 []
+//                                            norm of the estimating error; NULL = not wanted
+//   gradient_stability f32 []
+//                                            variance of the slope; small is stable; NULL = not wanted
+lk_status lk_binarize_indicators_forward(const lk_context *ctx,
+                                         const struct lk_binarize_indicators_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         const void *input,
+                                         float *estimating_error,
+                                         float *gradient_stability,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hermite_features: Normalised Hermite polynomials of each value
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of hermite_features. Set the defaults with lk_hermite_features_options_init(), then change what
+// you need.
+typedef struct lk_hermite_features_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Largest degree. 0 to 64; default 4.
+  int64_t degree;
+} lk_hermite_features_options;
+
+// Sets the size and the defaults of an options struct of hermite_features.
+void lk_hermite_features_options_init(struct lk_hermite_features_options *opts);
+
+// Bytes of workspace that any function of hermite_features needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_hermite_features_workspace_size(const lk_context *ctx,
+                                             const struct lk_hermite_features_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t *bytes);
+
+// Normalised Hermite polynomials of each value.
+//
+// features_ik = h_k(x_i) = He_k(x_i) / sqrt(k!),    k = 0 .. degree,
+// the probabilists' Hermite polynomials, orthonormal under the standard normal distribution, by the
+// recurrence
+// h_(k+1) = (x h_k - sqrt(k) h_(k-1)) / sqrt(k+1) in f64. Their slope is sqrt(k) h_(k-1), so that the
+// gradient is the
+// sum over k of g_ik sqrt(k) h_(k-1)(x_i).
+// Source: Z. Wang, E. Nichani, J. D. Lee, Learning Hierarchical Polynomials with Three-Layer Neural
+// Networks, 2023.
+//
+//   n               size_t                   number of values
+//   x               dtype [n]                values
+//   features        f32 [n, degree+1]        polynomials of degree 0 to degree; NULL = not wanted
+lk_status lk_hermite_features_forward(const lk_context *ctx,
+                                      const struct lk_hermite_features_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      const void *x,
+                                      float *features,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+// Gradient of lk_hermite_features_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of features; NULL = ones
+//   grad_x          dtype                    gradient, of the shape of x; may be x itself; NULL = not
+//                                            wanted
+lk_status lk_hermite_features_backward(const lk_context *ctx,
+                                       const struct lk_hermite_features_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       const void *x,
+                                       const float *grad_loss,
+                                       void *grad_x,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * router_z_loss: Router z-loss: keeps the logits of a gate small
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of router_z_loss. Set the defaults with lk_router_z_loss_options_init(), then change what you
+// need.
+typedef struct lk_router_z_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_router_z_loss_options;
+
+// Sets the size and the defaults of an options struct of router_z_loss.
+void lk_router_z_loss_options_init(struct lk_router_z_loss_options *opts);
+
+// Bytes of workspace that any function of router_z_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_router_z_loss_workspace_size(const lk_context *ctx,
+                                          const struct lk_router_z_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t tokens,
+                                          size_t experts,
+                                          size_t *bytes);
+
+// Router z-loss: keeps the logits of a gate small.
+//
+// loss_t = logsumexp(z)^2,
+// whose gradient is 2 s lse softmax(z). Added to the training loss with a small weight it keeps the logits
+// of a
+// mixture of experts from drifting to sizes where rounding counts.
+// Source: B. Zoph et al., ST-MoE: Designing Stable and Transferable Sparse Expert Models, 2022.
+//
+//   tokens          size_t                   number of tokens
+//   experts         size_t                   number of experts, at least 1
+//   logits          dtype [tokens, experts]  scores of the experts
+//   loss            f32 [tokens] or [1]      the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_router_z_loss_forward(const lk_context *ctx,
+                                   const struct lk_router_z_loss_options *opts,
+                                   lk_dtype dtype,
+                                   size_t tokens,
+                                   size_t experts,
+                                   const void *logits,
+                                   float *loss,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// Gradient of lk_router_z_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_router_z_loss_backward(const lk_context *ctx,
+                                    const struct lk_router_z_loss_options *opts,
+                                    lk_dtype dtype,
+                                    size_t tokens,
+                                    size_t experts,
+                                    const void *logits,
+                                    const float *grad_loss,
+                                    void *grad_logits,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// lk_router_z_loss_forward and lk_router_z_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_router_z_loss_forward_backward(const lk_context *ctx,
+                                            const struct lk_router_z_loss_options *opts,
+                                            lk_dtype dtype,
+                                            size_t tokens,
+                                            size_t experts,
+                                            const void *logits,
+                                            const float *grad_loss,
+                                            float *loss,
+                                            void *grad_logits,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Robust and distillation
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * alpha_hinge: Hinge loss with control over lazy and feature learning
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of alpha_hinge. Set the defaults with lk_alpha_hinge_options_init(), then change what you need.
+typedef struct lk_alpha_hinge_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Scale of the network. In (0, inf); default 1.
+  double alpha;
+  // How far beyond 0 a scaled score must be. In (0, inf); default 1.
+  double margin;
+  // Power of alpha that the loss is divided by. In [0, inf); default 2.
+  double scale_power;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_alpha_hinge_options;
+
+// Sets the size and the defaults of an options struct of alpha_hinge.
+void lk_alpha_hinge_options_init(struct lk_alpha_hinge_options *opts);
+
+// Bytes of workspace that any function of alpha_hinge needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_alpha_hinge_workspace_size(const lk_context *ctx,
+                                        const struct lk_alpha_hinge_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t *bytes);
+
+// Hinge loss with control over lazy and feature learning.
+//
+// With f the scores, f0 the scores of the same network at initialisation (a constant), t = target:
+//     loss = max(0, margin - alpha t (f - f0)) / alpha^scale_power.
+// A large alpha makes training lazy (the network stays close to its linearisation), a small one makes it
+// learn
+// features. The gradient is -s t alpha^(1 - scale_power) where the loss is positive, 0 elsewhere.
+// Source: A. Sclocchi, M. Geiger, M. Wyart, Dissecting the Effects of SGD Noise in Distinct Regimes of
+// Deep Learning, 2023.
+//
+//   n               size_t                   number of elements
+//   scores          dtype [n]                scores of the network
+//   initial         dtype [n]                scores of the network at initialisation
+//   target          dtype [n]                class of each element, +1 or -1
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_alpha_hinge_forward(const lk_context *ctx,
+                                 const struct lk_alpha_hinge_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *scores,
+                                 const void *initial,
+                                 const void *target,
+                                 float *loss,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_alpha_hinge_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_scores     dtype                    gradient, of the shape of scores; may be scores itself; NULL
+//                                            = not wanted
+lk_status lk_alpha_hinge_backward(const lk_context *ctx,
+                                  const struct lk_alpha_hinge_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *scores,
+                                  const void *initial,
+                                  const void *target,
+                                  const float *grad_loss,
+                                  void *grad_scores,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_alpha_hinge_forward and lk_alpha_hinge_backward in one pass over memory. Arguments as there.
+lk_status lk_alpha_hinge_forward_backward(const lk_context *ctx,
+                                          const struct lk_alpha_hinge_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *scores,
+                                          const void *initial,
+                                          const void *target,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          void *grad_scores,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * alpha_scaled_mse: Squared error with control over lazy and rich learning
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of alpha_scaled_mse. Set the defaults with lk_alpha_scaled_mse_options_init(), then change what
+// you need.
+typedef struct lk_alpha_scaled_mse_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Scale of the network. In (0, inf); default 1.
+  double alpha;
+  // Mean divides by the number of elements. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_alpha_scaled_mse_options;
+
+// Sets the size and the defaults of an options struct of alpha_scaled_mse.
+void lk_alpha_scaled_mse_options_init(struct lk_alpha_scaled_mse_options *opts);
+
+// Bytes of workspace that any function of alpha_scaled_mse needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_alpha_scaled_mse_workspace_size(const lk_context *ctx,
+                                             const struct lk_alpha_scaled_mse_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t *bytes);
+
+// Squared error with control over lazy and rich learning.
+//
+// With f the predictions, f0 those of the same network at initialisation (a constant), y = target:
+//     loss = (alpha (f - f0) - y)^2 / alpha^2.
+// A large alpha makes training lazy, a small one rich. The gradient is 2 s (alpha (f - f0) - y) / alpha.
+// Source: T. Kumar, B. Bordelon, S. J. Gershman, C. Pehlevan, Grokking as the Transition from Lazy to Rich
+// Training Dynamics, 2023.
+//
+//   n               size_t                   number of elements
+//   pred            dtype [n]                predictions
+//   initial         dtype [n]                predictions of the network at initialisation
+//   target          dtype [n]                targets
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_alpha_scaled_mse_forward(const lk_context *ctx,
+                                      const struct lk_alpha_scaled_mse_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      const void *pred,
+                                      const void *initial,
+                                      const void *target,
+                                      float *loss,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+// Gradient of lk_alpha_scaled_mse_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_alpha_scaled_mse_backward(const lk_context *ctx,
+                                       const struct lk_alpha_scaled_mse_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       const void *pred,
+                                       const void *initial,
+                                       const void *target,
+                                       const float *grad_loss,
+                                       void *grad_pred,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+// lk_alpha_scaled_mse_forward and lk_alpha_scaled_mse_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_alpha_scaled_mse_forward_backward(const lk_context *ctx,
+                                               const struct lk_alpha_scaled_mse_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               const void *pred,
+                                               const void *initial,
+                                               const void *target,
+                                               const float *grad_loss,
+                                               float *loss,
+                                               void *grad_pred,
+                                               void *workspace,
+                                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * distillation_kl: Knowledge distillation: divergence of softened distributions
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of distillation_kl. Set the defaults with lk_distillation_kl_options_init(), then change what
+// you need.
+typedef struct lk_distillation_kl_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Divides the logits of both. In (0, inf); default 4.
+  double temperature;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_distillation_kl_options;
+
+// Sets the size and the defaults of an options struct of distillation_kl.
+void lk_distillation_kl_options_init(struct lk_distillation_kl_options *opts);
+
+// Bytes of workspace that any function of distillation_kl needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_distillation_kl_workspace_size(const lk_context *ctx,
+                                            const struct lk_distillation_kl_options *opts,
+                                            lk_dtype dtype,
+                                            size_t rows,
+                                            size_t classes,
+                                            size_t *bytes);
+
+// Knowledge distillation: divergence of softened distributions.
+//
+// With T = temperature, p = softmax(teacher / T), q = softmax(student / T):
+//     loss_r = T^2 KL(p || q) = T^2 sum_k p_k (log p_k - log q_k).
+// The factor T^2 keeps the size of the gradient, s T (q - p), the same for all temperatures. The teacher
+// is a
+// constant. A class that the teacher gives probability 0 adds nothing.
+// Source: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   student         dtype [rows, classes]    logits of the student
+//   teacher         dtype [rows, classes]    logits of the teacher
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_distillation_kl_forward(const lk_context *ctx,
+                                     const struct lk_distillation_kl_options *opts,
+                                     lk_dtype dtype,
+                                     size_t rows,
+                                     size_t classes,
+                                     const void *student,
+                                     const void *teacher,
+                                     float *loss,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+// Gradient of lk_distillation_kl_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_student    dtype                    gradient, of the shape of student; may be student itself;
+//                                            NULL = not wanted
+lk_status lk_distillation_kl_backward(const lk_context *ctx,
+                                      const struct lk_distillation_kl_options *opts,
+                                      lk_dtype dtype,
+                                      size_t rows,
+                                      size_t classes,
+                                      const void *student,
+                                      const void *teacher,
+                                      const float *grad_loss,
+                                      void *grad_student,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+// lk_distillation_kl_forward and lk_distillation_kl_backward in one pass over memory. Arguments as there.
+lk_status lk_distillation_kl_forward_backward(const lk_context *ctx,
+                                              const struct lk_distillation_kl_options *opts,
+                                              lk_dtype dtype,
+                                              size_t rows,
+                                              size_t classes,
+                                              const void *student,
+                                              const void *teacher,
+                                              const float *grad_loss,
+                                              float *loss,
+                                              void *grad_student,
+                                              void *workspace,
+                                              size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * multi_sample_dropout_cross_entropy: Mean cross entropy of an output layer over several dropout samples of its features
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of multi_sample_dropout_cross_entropy. Set the defaults with
+// lk_multi_sample_dropout_cross_entropy_options_init(), then change what you need.
+typedef struct lk_multi_sample_dropout_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Probability that a feature is dropped. In [0, 1); default 0.5.
+  double dropout;
+  // Dropout samples per row; with masks their first extent, which Python takes from them. At least 1;
+  // default 8.
+  int64_t samples;
+  // Key of the random numbers. Any integer; default 0.
+  uint64_t seed;
+  // First counter block of the random numbers. Any integer; default 0.
+  uint64_t offset;
+  // Of the losses of the rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default
+  // LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_multi_sample_dropout_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of multi_sample_dropout_cross_entropy.
+void lk_multi_sample_dropout_cross_entropy_options_init(struct lk_multi_sample_dropout_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of multi_sample_dropout_cross_entropy needs for these sizes, in
+// memory of the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_multi_sample_dropout_cross_entropy_workspace_size(const lk_context *ctx,
+                                                               const struct lk_multi_sample_dropout_cross_entropy_options *opts,
+                                                               lk_dtype dtype,
+                                                               size_t rows,
+                                                               size_t d,
+                                                               size_t classes,
+                                                               size_t *bytes);
+
+// Mean cross entropy of an output layer over several dropout samples of its features.
+//
+// With M samples and probability q = dropout:
+//     loss_r = (1 / M) sum_m CE((features_r * mask_mr / (1 - q)) weight^T + bias, labels_r),
+// CE the softmax cross entropy. Masks are given, or drawn where they are needed and never stored: element
+// (m, r, j) has number e = (m rows + r) d + j and uses 32-bit word e mod 4 of block offset + e div 4 of
+// Philox 4x32-10 with key seed; it is kept where word / 2^32 >= q. Forward, backward and both devices draw
+// the same masks for the same seed and offset; advance offset by samples rows d / 4, rounded up, per step.
+// Gradients, with G_m = d loss / d logits of sample m:
+//     d features = sum_m (G_m weight) * mask_m / (1 - q),
+//     d weight = sum_m G_m^T (features * mask_m) / (1 - q),   d bias = sum over m and rows of G_m.
+// The logits of some rows at a time are made and never stored as a whole. A NaN feature stays one where
+// it is dropped. Workspace: a tile, some numbers per row and sample, and for f16 and bf16 the gradient of
+// features in f32.
+// Source: H. Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019.
+//
+//   rows            size_t                   number of samples of the batch
+//   d               size_t                   features of a row, at least 1
+//   classes         size_t                   number of classes, at least 1
+//   features        dtype [rows, d]          features before dropout, one row per sample of the batch
+//   weight          dtype [classes, d]       weights of the output layer, one row per class
+//   bias            dtype [classes]          bias of each class; NULL for none
+//   labels          int64 [rows]             class of each row, in [0, classes)
+//   masks           uint8 (0 or 1) [samples, rows, d]
+//                                            1 where a feature is kept; NULL: drawn from seed and offset
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows*samples, 3]    statistics that spare backward a pass, or NULL
+lk_status lk_multi_sample_dropout_cross_entropy_forward(const lk_context *ctx,
+                                                        const struct lk_multi_sample_dropout_cross_entropy_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t rows,
+                                                        size_t d,
+                                                        size_t classes,
+                                                        const void *features,
+                                                        const void *weight,
+                                                        const void *bias,
+                                                        const int64_t *labels,
+                                                        const uint8_t *masks,
+                                                        float *loss,
+                                                        float *saved,
+                                                        void *workspace,
+                                                        size_t workspace_bytes);
+
+// Gradient of lk_multi_sample_dropout_cross_entropy_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_features   dtype                    gradient, of the shape of features; NULL = not wanted
+//   grad_weight     dtype                    gradient, of the shape of weight; NULL = not wanted
+//   grad_bias       dtype                    gradient, of the shape of bias; NULL = not wanted
+lk_status lk_multi_sample_dropout_cross_entropy_backward(const lk_context *ctx,
+                                                         const struct lk_multi_sample_dropout_cross_entropy_options *opts,
+                                                         lk_dtype dtype,
+                                                         size_t rows,
+                                                         size_t d,
+                                                         size_t classes,
+                                                         const void *features,
+                                                         const void *weight,
+                                                         const void *bias,
+                                                         const int64_t *labels,
+                                                         const uint8_t *masks,
+                                                         const float *saved,
+                                                         const float *grad_loss,
+                                                         void *grad_features,
+                                                         void *grad_weight,
+                                                         void *grad_bias,
+                                                         void *workspace,
+                                                         size_t workspace_bytes);
+
+// lk_multi_sample_dropout_cross_entropy_forward and lk_multi_sample_dropout_cross_entropy_backward in one
+// pass over memory. Arguments as there.
+lk_status lk_multi_sample_dropout_cross_entropy_forward_backward(const lk_context *ctx,
+                                                                 const struct lk_multi_sample_dropout_cross_entropy_options *opts,
+                                                                 lk_dtype dtype,
+                                                                 size_t rows,
+                                                                 size_t d,
+                                                                 size_t classes,
+                                                                 const void *features,
+                                                                 const void *weight,
+                                                                 const void *bias,
+                                                                 const int64_t *labels,
+                                                                 const uint8_t *masks,
+                                                                 const float *grad_loss,
+                                                                 float *loss,
+                                                                 void *grad_features,
+                                                                 void *grad_weight,
+                                                                 void *grad_bias,
+                                                                 void *workspace,
+                                                                 size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * trades_loss: Cross entropy plus divergence under attack (TRADES)
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of trades_loss. Set the defaults with lk_trades_loss_options_init(), then change what you need.
+typedef struct lk_trades_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of the divergence. In [0, inf); default 6.
+  double beta;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_trades_loss_options;
+
+// Sets the size and the defaults of an options struct of trades_loss.
+void lk_trades_loss_options_init(struct lk_trades_loss_options *opts);
+
+// Bytes of workspace that any function of trades_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_trades_loss_workspace_size(const lk_context *ctx,
+                                        const struct lk_trades_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        size_t *bytes);
+
+// Cross entropy plus divergence under attack (TRADES).
+//
+// With p = softmax(logits) of the clean samples and q = softmax(adversarial_logits) of the same samples
+// attacked:
+//     loss_r = -log p_y + beta KL(p || q).
+// Gradients: s [p - e_y + beta p (log p - log q - KL)] for logits, s beta (q - p) for adversarial_logits.
+// With
+// reduction none the losses can be reweighted, see doubly_robust_reweighting.
+// Source: H. Zhang, Y. Yu, J. Jiao, E. P. Xing, L. El Ghaoui, M. I. Jordan, Theoretically Principled
+// Trade-off between Robustness and Accuracy, 2019; as used by D. Sow et al., Doubly Robust
+// Instance-Reweighted Adversarial Training, 2023.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores of the clean samples
+//   adversarial_logits dtype [rows, classes]
+//                                            scores of the attacked samples
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_trades_loss_forward(const lk_context *ctx,
+                                 const struct lk_trades_loss_options *opts,
+                                 lk_dtype dtype,
+                                 size_t rows,
+                                 size_t classes,
+                                 const void *logits,
+                                 const void *adversarial_logits,
+                                 const int64_t *labels,
+                                 float *loss,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_trades_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+//   grad_adversarial_logits dtype
+//                                            gradient, of the shape of adversarial_logits; may be
+//                                            adversarial_logits itself; NULL = not wanted
+lk_status lk_trades_loss_backward(const lk_context *ctx,
+                                  const struct lk_trades_loss_options *opts,
+                                  lk_dtype dtype,
+                                  size_t rows,
+                                  size_t classes,
+                                  const void *logits,
+                                  const void *adversarial_logits,
+                                  const int64_t *labels,
+                                  const float *grad_loss,
+                                  void *grad_logits,
+                                  void *grad_adversarial_logits,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_trades_loss_forward and lk_trades_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_trades_loss_forward_backward(const lk_context *ctx,
+                                          const struct lk_trades_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t rows,
+                                          size_t classes,
+                                          const void *logits,
+                                          const void *adversarial_logits,
+                                          const int64_t *labels,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          void *grad_logits,
+                                          void *grad_adversarial_logits,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ====================================================================================================
+ * Segmentation
+ * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * betti_matching_loss: Betti matching: topological loss that compares features where they lie in the image
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of betti_matching_loss. Set the defaults with lk_betti_matching_loss_options_init(), then change
+// what you need.
+typedef struct lk_betti_matching_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Over images; mean divides by batch. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_betti_matching_loss_options;
+
+// Sets the size and the defaults of an options struct of betti_matching_loss.
+void lk_betti_matching_loss_options_init(struct lk_betti_matching_loss_options *opts);
+
+// Bytes of workspace that any function of betti_matching_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_betti_matching_loss_workspace_size(const lk_context *ctx,
+                                                const struct lk_betti_matching_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t batch,
+                                                size_t depth,
+                                                size_t height,
+                                                size_t width,
+                                                size_t *bytes);
+
+// Betti matching: topological loss that compares features where they lie in the image.
+//
+// Compares the persistence barcodes of pred and target (see lk_cubical_persistence) bar by bar. Bars are
+// matched if they belong to the same feature of the comparison image C = max(pred, target), whose
+// superlevel sets contain those of both: a finite bar of pred born with cell b is matched to the cell d
+// that kills b in the image of pred's homology in C's (C's boundary matrix, its columns in C's order,
+// reduced with the latest row in pred's order as pivot), if b enters pred above the value at which d
+// enters C; in the same way for target; bars matched to the same d are matched. The components that never
+// die are matched.
+//
+// With births b and deaths d, the loss of an image is the sum of
+//     (b_pred - b_target)^2 + (d_pred - d_target)^2    over matched bars, without the deaths where they never die
+//     (b - d)^2 / 2                                    over unmatched bars of pred and of target.
+//
+// The gradient goes to the voxels that bars of pred are born and die with, s being the upstream gradient:
+//     matched:      2 s (b_pred - b_target) at the birth voxel, 2 s (d_pred - d_target) at the death voxel
+//     unmatched:    s (b - d) at the birth voxel, -s (b - d) at the death voxel.
+// It is the derivative of the loss wherever no two voxels have the same value.
+//
+// An image with a NaN in pred or target has loss and gradient NaN and counts 0; infinities are values like
+// others. At most 2^28 voxels per image. An image with no voxels has loss 0.
+//
+// Cost: radix sorts and union-finds, near-linear; images in parallel, about 70 bytes of workspace per
+// pixel of a plane and 100 per voxel of a volume, for as many images at a time as fit 512 MiB, at least 2.
+// In volumes, dimension 1 reduces four matrices over Z/2, whose columns are on the heap: their size
+// depends on the image (see lk_cubical_persistence). If memory runs out there, the call fails with
+// LK_STATUS_INTERNAL, and what it wrote by then is not specified. saved holds the gradient for s = 1.
+// Source: N. Stucki, J. C. Paetzold, S. Shit, B. Menze, U. Bauer, Topologically Faithful Image
+// Segmentation via Induced Matching of Persistence Barcodes, 2023.
+//
+//   batch           size_t                   number of images
+//   depth           size_t                   voxels along z; 1 for planes
+//   height          size_t                   voxels along y
+//   width           size_t                   voxels along x
+//   pred            dtype [batch, depth, height, width]
+//                                            foreground probabilities, or any values
+//   target          dtype [batch, depth, height, width]
+//                                            truth, usually 0 and 1
+//   loss            f32 [batch] or [1]       the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   matched         int64 [batch]            matched pairs of bars of each image, with that of the bars
+//                                            that never die; NULL = not wanted
+//   unmatched       int64 [batch]            unmatched bars of pred and target together; NULL = not wanted
+//   saved           f32 [batch, depth*height*width]
+//                                            statistics that spare backward a pass, or NULL
+lk_status lk_betti_matching_loss_forward(const lk_context *ctx,
+                                         const struct lk_betti_matching_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t batch,
+                                         size_t depth,
+                                         size_t height,
+                                         size_t width,
+                                         const void *pred,
+                                         const void *target,
+                                         float *loss,
+                                         int64_t *matched,
+                                         int64_t *unmatched,
+                                         float *saved,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_betti_matching_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_betti_matching_loss_backward(const lk_context *ctx,
+                                          const struct lk_betti_matching_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t batch,
+                                          size_t depth,
+                                          size_t height,
+                                          size_t width,
+                                          const void *pred,
+                                          const void *target,
+                                          const float *saved,
+                                          const float *grad_loss,
+                                          void *grad_pred,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// lk_betti_matching_loss_forward and lk_betti_matching_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_betti_matching_loss_forward_backward(const lk_context *ctx,
+                                                  const struct lk_betti_matching_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t batch,
+                                                  size_t depth,
+                                                  size_t height,
+                                                  size_t width,
+                                                  const void *pred,
+                                                  const void *target,
+                                                  const float *grad_loss,
+                                                  float *loss,
+                                                  int64_t *matched,
+                                                  int64_t *unmatched,
+                                                  void *grad_pred,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * cubical_persistence: Persistence barcode of an image or volume, by superlevel sets
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of cubical_persistence. Set the defaults with lk_cubical_persistence_options_init(), then change
+// what you need.
+typedef struct lk_cubical_persistence_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_cubical_persistence_options;
+
+// Sets the size and the defaults of an options struct of cubical_persistence.
+void lk_cubical_persistence_options_init(struct lk_cubical_persistence_options *opts);
+
+// Bytes of workspace that any function of cubical_persistence needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_cubical_persistence_workspace_size(const lk_context *ctx,
+                                                const struct lk_cubical_persistence_options *opts,
+                                                lk_dtype dtype,
+                                                size_t depth,
+                                                size_t height,
+                                                size_t width,
+                                                size_t bars,
+                                                size_t *bytes);
+
+// Persistence barcode of an image or volume, by superlevel sets.
+//
+// Lowering a threshold through the values of an image, the set of voxels at or above it grows; its
+// components (dimension 0), loops (1) and hollows (2) are born and die. Each is a bar: born at the value
+// of birth_voxels, dead at the value of death_voxels, birth > death. An image of depth 1 has dimensions 0
+// and 1. The first component never dies: its death is -inf, its death voxel -1.
+//
+// Voxels are the vertices of a grid of edges, squares and cubes: the foreground has 6 neighbours, or 4 in
+// a plane (gudhi: CubicalComplex(vertices=-image)). Voxels enter by falling value, then by rising flat
+// index; a cell enters with its last voxel, cells of the same voxel by dimension, then in lexicographic
+// order of their doubled coordinates (z, y, x; odd where the cell is extended). Bars are the pairs of this
+// total order over Z/2 whose values differ. They come sorted by dimension, then birth from above, then
+// birth voxel, then death voxel, as flat row-major indices of one image.
+//
+// count tells how many bars there are and how many places of the other outputs are written; what is behind
+// stays as it was. An image of n voxels has at most 11/8 n + 1/2 bars, in a plane 3/4 n + 1/2. If there
+// are more than bars, the call fails, says how many there are, and writes nothing. To ask for the number
+// only, leave all outputs but count out: bars is not looked at then.
+//
+// To differentiate, take values of the image at birth_voxels and death_voxels: these are the bars' ends.
+// Values are compared as they are stored, infinities are values like others. An image with a NaN has no
+// order: it gives one bar of dimension 0 with birth and death NaN and voxels -1. At most 2^28 voxels.
+//
+// Cost: a radix sort and two union-finds, all in the workspace (about 42 bytes per voxel). In a volume,
+// dimension 1 is found by reducing a matrix over Z/2, whose columns are on the heap: their size depends on
+// the image, a few bytes per voxel for most and tens for noise; in theory it has no such bound. If memory
+// runs out there, the call fails with LK_STATUS_INTERNAL and writes nothing.
+// Source: N. Stucki, J. C. Paetzold, S. Shit, B. Menze, U. Bauer, Topologically Faithful Image
+// Segmentation via Induced Matching of Persistence Barcodes, 2023 (its filtration).
+//
+//   depth           size_t                   voxels along z; 1 for a plane
+//   height          size_t                   voxels along y
+//   width           size_t                   voxels along x
+//   bars            size_t                   room of the outputs; 2*depth*height*width is always enough
+//   image           dtype [depth, height, width]
+//                                            values
+//   births          f32 [bars]               value at which each bar is born; the first count places are
+//                                            written; NULL = not wanted
+//   deaths          f32 [bars]               value at which it dies; -inf for the bar that never does; the
+//                                            first count places are written; NULL = not wanted
+//   dimensions      int64 [bars]             0 component, 1 loop, 2 hollow; the first count places are
+//                                            written; NULL = not wanted
+//   birth_voxels    int64 [bars]             flat index of the voxel that it is born with; the first count
+//                                            places are written; NULL = not wanted
+//   death_voxels    int64 [bars]             flat index of the voxel that it dies with; -1 for the bar
+//                                            that never does; the first count places are written; NULL =
+//                                            not wanted
+//   count           int64 []                 number of bars; NULL = not wanted
+lk_status lk_cubical_persistence_forward(const lk_context *ctx,
+                                         const struct lk_cubical_persistence_options *opts,
+                                         lk_dtype dtype,
+                                         size_t depth,
+                                         size_t height,
+                                         size_t width,
+                                         size_t bars,
+                                         const void *image,
+                                         float *births,
+                                         float *deaths,
+                                         int64_t *dimensions,
+                                         int64_t *birth_voxels,
+                                         int64_t *death_voxels,
+                                         int64_t *count,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * dice_loss: Soft Dice, Tversky, focal Tversky and Jaccard loss of segmentations
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_DICE_LOSS_ACTIVATION_SOFTMAX 0
+
+#define LK_DICE_LOSS_ACTIVATION_SIGMOID 1
+
+#define LK_DICE_LOSS_ACTIVATION_NONE 2
+
+// Options of dice_loss. Set the defaults with lk_dice_loss_options_init(), then change what you need.
+typedef struct lk_dice_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // What makes probabilities of pred: softmax over the classes, sigmoid, or nothing.
+  // LK_DICE_LOSS_ACTIVATION_SOFTMAX or LK_DICE_LOSS_ACTIVATION_SIGMOID or LK_DICE_LOSS_ACTIVATION_NONE;
+  // default LK_DICE_LOSS_ACTIVATION_SOFTMAX.
+  int32_t activation;
+  // Weight of false positives. In [0, inf); default 0.5.
+  double alpha;
+  // Weight of false negatives. In [0, inf); default 0.5.
+  double beta;
+  // Added to numerator and denominator. In (0, inf); default 0.00001.
+  double smooth;
+  // Focal exponent. In (0, inf); default 1.
+  double gamma;
+  // Sums of squares for P and T. 0 or 1; default 0.
+  uint8_t squared;
+  // Whether class 0 counts where there is more than one. 0 or 1; default 1.
+  uint8_t include_background;
+  // Whether the sums run over all images. 0 or 1; default 0.
+  uint8_t batch;
+  // Pixels with this label count as absent in prediction and truth. Any integer; default -100.
+  int64_t ignore_index;
+  // Over images and classes; mean divides by the number of losses that count. LK_REDUCTION_NONE,
+  // LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_dice_loss_options;
+
+// Sets the size and the defaults of an options struct of dice_loss.
+void lk_dice_loss_options_init(struct lk_dice_loss_options *opts);
+
+// Bytes of workspace that any function of dice_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_dice_loss_workspace_size(const lk_context *ctx,
+                                      const struct lk_dice_loss_options *opts,
+                                      lk_dtype dtype,
+                                      size_t batch,
+                                      size_t classes,
+                                      size_t pixels,
+                                      size_t *bytes);
+
+// Soft Dice, Tversky, focal Tversky and Jaccard loss of segmentations.
+//
+// With p = activation(pred) and t the truth (one-hot labels, or the target), for each image and class
+//     I = sum p t,    P = sum p,    T = sum t    over the pixels that are not ignored,
+//     x = (2 I + smooth) / (2 I + 2 alpha (P - I) + 2 beta (T - I) + smooth),
+//     loss = (1 - x)^gamma,    max(0, 1 - x) where gamma is not 1.
+// alpha = beta = 1/2 is Dice, alpha = beta = 1 Jaccard; other weights give Tversky, which counts false
+// positives (alpha) and false negatives (beta) apart; gamma below or above 1 makes it focal. With
+// squared, P = sum p^2 and T = sum t^2. With batch, the sums run over all images: one loss per class.
+// An absent class that is not predicted has loss 0.
+// With N and D numerator and denominator of x and c = -s gamma (1 - x)^(gamma-1):
+//     dI = c (2 D - N (2 - 2 alpha - 2 beta)) / D^2,    dP = -2 c alpha N / D^2,
+//     dp = dI t + dP (1, or 2 p when squared),
+// then through the activation: p_k (dp_k - sum_j p_j dp_j) for softmax, p (1 - p) dp for sigmoid.
+// Where 1 - x is not positive and gamma is not 1, the gradient is 0.
+// Without the background, class 0 (if there is another) has loss 0 and does not count in the mean.
+// Give either labels or target, and NULL for the other.
+// Source: F. Milletari et al., V-Net, 2016; S. S. M. Salehi et al., Tversky Loss Function for Image
+// Segmentation, 2017; N. Abraham, N. M. Khan, A Novel Focal Tversky Loss Function, 2018; A. Kumar et al.,
+// SeaBird: Segmentation in Bird's View with Dice Loss Improves Monocular 3D Detection of Large Objects,
+// 2024.
+//
+//   batch           size_t                   number of images
+//   classes         size_t                   number of classes, at least 1
+//   pixels          size_t                   number of pixels or voxels of an image
+//   pred            dtype [batch, classes, pixels]
+//                                            scores, or probabilities where activation is none
+//   labels          int64 [batch, pixels]    class of each pixel; NULL if target is given, in [0, classes)
+//                                            or ignore_index
+//   target          dtype [batch, classes, pixels]
+//                                            share of each class in each pixel, in [0, 1]; NULL if labels
+//                                            are given
+//   loss            f32 [batch, classes] or [classes] or [1]
+//                                            the loss; [classes] where batch is set; one value unless
+//                                            reduction is none; NULL = not wanted
+//   saved           f32 [batch, classes, 4]  statistics that spare backward a pass, or NULL
+lk_status lk_dice_loss_forward(const lk_context *ctx,
+                               const struct lk_dice_loss_options *opts,
+                               lk_dtype dtype,
+                               size_t batch,
+                               size_t classes,
+                               size_t pixels,
+                               const void *pred,
+                               const int64_t *labels,
+                               const void *target,
+                               float *loss,
+                               float *saved,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// Gradient of lk_dice_loss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_dice_loss_backward(const lk_context *ctx,
+                                const struct lk_dice_loss_options *opts,
+                                lk_dtype dtype,
+                                size_t batch,
+                                size_t classes,
+                                size_t pixels,
+                                const void *pred,
+                                const int64_t *labels,
+                                const void *target,
+                                const float *saved,
+                                const float *grad_loss,
+                                void *grad_pred,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// lk_dice_loss_forward and lk_dice_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_dice_loss_forward_backward(const lk_context *ctx,
+                                        const struct lk_dice_loss_options *opts,
+                                        lk_dtype dtype,
+                                        size_t batch,
+                                        size_t classes,
+                                        size_t pixels,
+                                        const void *pred,
+                                        const int64_t *labels,
+                                        const void *target,
+                                        const float *grad_loss,
+                                        float *loss,
+                                        void *grad_pred,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * distance_transform: Exact Euclidean distance of every voxel to the nearest zero
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of distance_transform. Set the defaults with lk_distance_transform_options_init(), then change
+// what you need.
+typedef struct lk_distance_transform_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_distance_transform_options;
+
+// Sets the size and the defaults of an options struct of distance_transform.
+void lk_distance_transform_options_init(struct lk_distance_transform_options *opts);
+
+// Bytes of workspace that any function of distance_transform needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_distance_transform_workspace_size(const lk_context *ctx,
+                                               const struct lk_distance_transform_options *opts,
+                                               lk_dtype dtype,
+                                               size_t batch,
+                                               size_t depth,
+                                               size_t height,
+                                               size_t width,
+                                               size_t *bytes);
+
+// Exact Euclidean distance of every voxel to the nearest zero.
+//
+// distance = min over zero voxels of the same image of sqrt(dz^2 + dy^2 + dx^2): 0 on zeros, +inf
+// everywhere in an image without a zero. Any value but 0 is foreground. Squared distances are integers
+// throughout and exact; what is written is their square root, correctly rounded to f32 (for squares below
+// 2^53).
+//
+// Time is linear in the number of voxels, whatever the shape of the mask: one pass over the rows, then one
+// lower envelope of parabolas per line along y and one per line along z. depth = 1 is a plane. An extent
+// is at most 2^30.
+//
+// On the CPU lines run in parallel; the workspace holds a few lines, and 8 bytes per voxel only where
+// squared distances may exceed 32 bits. On CUDA the workspace takes 24 bytes per voxel.
+// Source: P. F. Felzenszwalb, D. P. Huttenlocher, Distance Transforms of Sampled Functions, 2012; A.
+// Meijster, J. B. T. M. Roerdink, W. H. Hesselink, A General Algorithm for Computing Distance Transforms
+// in Linear Time, 2000.
+//
+//   batch           size_t                   number of images
+//   depth           size_t                   voxels along z; 1 for planes
+//   height          size_t                   voxels along y
+//   width           size_t                   voxels along x
+//   mask            uint8 (0 or 1) [batch, depth, height, width]
+//                                            0 background, else foreground
+//   distance        f32 [batch, depth, height, width]
+//                                            distance to the nearest zero; NULL = not wanted
+lk_status lk_distance_transform_forward(const lk_context *ctx,
+                                        const struct lk_distance_transform_options *opts,
+                                        lk_dtype dtype,
+                                        size_t batch,
+                                        size_t depth,
+                                        size_t height,
+                                        size_t width,
+                                        const uint8_t *mask,
+                                        float *distance,
+                                        void *workspace,
+                                        size_t workspace_bytes);
 #ifdef __cplusplus
 }
 #endif

@@ -75,6 +75,8 @@ def test_every_entry_has_a_worked_example(name):
 def test_closed_form_against_differences(name):
     """The gradient that the reference file states, against differences of its forward."""
     s = subject(name)
+    if getattr(s.file, "SURROGATE", False):
+        pytest.skip("the gradient is meant to be another than that of the output")
     if not hasattr(s.file, "gradient"):
         pytest.skip("gradients are compared with differences everywhere")
     with np.errstate(all="ignore"):
@@ -246,13 +248,16 @@ def test_empty(name, device):
     if s.entry.dims[first].minimum > 0:
         pytest.skip(f"{first} is at least {s.entry.dims[first].minimum}")
     dims[first] = 0
+    dims = s.entry.with_capacities(dims)
     for reduction in s.entry.reduction.values if s.entry.reduction else [None]:
         options = {s.entry.reduction.name: reduction} if reduction else {}
         case = Case(s, dims, F32, "normal", options, 1)
         result = getattr(losskit, name)(**case.arguments, context=ctx)
         for output in s.entry.outputs.values():
             value = getattr(result, output.name)
-            assert np.size(value) == (0 if (reduction == "none" or not output.reduced) and output.shape else 1)
+            whole = reduction == "none" or not output.reduced
+            sizes = s.entry.values(dims, options)
+            assert np.size(value) == (np.prod([e.size(sizes) for e in output.shape]) if whole else 1)
             if output.reduced:
                 assert not np.any(value)
         for wanted, g in (result.backward() if s.entry.differentiable else {}).items():
@@ -273,6 +278,8 @@ def test_non_finite_values_stay_in_their_sample(name, device):
             if [str(e) for e in source.shape[:1]] != [next(iter(s.entry.dims))]:
                 continue
             case = Case(s, small_dims(s), F32, "normal", options, 7)
+            if source.name not in case.inputs or (source.range and np.isinf(bad)):
+                continue  # left out, or refused
             for labels in s.entry.inputs.values():
                 if labels.index:
                     case.inputs[labels.name][:] = 0
@@ -309,8 +316,8 @@ def test_ignored_rows(name, device):
     if not labels or not s.entry.differentiable:
         pytest.skip("nothing is ignored")
     function = getattr(losskit, name)
-    for reduction in s.entry.reduction.values:
-        options = {s.entry.reduction.name: reduction, labels[0].ignore: -7}
+    for reduction in s.entry.reduction.values if s.entry.reduction else [None]:
+        options = {labels[0].ignore: -7, **({s.entry.reduction.name: reduction} if reduction else {})}
         case = Case(s, small_dims(s), F32, "normal", options, 3)
         for source in labels:
             case.inputs[source.name][:] = -7
@@ -337,22 +344,27 @@ def test_labels_out_of_range(name, device):
                 case.inputs[i.name][:] = 0
         upper = source.index.size(s.entry.values(case.dims, {}))
         for bad in (upper, -1, 2**62, -(2**63)):
-            case.inputs[source.name][...] = 0
-            case.inputs[source.name].reshape(-1)[1] = bad
+            labels = case.inputs[source.name]
+            labels[...] = 0
+            labels[(1,) + (0,) * (labels.ndim - 1)] = bad  # in the second sample
             if device.startswith("cpu"):
-                with pytest.raises(losskit.InvalidLabel, match=rf"'{source.name}' has value {bad} in row 1\b") as caught:
+                row = labels[0].size
+                with pytest.raises(losskit.InvalidLabel, match=rf"'{source.name}' has value {bad} in row {row}\b") as caught:
                     function(**case.arguments, context=ctx)
                 assert isinstance(caught.value, (ValueError, IndexError)) and caught.value.status == 3
             else:
                 result = function(**case.arguments, context=ctx)
-                loss = getattr(result, s.first)
-                assert np.isnan(loss[1]) and np.isfinite(np.delete(loss, 1)).all()
+                per_row = [o.name for o in s.entry.outputs.values() if o.shape and str(o.shape[0]) == str(source.shape[0])]
+                loss = getattr(result, per_row[0])
+                assert np.isnan(loss[1]).all() and np.isfinite(np.delete(loss, 1, axis=0)).all()
                 with pytest.raises(losskit.InvalidLabel):
                     ctx.check()
                 ctx.check()
                 if s.entry.differentiable:
-                    for g in result.backward().values():
-                        assert not g[1].any() and np.isfinite(g).all()
+                    for wanted, g in result.backward().items():
+                        assert np.isfinite(g).all()
+                        # Inputs with a row per label.
+                        assert str(s.entry.inputs[wanted].shape[0]) != str(source.shape[0]) or not g[1].any()
                     with pytest.raises(losskit.InvalidLabel):
                         ctx.check()
 

@@ -15,6 +15,22 @@ def positive(shape, generator):
     return 0.5 + torch.rand(shape, generator=generator)
 
 
+def ctc_labels(shape, generator):
+    return torch.randint(1, 64, shape, generator=generator)
+
+
+def ctc_input_lengths(shape, generator):
+    return torch.full(shape, 200)
+
+
+def ctc_label_lengths(shape, generator):
+    return torch.full(shape, 40)
+
+
+def ctc(x):
+    return F.ctc_loss(x.logits.log_softmax(2), x.labels, x.input_lengths, x.label_lengths)
+
+
 def signs(shape, generator):
     return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
 
@@ -35,6 +51,7 @@ def focal(x):
     return ((0.25 * x.target + 0.75 * (1 - x.target)) * wrong**2 * cross_entropy).mean()
 
 
+
 CASES = [
     Case("mse_loss", lambda x: F.mse_loss(x.pred, x.target), FLAT),
     Case("mse_loss", lambda x: F.mse_loss(x.pred, x.target), FLAT, "both gradients", gradients=("pred", "target")),
@@ -50,6 +67,12 @@ CASES = [
         LABELS,
         "weight and pos_weight",
         inputs={"target": uniform, "weight": positive, "pos_weight": positive},
+    ),
+    Case(
+        "ctc_loss",
+        ctc,
+        ((200, 32, 64, 40), (200, 32, 1000, 40), (200, 32, 5000, 40)),
+        inputs={"labels": ctc_labels, "input_lengths": ctc_input_lengths, "label_lengths": ctc_label_lengths},
     ),
     Case("l1_loss", lambda x: F.l1_loss(x.pred, x.target), FLAT),
     Case("huber_loss", lambda x: F.huber_loss(x.pred, x.target), FLAT),

@@ -20,6 +20,19 @@ def mean_absolute_error(x):
     return (1 - x.logits.softmax(1).gather(1, x.labels[:, None])).mean()
 
 
+def source_free_adaptation(x):
+    log_p, tau = x.logits.log_softmax(1), x.prior
+    p = log_p.exp()
+    nu = (1 / tau) / (1 / tau).sum(1, keepdim=True)
+    q = p.mean(2)
+    return (-(nu * (p * log_p).mean(2)).sum(1) + (q * (q / tau).log()).sum(1)).mean()
+
+
+def prior(shape, generator):
+    tau = 0.1 + torch.rand(shape, generator=generator)
+    return tau / tau.sum(1, keepdim=True)
+
+
 def z_loss(x, a=0.1, b=10.0):
     std, mean = torch.std_mean(x.logits, 1, correction=0)
     return F.softplus(b - (label_logits(x) - mean) / std, beta=a).mean()
@@ -119,4 +132,5 @@ CASES = [
         LOGITS,
         gradients=("logits", "adversarial_logits"),
     ),
+    Case("source_free_adaptation", source_free_adaptation, ((4, 4, 96**3),), inputs={"prior": prior}),
 ]

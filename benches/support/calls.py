@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import torch
 from losskit import _library
+from losskit._context import host_workspace
 from losskit._options import Options
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -59,7 +60,7 @@ class Losskit:
         self.gradients = {name: torch.zeros_like(inputs[name]) for name in wanted_gradients(case, entry)}
         self.outputs = {}
         for output in entry.outputs.values():
-            sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape]
+            sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape_with(entry.values({}, case.options))]
             self.outputs[output.name] = torch.zeros(sizes, dtype=_TYPES.get(output.type, DTYPES[dtype]))
         first = next(iter(self.outputs.values()))
         self._upstream = torch.full_like(first, SCALES[dtype])
@@ -70,6 +71,9 @@ class Losskit:
             "grad_loss": lambda _: self._upstream,
         }
         self._arguments = [address, _CODES[dtype]]
+        self._sizes = [*self._arguments, list(dims.values())]
+        self._query = entry.function("workspace_size") if entry.workspace else None
+        self._room = None
         for parameter in entry.functions[which]["parameters"][3:]:
             role, name = parameter["role"], parameter.get("of", parameter["name"])
             if role == "dim":
@@ -82,6 +86,8 @@ class Losskit:
         self.bytes = sum(t.nbytes for t in [*given, *self.outputs.values(), *self.gradients.values()])
 
     def __call__(self, context):
+        if self._query and self._room is None:
+            self._room, *self._arguments[-2:] = host_workspace(self._query, context._handle, *self._sizes)
         _library.check(self._function(context._handle, *self._arguments))
 
     @property

@@ -133,6 +133,16 @@ inline float __uint_as_float(uint32_t u) {
   std::memcpy(&x, &u, sizeof x);
   return x;
 }
+inline int64_t __double_as_longlong(double x) {
+  int64_t u;
+  std::memcpy(&u, &x, sizeof u);
+  return u;
+}
+inline double __longlong_as_double(int64_t u) {
+  double x;
+  std::memcpy(&x, &u, sizeof x);
+  return x;
+}
 template <class T>
 inline T __ldg(const T* p) { return *p; }
 

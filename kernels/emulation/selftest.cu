@@ -1,5 +1,5 @@
 // What the emulation promises, as kernels: run by the tests of src/cuda, not part of the CUDA build.
-#include "../platform.cuh"
+#include "../philox.cuh"
 
 struct lk_selftest_args {
   uint64_t* out;
@@ -56,4 +56,15 @@ LK_KERNEL(selftest_divergent, lk_selftest_args) {
   if (a.n == 2 && threadIdx.x != 9) __syncwarp();
   if (a.n == 3) __shfl_sync(threadIdx.x % 2 ? 0xffffffffu : 0x7fffffffu, threadIdx.x, 0);
   if (a.n > 3) a.out[threadIdx.x] = threadIdx.x;
+}
+
+// Word, uniform and normal number of draw i, with seed 0x1234567890abcdef and offset n.
+LK_KERNEL(selftest_philox, lk_selftest_args) {
+  const uint64_t i = blockIdx.x * blockDim.x + threadIdx.x;
+  const lk::Philox from = {0x1234567890abcdefull, a.n};
+  float pair[2];
+  lk::philox_normals(from.word(i & ~1ull), from.word(i | 1), pair[0], pair[1]);
+  a.out[3 * i] = from.word(i);
+  a.out[3 * i + 1] = __float_as_uint(lk::philox_uniform(from.word(i)));
+  a.out[3 * i + 2] = __float_as_uint(pair[i & 1]);
 }

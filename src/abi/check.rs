@@ -211,11 +211,17 @@ impl CheckedSizes<'_> {
         buffer.reduced && reduction != Some(0)
     }
 
+    /// Its extents, without one that an option merges away.
+    fn shape(&self, buffer: &Buffer) -> &'static [Extent] {
+        let merged = buffer.merged.is_some_and(|at| unsafe { get::<u8>(self.args, at) } != 0);
+        &buffer.shape[usize::from(merged)..]
+    }
+
     /// Bytes from the first to the last element.
     fn bytes(&self, buffer: &Buffer) -> Result<usize> {
         let mut span = 1u64;
         if !self.reduced(buffer) {
-            for (i, &extent) in buffer.shape.iter().enumerate() {
+            for (i, &extent) in self.shape(buffer).iter().enumerate() {
                 let mut extent = self.extent(extent)?;
                 if let (0, Some(offset)) = (i, buffer.stride) {
                     // Rows times stride, without the last row's padding.
@@ -253,7 +259,7 @@ impl CheckedSizes<'_> {
         };
         let shape: Vec<String> = match self.reduced(buffer) {
             true => vec!["1".into()],
-            false => buffer.shape.iter().map(|&e| self.extent(e).unwrap_or(0).to_string()).collect(),
+            false => self.shape(buffer).iter().map(|&e| self.extent(e).unwrap_or(0).to_string()).collect(),
         };
         format!("{element} [{}]", shape.join(", "))
     }

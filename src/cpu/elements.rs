@@ -7,7 +7,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd, convert};
-use crate::cpu::storage::{self, BLOCK, Scratch};
+use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
 
 /// The mathematics of a loss of `I` inputs with gradients for `G` of them.
@@ -53,10 +53,6 @@ pub struct Problem<'a, const I: usize, const G: usize> {
     pub gradients: [Option<FloatsMut<'a>>; G],
 }
 
-/// f32 gradients larger than this go around the cache, which they would only flush: with two of them that
-/// halves the time. (For 16-bit types, and for rows, stores through the cache measured faster.)
-const STREAM_BYTES: usize = 16 << 20;
-
 pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(
     cpu: &Cpu,
     loss: &L,
@@ -82,8 +78,7 @@ pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(
     };
     let in_place =
         |g: &FloatsMut| inputs.iter().any(|x| matches!(x, Operand::Full(x) if x.ptr == g.ptr.cast_const()));
-    let stream =
-        gradients.iter().flatten().all(|g| g.dtype == DType::F32 && !in_place(g)) && n * 4 > STREAM_BYTES;
+    let stream = gradients.iter().flatten().all(|g| !in_place(g) && n * g.dtype.size() > STREAM_BYTES);
     let pass =
         Pass { loss, inputs, losses, want_loss, upstream, scale: scale_of, stream, outputs: gradients };
     let blocks = Blocks::new(n, 16 * BLOCK, BLOCK);
@@ -129,11 +124,18 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> Kernel for PassBlock<
 
 /// Where the values of one block stand.
 struct Place<const I: usize, const G: usize> {
-    from: [*const f32; I],
+    from: [(*const u8, DType); I],
     /// Factor of each element's gradient.
     scale: *const f32,
+    /// Null: not wanted, as below.
     losses: *mut f32,
-    to: [*mut f32; G],
+    to: [(*mut u8, DType); G],
+    stream: [bool; G],
+}
+
+/// Elements before the first that begins a cache line.
+fn before_line(to: &FloatsMut) -> usize {
+    (to.ptr.addr().wrapping_neg() & 63) / to.dtype.size()
 }
 
 impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L> {
@@ -142,37 +144,46 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         let pass = self.pass;
         let most = BLOCK.min(self.range.len());
         let mut inputs = [const { Scratch::<{ 2 * BLOCK }>::new() }; I];
-        let mut outputs = [const { Scratch::<BLOCK>::new() }; G];
-        let (mut scales, mut values) = (Scratch::<BLOCK>::new(), Scratch::<BLOCK>::new());
+        let mut scales = Scratch::<BLOCK>::new();
         for i in 0..I {
             // SAFETY: the scratch has room for two blocks.
             unsafe { prepare(s, pass.inputs[i], inputs[i].ptr(), most) };
         }
-        // What is not wanted goes to scratch too: the loop over the elements then has no branches.
-        let mut place = Place {
-            from: [std::ptr::null(); I],
-            scale: scales.ptr(),
-            losses: values.ptr(),
-            to: [std::ptr::null_mut(); G],
-        };
         if pass.upstream.is_none() {
             // SAFETY: within the scratch.
             (0..most).for_each(|k| unsafe { scales.ptr().add(k).write(pass.scale) });
         }
+        let mut place = Place {
+            from: [(std::ptr::null(), DType::F32); I],
+            scale: scales.ptr(),
+            losses: std::ptr::null_mut(),
+            to: [(std::ptr::null_mut(), DType::F32); G],
+            stream: [false; G],
+        };
+        // Streamed stores are aligned: after a few first elements, blocks begin where a gradient's cache line
+        // does. (Ranges are whole blocks, so they are as many in each.) A gradient that lies differently is
+        // not streamed.
+        let mut head = match pass.outputs.iter().flatten().next() {
+            Some(output) if pass.stream => before_line(output),
+            _ => 0,
+        };
+        let streamed =
+            pass.outputs.map(|output| pass.stream && output.is_some_and(|to| before_line(&to) == head));
         let mut total = s.d_zero();
         let mut start = self.range.start;
         while start < self.range.end {
-            let n = BLOCK.min(self.range.end - start);
+            let n = if head > 0 { head } else { BLOCK }.min(self.range.end - start);
+            place.stream = if head > 0 { [false; G] } else { streamed };
+            head = 0;
             // SAFETY: everything is within the checked buffers; this block alone writes its range.
             unsafe {
                 for i in 0..I {
                     place.from[i] = read(s, pass.inputs[i], start, n, inputs[i].ptr());
                 }
                 for g in 0..G {
-                    place.to[g] = match &pass.outputs[g] {
-                        Some(output) if output.dtype == DType::F32 && !pass.stream => output.at(start).cast(),
-                        _ => outputs[g].ptr(),
-                    };
+                    if let Some(output) = &pass.outputs[g] {
+                        place.to[g] = (output.at(start), output.dtype);
+                    }
                 }
                 if let Some(losses) = pass.losses {
                     place.losses = losses.at(start);
@@ -181,19 +192,13 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     scale_into(s, &upstream[start..start + n], pass.scale, scales.ptr());
                 }
                 let mut k = 0;
-                while k + S::LANES <= n {
-                    self.step::<S, LOSS, GRADIENT>(s, &place, k, S::LANES, &mut total);
+                while k + 2 * S::LANES <= n {
+                    self.step::<S, LOSS, GRADIENT, 2>(s, &place, k, S::LANES, &mut total);
+                    k += 2 * S::LANES;
+                }
+                while k < n {
+                    self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES.min(n - k), &mut total);
                     k += S::LANES;
-                }
-                if k < n {
-                    self.step::<S, LOSS, GRADIENT>(s, &place, k, n - k, &mut total);
-                }
-                for g in 0..G {
-                    if let Some(output) = &pass.outputs[g]
-                        && (output.dtype != DType::F32 || pass.stream)
-                    {
-                        storage::write(s, output.dtype, place.to[g], output.at(start), n, pass.stream);
-                    }
                 }
             }
             start += n;
@@ -201,12 +206,13 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         if pass.stream {
             s.fence();
         }
-        s.d_sum(total)
+        2.0 * s.d_sum(total)
     }
 
-    /// One vector, or the `lanes` that are left of one.
+    /// `N` vectors, or the `lanes` that are left of one. Adds half of their values to `total`: the sum of a few
+    /// is no larger than they are.
     #[inline(always)]
-    unsafe fn step<S: Simd, const LOSS: bool, const GRADIENT: bool>(
+    unsafe fn step<S: Simd, const LOSS: bool, const GRADIENT: bool, const N: usize>(
         &self,
         s: S,
         place: &Place<I, G>,
@@ -214,23 +220,47 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         lanes: usize,
         total: &mut S::D,
     ) {
+        let at = |v: usize| k + v * S::LANES;
         unsafe {
-            let mut x = [s.zero(); I];
+            let mut x = [[s.zero(); I]; N];
             for i in 0..I {
-                x[i] = storage::load_lanes(s, place.from[i].add(k), lanes);
+                let (from, dtype) = place.from[i];
+                for v in 0..N {
+                    let from = from.add(at(v) * dtype.size());
+                    storage::line_ahead(from);
+                    x[v][i] = storage::load_typed(s, dtype, from, lanes);
+                }
             }
             if LOSS {
-                let value = self.pass.loss.value(s, x);
-                storage::store_lanes(s, place.losses.add(k), lanes, value);
-                let counted =
-                    if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
-                *total = s.d_add(*total, counted);
+                let half = s.splat(0.5);
+                let mut sum = s.zero();
+                for v in 0..N {
+                    let value = self.pass.loss.value(s, x[v]);
+                    if !place.losses.is_null() {
+                        storage::store_lanes(s, place.losses.add(at(v)), lanes, value);
+                    }
+                    let counted =
+                        if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
+                    sum = s.mul_add(half, counted, sum);
+                }
+                *total = s.d_add(*total, sum);
             }
             if GRADIENT {
-                let scale = storage::load_lanes(s, place.scale.add(k), lanes);
-                let gradient = self.pass.loss.gradient(s, x);
+                let mut gradients = [[s.zero(); G]; N];
+                for v in 0..N {
+                    gradients[v] = self.pass.loss.gradient(s, x[v]);
+                }
                 for g in 0..G {
-                    storage::store_lanes(s, place.to[g].add(k), lanes, s.mul(scale, gradient[g]));
+                    let (to, dtype) = place.to[g];
+                    if to.is_null() {
+                        continue;
+                    }
+                    for v in 0..N {
+                        let scale = storage::load_lanes(s, place.scale.add(at(v)), lanes);
+                        let to = to.add(at(v) * dtype.size());
+                        let gradient = s.mul(scale, gradients[v][g]);
+                        storage::store_typed(s, dtype, to, lanes, gradient, place.stream[g]);
+                    }
                 }
             }
         }
@@ -257,26 +287,33 @@ unsafe fn prepare<S: Simd>(s: S, operand: Operand, tile: *mut f32, most: usize) 
     }
 }
 
-/// Where elements `start..start + n` of an operand stand as f32.
+/// Where elements `start..start + n` of an operand stand, and as what.
 ///
 /// # Safety
 /// They are elements of the call, no more than a block; `scratch` was prepared.
 #[inline(always)]
-unsafe fn read<S: Simd>(s: S, operand: Operand, start: usize, n: usize, scratch: *mut f32) -> *const f32 {
+unsafe fn read<S: Simd>(
+    s: S,
+    operand: Operand,
+    start: usize,
+    n: usize,
+    scratch: *mut f32,
+) -> (*const u8, DType) {
+    let mut from = scratch;
     unsafe {
         match operand {
-            Operand::Full(x) => storage::read(s, x.dtype, x.at(start), n, scratch),
-            Operand::Constant(_) => scratch,
-            Operand::Row(row) if row.len <= BLOCK => scratch.add(start % row.len),
+            Operand::Full(x) => return (x.at(start), x.dtype),
+            Operand::Constant(_) => {}
+            Operand::Row(row) if row.len <= BLOCK => from = scratch.add(start % row.len),
             Operand::Row(row) => {
                 let phase = start % row.len;
                 let first = n.min(row.len - phase);
                 widen(s, row, phase, scratch, first);
                 widen(s, row, 0, scratch.add(first), n - first);
-                scratch
             }
         }
     }
+    (from.cast_const().cast(), DType::F32)
 }
 
 /// # Safety

@@ -4,9 +4,8 @@
 //! do not depend on the number of threads.
 
 use crate::cpu::simd::Isa;
-use rayon::prelude::*;
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Blocks of one call at most: bounds the partial sums, which live on the caller's stack.
 pub const MAX_BLOCKS: usize = 256;
@@ -44,7 +43,14 @@ impl Cpu {
             && bytes > SERIAL_BYTES
             && let Some(pool) = &self.pool().threads
         {
-            pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(block));
+            let next = AtomicUsize::new(0);
+            let indices = || std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let take_blocks = || indices().take_while(|&i| i < count).for_each(block);
+            // The caller's thread works too: it is awake.
+            pool.in_place_scope(|scope| {
+                (1..self.threads.min(count)).for_each(|_| scope.spawn(|_| take_blocks()));
+                take_blocks();
+            });
         } else {
             (0..count).for_each(block);
         }
@@ -83,7 +89,7 @@ impl Cpu {
     }
 
     fn start(&self) -> Option<rayon::ThreadPool> {
-        let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads - 1);
         builder.thread_name(|i| format!("losskit-{i}")).build().ok()
     }
 }
@@ -142,6 +148,10 @@ impl<'a, T: Copy> Cells<'a, T> {
     pub fn get(&self, index: usize) -> T {
         // SAFETY: the block that writes a place is the only one to read it meanwhile.
         unsafe { *self.0[index].get() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Pointer to place `index` and those after it.

@@ -1,5 +1,6 @@
 //! One row of logits: sweeps over it in blocks of f32, and the values kept between two sweeps.
 
+use crate::cpu::later::{self, Later, Pending};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, BLOCK, ahead};
 use crate::registry::{DType, Floats, FloatsMut};
@@ -15,8 +16,10 @@ pub struct Row {
     /// Room for what the first sweep computed of each element, null where the second will not need it or
     /// the row is too long.
     pub cache: *mut Cache,
-    /// Which part of the cache: rows of a group have one each.
-    slot: usize,
+    /// Which part of the cache: rows of a group have one each, and so have two rows in succession.
+    first: usize,
+    first_block: usize,
+    later: *const Later,
     /// Set by the first sweep when it has filled the cache.
     pub cached: Cell<bool>,
 }
@@ -34,6 +37,8 @@ pub fn group_size(len: usize) -> usize {
 
 /// Longest row whose values are kept between the sweeps; half a second-level cache.
 const CACHED: usize = 64 << 10;
+/// Longest row that leaves room for another.
+pub const HALF: usize = CACHED / 2;
 
 /// One value per element of a row, and one per block.
 #[repr(C, align(64))]
@@ -62,6 +67,91 @@ pub struct RowOut {
     ptr: *mut u8,
     dtype: DType,
     scratch: *mut f32,
+    later: *const Later,
+}
+
+/// Values of a row in memory.
+#[derive(Clone, Copy)]
+pub struct Block {
+    dtype: DType,
+    ptr: *const u8,
+    len: usize,
+}
+
+impl Block {
+    /// # Safety
+    /// `ptr` holds `len` elements of `dtype` as long as the block is in use.
+    pub unsafe fn new(dtype: DType, ptr: *const u8, len: usize) -> Block {
+        Block { dtype, ptr, len }
+    }
+
+    pub fn of(values: &[f32]) -> Block {
+        Block { dtype: DType::F32, ptr: values.as_ptr().cast(), len: values.len() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// At most `most` values from `at` on.
+    pub fn part(&self, at: usize, most: usize) -> Block {
+        assert!(at <= self.len);
+        let ptr = self.ptr.wrapping_add(at * self.dtype.size());
+        Block { ptr, len: most.min(self.len - at), ..*self }
+    }
+
+    /// As [`fold_without`] on f32. `between()` is called for every four vectors.
+    #[inline(always)]
+    pub fn fold_without<S: Simd, A: Copy>(
+        &self,
+        s: S,
+        skip: usize,
+        fill: f32,
+        mut acc: [A; 4],
+        mut between: impl FnMut(),
+        step: impl Fn(A, S::F, usize) -> A,
+    ) -> [A; 4] {
+        let &Block { dtype, ptr, len } = self;
+        let size = dtype.size();
+        // The vector with the element to skip comes alone, and so do vectors that are no four.
+        let first = if skip < len { skip / S::LANES * S::LANES } else { len };
+        let mut k = 0;
+        for (fours, ones) in [(first, len.min(first + S::LANES)), (len, len)] {
+            // SAFETY: all reads are within the block.
+            unsafe {
+                while k + 4 * S::LANES <= fours {
+                    let from = ptr.add(k * size);
+                    let mut z = [s.zero(); 4];
+                    for v in 0..4 {
+                        let from = from.add(v * S::LANES * size);
+                        if v % 2 == 0 || size == 4 {
+                            storage::line_ahead(from);
+                        }
+                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
+                    }
+                    between();
+                    for v in 0..4 {
+                        acc[v] = step(acc[v], z[v], k + v * S::LANES);
+                    }
+                    k += 4 * S::LANES;
+                }
+                while k < ones {
+                    let lanes = S::LANES.min(ones - k);
+                    let z = storage::load_some(s, dtype, ptr.add(k * size), lanes, fill);
+                    let z = s.select(lane(s, skip.wrapping_sub(k)), s.splat(fill), z);
+                    acc[0] = step(acc[0], z, k);
+                    k += lanes;
+                }
+            }
+        }
+        acc
+    }
+}
+
+/// Lane `k` alone; none beyond the last.
+#[inline(always)]
+pub fn lane<S: Simd>(s: S, k: usize) -> S::M {
+    s.and(s.first_n(k.wrapping_add(1)), s.not(s.first_n(k)))
 }
 
 impl Row {
@@ -70,8 +160,54 @@ impl Row {
     /// or the row's place in its group.
     #[inline(always)]
     pub unsafe fn new(from: &Floats, r: usize, scratch: *mut f32, cache: *mut Cache, slot: usize) -> Row {
-        let ptr = unsafe { from.row(r) };
-        Row { ptr, dtype: from.dtype, len: from.columns, scratch, cache, slot, cached: Cell::new(false) }
+        Row::at(unsafe { from.row(r) }, from.dtype, from.columns, scratch, cache, slot)
+    }
+
+    #[inline(always)]
+    fn at(
+        ptr: *const u8,
+        dtype: DType,
+        len: usize,
+        scratch: *mut f32,
+        cache: *mut Cache,
+        slot: usize,
+    ) -> Row {
+        Row {
+            ptr,
+            dtype,
+            len,
+            scratch,
+            cache,
+            first: slot * NARROW,
+            first_block: slot,
+            later: std::ptr::null(),
+            cached: Cell::new(false),
+        }
+    }
+
+    /// Has the first sweep write what waits in `later`.
+    ///
+    /// # Safety
+    /// `later` outlives the row, which is no longer than [`HALF`].
+    pub unsafe fn meanwhile(self, later: &Later) -> Row {
+        let half = later.half();
+        Row { first: half * HALF, first_block: half * (HALF / BLOCK), later, ..self }
+    }
+
+    /// What waits to be written during the first sweep.
+    #[inline(always)]
+    pub fn later(&self) -> Option<&Later> {
+        // SAFETY: null or valid, see `meanwhile`.
+        unsafe { self.later.as_ref() }
+    }
+
+    /// A row of f32 that is not part of a call's buffers.
+    ///
+    /// # Safety
+    /// `ptr` holds `len` values; `scratch` has room for as many, in whole vectors.
+    #[inline(always)]
+    pub unsafe fn of_floats(ptr: *const f32, len: usize, scratch: *mut f32) -> Row {
+        Row::at(ptr.cast(), DType::F32, len, scratch, std::ptr::null_mut(), 0)
     }
 
     #[inline(always)]
@@ -84,7 +220,7 @@ impl Row {
     /// Where the cache holds the values from `start` on, a multiple of [`BLOCK`].
     #[inline(always)]
     pub fn cache_at(&self, start: usize) -> *mut f32 {
-        let at = self.slot * NARROW + start;
+        let at = self.first + start;
         assert!(!self.cache.is_null() && at < CACHED);
         // SAFETY: within the cache.
         unsafe { (&raw mut (*self.cache).values).cast::<f32>().add(at) }
@@ -95,14 +231,26 @@ impl Row {
     pub fn set_block_value(&self, start: usize, value: f32) {
         assert!(!self.cache.is_null());
         // SAFETY: this thread alone has the cache; the index is checked.
-        unsafe { (&mut (*self.cache).blocks)[self.slot + start / BLOCK] = value }
+        unsafe { (&mut (*self.cache).blocks)[self.first_block + start / BLOCK] = value }
     }
 
     #[inline(always)]
     pub fn block_value(&self, start: usize) -> f32 {
         assert!(!self.cache.is_null());
         // SAFETY: as above.
-        unsafe { (&(*self.cache).blocks)[self.slot + start / BLOCK] }
+        unsafe { (&(*self.cache).blocks)[self.first_block + start / BLOCK] }
+    }
+
+    /// As [`Row::blocks`], of the type in memory.
+    #[inline(always)]
+    pub fn typed_blocks(&self, mut sweep: impl FnMut(usize, Block)) {
+        let mut start = 0;
+        while start < self.len {
+            let len = BLOCK.min(self.len - start);
+            // SAFETY: within the row.
+            sweep(start, unsafe { Block::new(self.dtype, self.ptr.add(start * self.dtype.size()), len) });
+            start += len;
+        }
     }
 
     /// Calls `sweep(start, block)` for consecutive blocks of at most [`BLOCK`] values.
@@ -184,7 +332,44 @@ impl RowOut {
     /// `r` is a row of `to`, which nobody else writes; `scratch` has room for a block.
     #[inline(always)]
     pub unsafe fn new(to: &FloatsMut, r: usize, scratch: *mut f32) -> RowOut {
-        RowOut { ptr: unsafe { to.row(r) }, dtype: to.dtype, scratch }
+        RowOut { ptr: unsafe { to.row(r) }, dtype: to.dtype, scratch, later: std::ptr::null() }
+    }
+
+    /// Lets a loss leave its gradient to `later`.
+    ///
+    /// # Safety
+    /// `later` outlives this.
+    pub unsafe fn or(self, later: &Later) -> RowOut {
+        RowOut { later, ..self }
+    }
+
+    /// Leaves `weight exp(z_k - top)` of a cached row to the next row's first sweep; false if that cannot be.
+    pub fn postpone(&self, row: &Row, top: f32, weight: f32) -> bool {
+        // SAFETY: null or valid, see `or`.
+        let later = unsafe { self.later.as_ref() };
+        let Some(later) = later.filter(|_| row.cached.get()) else { return false };
+        later.put(Pending {
+            terms: row.cache_at(0),
+            // SAFETY: within the cache, which outlives a call.
+            about: unsafe { (&raw const (*row.cache).blocks).cast::<f32>().add(row.first_block) },
+            top,
+            weight,
+            out: self.ptr,
+            dtype: self.dtype,
+            len: row.len,
+            own: (later::NONE, 0.0),
+        });
+        true
+    }
+
+    /// See [`Row::of_floats`].
+    ///
+    /// # Safety
+    /// There is room for what is written.
+    #[inline(always)]
+    pub unsafe fn of_floats(ptr: *mut f32) -> RowOut {
+        let (scratch, later) = (std::ptr::null_mut(), std::ptr::null());
+        RowOut { ptr: ptr.cast(), dtype: DType::F32, scratch, later }
     }
 
     /// Has `fill(start, n, target)` write each block of the row as f32.
@@ -207,9 +392,13 @@ impl RowOut {
         }
     }
 
-    /// Overrides element `k`; after [`Row::map_to`].
+    /// Overrides element `k`, always the same one of a row; after [`Row::map_to`].
     #[inline(always)]
     pub fn set(&self, k: usize, value: f32) {
+        // SAFETY: null or valid, see `or`.
+        if unsafe { self.later.as_ref() }.is_some_and(|later| later.set(self.ptr, k, value)) {
+            return;
+        }
         // SAFETY: labels are checked to lie within the row.
         unsafe { storage::write_one(self.dtype, value, self.ptr.add(k * self.dtype.size())) }
     }

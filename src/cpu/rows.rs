@@ -2,11 +2,13 @@
 //! cache between them.
 
 use crate::cpu::Cpu;
+use crate::cpu::later::Later;
+pub use crate::cpu::narrow::{LaneLoss, NegLogProb};
 use crate::cpu::parallel::{Blocks, Cells};
-use crate::cpu::row::{Cache, GROUP, group_size};
+use crate::cpu::row::{Cache, GROUP, HALF, group_size};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{BLOCK, Scratch};
+use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
 use bytemuck::{Pod, Zeroable};
 
@@ -17,6 +19,9 @@ pub trait RowLoss: Sync {
 
     /// How many of them, from the first on, are saved for backward.
     const SAVED: usize = size_of::<Self::Stats>() / size_of::<f32>();
+
+    /// Whether the gradient is left to `softmax::write_terms`, which may put it off until the next row is read.
+    const POSTPONES: bool = false;
 
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Self::Stats;
 
@@ -30,6 +35,11 @@ pub trait RowLoss: Sync {
     /// Writes `scale` times the gradient. Reads the row only before it writes to the same place: `out` may
     /// be the row.
     fn gradient<S: Simd>(&self, s: S, state: &Self::State, row: &Row, label: usize, scale: f32, out: &RowOut);
+
+    /// The same for rows in lanes, where statistics are a `SoftmaxStats` and the loss has such a form.
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        None::<NegLogProb>
+    }
 
     /// What a row counts in the mean, where that is not 1.
     fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {
@@ -101,6 +111,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         one => (None, one),
     };
     let row_bytes = classes * logits.dtype.size();
+    let in_place = problem.grad_logits.is_some_and(|g| g.ptr.cast_const() == logits.ptr);
     let pass = Sweep {
         loss,
         logits,
@@ -112,6 +123,7 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         want_loss,
         saved_in: problem.saved_in,
         saved_out: problem.saved_out.map(Cells::new),
+        stream: rows * row_bytes > STREAM_BYTES && !in_place,
         grad_loss: problem.grad_loss,
         grad_logits: problem.grad_logits,
     };
@@ -124,19 +136,21 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     }
 }
 
-struct Sweep<'a, L> {
+pub struct Sweep<'a, L> {
     loss: &'a L,
-    logits: Floats<'a>,
-    labels: &'a [i64],
-    ignore_index: Option<i64>,
+    pub logits: Floats<'a>,
+    pub labels: &'a [i64],
+    pub ignore_index: Option<i64>,
     scale: f64,
     per_row: bool,
-    losses: Option<Cells<'a>>,
-    want_loss: bool,
-    saved_in: Option<&'a [f32]>,
-    saved_out: Option<Cells<'a>>,
+    pub losses: Option<Cells<'a>>,
+    pub want_loss: bool,
+    pub saved_in: Option<&'a [f32]>,
+    pub saved_out: Option<Cells<'a>>,
+    /// Whether gradients that are written later go around the cache.
+    stream: bool,
     grad_loss: Option<&'a [f32]>,
-    grad_logits: Option<FloatsMut<'a>>,
+    pub grad_logits: Option<FloatsMut<'a>>,
 }
 
 struct SweepBlock<'a, L> {
@@ -155,20 +169,37 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         // Values are kept for the second sweep if there will be one and the first is not spared.
         let keeps = pass.grad_logits.is_some() && pass.saved_in.is_none();
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
-        let group = group_size(pass.logits.columns);
+        let lanes = pass.loss.lanes().filter(|_| pass.logits.columns <= S::LANES);
+        let group = if lanes.is_some() { S::LANES } else { group_size(pass.logits.columns) };
+        let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
+        let later = can_wait.then(|| Later::new(pass.stream));
         let mut total = 0.0;
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = first..self.rows.end.min(first + group);
+            first += group;
+            let mut left = u32::MAX;
+            if let Some(lanes) = &lanes {
+                let sum;
+                (sum, left) = pass.narrow(s, lanes, rows.start, rows.len());
+                total += sum;
+                if left == 0 {
+                    continue;
+                }
+            }
             // One loop per step, not one per row: see `group_size`.
             let mut entries = [const { None::<Entry<L>> }; GROUP];
             for (slot, r) in rows.clone().enumerate() {
                 // SAFETY: row r is within the checked buffers.
-                let row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
+                let mut row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
+                if let Some(later) = &later {
+                    // SAFETY: it lives to the end.
+                    row = unsafe { row.meanwhile(later) };
+                }
                 let label = pass.labels[r];
                 if pass.ignore_index == Some(label) {
                     pass.clear(r);
-                } else {
+                } else if left >> slot & 1 == 1 {
                     let label = label as usize;
                     entries[slot] = Some(Entry { stats: pass.stats(s, &row, r, label), row, label });
                 }
@@ -193,11 +224,19 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                         continue;
                     };
                     // SAFETY: row r is within the checked buffers, and only this block writes it.
-                    let out = unsafe { RowOut::new(gradients, r, write_scratch.ptr()) };
+                    let mut out = unsafe { RowOut::new(gradients, r, write_scratch.ptr()) };
+                    if let Some(later) = &later {
+                        // Not with what a loss that knows nothing of it left.
+                        later.flush(s);
+                        // SAFETY: it lives to the end.
+                        out = unsafe { out.or(later) };
+                    }
                     pass.loss.gradient(s, state, row, *label, pass.scale_of(r), &out);
                 }
             }
-            first += group;
+        }
+        if let Some(later) = later {
+            later.finish(s);
         }
         total
     }
@@ -229,7 +268,7 @@ impl<L: RowLoss> Sweep<'_, L> {
     }
 
     /// Outputs of a row that does not count.
-    fn clear(&self, r: usize) {
+    pub fn clear(&self, r: usize) {
         if let Some(losses) = self.losses {
             losses.set(r, 0.0);
         }
@@ -243,7 +282,7 @@ impl<L: RowLoss> Sweep<'_, L> {
     }
 
     /// What the gradient of row `r` is multiplied by.
-    fn scale_of(&self, r: usize) -> f32 {
+    pub fn scale_of(&self, r: usize) -> f32 {
         let upstream = self.grad_loss.map_or(1.0, |g| g[if self.per_row { r } else { 0 }]);
         (f64::from(upstream) * self.scale) as f32
     }

@@ -1,5 +1,7 @@
 //! Statistics of a softmax row, shared by the losses built on log p_y.
 
+use crate::cpu::later::Part;
+use crate::cpu::row::Block;
 use crate::cpu::rows::{self, Row, RowOut};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
@@ -20,7 +22,7 @@ pub struct SoftmaxStats {
 
 impl SoftmaxStats {
     /// With what makes rows without another finite logit, or with an infinite one, come out right.
-    fn new(top: f32, rest: f64, own: f32) -> Self {
+    pub fn new(top: f32, rest: f64, own: f32) -> Self {
         if top == f32::NEG_INFINITY {
             return SoftmaxStats { top: own, rest: 0.0, own };
         }
@@ -97,6 +99,50 @@ impl Odds {
     }
 }
 
+/// [`Odds`] of rows in lanes, in f32.
+pub struct OddsLanes<S: Simd> {
+    large: S::F,
+    /// What rounding took from `large`.
+    large_rest: S::F,
+    x: S::F,
+    pub others: S::F,
+    pub share: S::F,
+    /// Rows without values for which f32 is too narrow; the others need [`Odds`].
+    pub ordinary: S::M,
+}
+
+impl<S: Simd> OddsLanes<S> {
+    /// From the members of [`SoftmaxStats`].
+    #[inline(always)]
+    pub fn new(s: S, top: S::F, rest: S::F, own: S::F) -> Self {
+        let (zero, one) = (s.zero(), s.splat(1.0));
+        let lead = s.sub(own, top);
+        let leads = s.lt(zero, lead);
+        // The rounding error of the difference, which exp() would magnify.
+        let back = s.sub(lead, own);
+        let error = s.sub(s.sub(own, s.sub(lead, back)), s.add(top, back));
+        let (size, size_rest) = (s.abs(lead), s.select(leads, error, s.neg(error)));
+        let decay = math::exp(s, s.neg(size));
+        let decay = s.mul_add(s.neg(size_rest), decay, decay);
+        let (a, b) = (s.select(leads, one, decay), s.select(leads, decay, one));
+        let rest_b = s.mul(rest, b);
+        let total = s.add(a, rest_b);
+        OddsLanes {
+            large: s.select(leads, zero, size),
+            large_rest: s.select(leads, zero, size_rest),
+            x: s.select(leads, rest_b, s.add(s.sub(rest, one), decay)),
+            others: s.div(rest_b, total),
+            share: s.div(b, total),
+            ordinary: s.and(s.lt(size, s.splat(60.0)), s.lt(rest, s.splat(1e30))),
+        }
+    }
+
+    #[inline(always)]
+    pub fn neg_log_prob(&self, s: S) -> S::F {
+        s.add(self.large, s.add(self.large_rest, math::ln_1p(s, self.x)))
+    }
+}
+
 /// exp(-x) for x >= 0 or NaN, to f32's accuracy whatever the size of x.
 #[inline(always)]
 fn exp_negative<S: Simd>(s: S, x: f64) -> f64 {
@@ -135,17 +181,28 @@ impl<S: Simd> Accumulator<S> {
     /// then swept again about its own largest.
     #[inline(always)]
     pub fn add(&mut self, row: &Row, start: usize, block: &[f32]) {
+        self.add_block(row, start, Block::of(block));
+    }
+
+    #[inline(always)]
+    pub fn add_block(&mut self, row: &Row, start: usize, block: Block) {
+        let s = self.s;
         let own = self.label.wrapping_sub(start);
         if self.about == f32::NEG_INFINITY {
-            self.refer_to(block_max(self.s, block, own));
+            self.refer_to(block_max(s, block, own));
         }
         let terms = if row.cache.is_null() { std::ptr::null_mut() } else { row.cache_at(start) };
-        let mut sum = self.sweep(block, own, terms);
+        let mut part = match row.later() {
+            Some(later) => later.block(s, start),
+            None => Part::nothing(s),
+        };
+        let mut sum = self.sweep(block, own, terms, &mut part);
+        part.finish(s);
         if sum > LARGEST {
-            let top = block_max(self.s, block, own);
+            let top = block_max(s, block, own);
             if top > self.about {
                 self.refer_to(top);
-                sum = self.sweep(block, own, terms);
+                sum = self.sweep(block, own, terms, &mut Part::nothing(s));
             }
         }
         if !terms.is_null() {
@@ -163,24 +220,24 @@ impl<S: Simd> Accumulator<S> {
 
     /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
-    fn sweep(&self, block: &[f32], own: usize, terms: *mut f32) -> f32 {
+    fn sweep(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
         if S::LANES > 1 {
-            return self.sweep_short(block, own, terms);
+            return self.sweep_short(block, own, terms, part);
         }
         // With one lane a block's sum is too long a chain for f32.
         const SHORT: usize = 128;
-        let parts = block.chunks(SHORT).enumerate().map(
-            #[inline(always)]
-            |(i, part)| {
-                let terms = if terms.is_null() { terms } else { terms.wrapping_add(i * SHORT) };
-                f64::from(self.sweep_short(part, own.wrapping_sub(i * SHORT), terms))
-            },
-        );
-        parts.sum::<f64>() as f32
+        let (mut sum, mut at) = (0.0, 0);
+        while at < block.len() {
+            let terms = if terms.is_null() { terms } else { terms.wrapping_add(at) };
+            let short = block.part(at, SHORT);
+            sum += f64::from(self.sweep_short(short, own.wrapping_sub(at), terms, part));
+            at += SHORT;
+        }
+        sum as f32
     }
 
     #[inline(always)]
-    fn sweep_short(&self, block: &[f32], own: usize, terms: *mut f32) -> f32 {
+    fn sweep_short(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
         let s = self.s;
         if self.about == f32::NEG_INFINITY {
             if !terms.is_null() {
@@ -190,12 +247,13 @@ impl<S: Simd> Accumulator<S> {
             return 0.0; // nothing but -inf so far: no term yet
         }
         let about = s.splat(self.about);
-        let acc = rows::fold_without(
+        let acc = block.fold_without(
             s,
-            block,
             own,
             f32::NEG_INFINITY,
             [s.zero(); 4],
+            #[inline(always)]
+            || part.some(s),
             #[inline(always)]
             |sum, z, k| {
                 let term = math::exp_softmax(s, s.sub(z, about));
@@ -209,30 +267,28 @@ impl<S: Simd> Accumulator<S> {
         s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
     }
 
-    /// Reference and sum of a row without a label ([`NO_LABEL`]).
+    /// The reference and the sum about it.
     #[inline(always)]
-    pub fn finish_all(self, row: &Row) -> (f32, f64) {
+    pub fn sums(self, row: &Row) -> (f32, f64) {
+        if let Some(later) = row.later() {
+            later.done();
+        }
         row.cached.set(!row.cache.is_null());
         (self.about, self.rest)
-    }
-
-    #[inline(always)]
-    pub fn finish(self, row: &Row) -> SoftmaxStats {
-        row.cached.set(!row.cache.is_null());
-        SoftmaxStats::new(self.about, self.rest, row.get(self.label))
     }
 }
 
 /// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
 #[inline(always)]
-fn block_max<S: Simd>(s: S, block: &[f32], own: usize) -> f32 {
+fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
     let low = s.splat(f32::NEG_INFINITY);
-    let top = rows::fold_without(
+    let top = block.fold_without(
         s,
-        block,
         own,
         f32::NEG_INFINITY,
         [low; 4],
+        #[inline(always)]
+        || (),
         #[inline(always)]
         |acc, z, _| s.max(acc, z),
     );
@@ -246,7 +302,7 @@ pub fn row_top<S: Simd>(s: S, row: &Row, label: usize) -> f32 {
     row.blocks(
         s,
         #[inline(always)]
-        |start, block| top = top.max(block_max(s, block, label.wrapping_sub(start))),
+        |start, block| top = top.max(block_max(s, Block::of(block), label.wrapping_sub(start))),
     );
     top
 }
@@ -273,12 +329,12 @@ pub fn stats<S: Simd>(s: S, row: &Row, label: usize) -> SoftmaxStats {
         return stats_of_vector(s, row, label);
     }
     let mut acc = Accumulator::new(s, label);
-    row.blocks(
-        s,
+    row.typed_blocks(
         #[inline(always)]
-        |start, block| acc.add(row, start, block),
+        |start, block| acc.add_block(row, start, block),
     );
-    acc.finish(row)
+    let (top, rest) = acc.sums(row);
+    SoftmaxStats::new(top, rest, row.get(label))
 }
 
 /// Stores `map(weight exp(z_k - top), k)` for every element of a row of plain logits; what the label's own
@@ -331,6 +387,9 @@ pub fn write_terms<S: Simd>(s: S, row: &Row, top: f32, weight: f64, out: &RowOut
     // A weight too large for f32, though the products need not be, goes in two factors; the second may be
     // infinite and must not meet a term of 0.
     let huge = weight.abs() > f64::from(f32::MAX) && weight.is_finite();
+    if !huge && out.postpone(row, top, weight as f32) {
+        return;
+    }
     let first = if huge { 1e30 } else { weight };
     let second = s.splat((weight / first) as f32);
     map_terms(

@@ -8,6 +8,9 @@ use std::mem::MaybeUninit;
 /// Elements converted at a time.
 pub const BLOCK: usize = 1024;
 
+/// Gradients larger than this go around the cache: a line that is written whole is not read first.
+pub const STREAM_BYTES: usize = 16 << 20;
+
 /// Scratch of one block, aligned for every vector width; not cleared, a call on ten logits should not pay
 /// for it.
 #[repr(C, align(64))]
@@ -104,13 +107,33 @@ pub unsafe fn write_one(dtype: DType, value: f32, dst: *mut u8) {
 /// `at < from.len`.
 #[inline(always)]
 pub unsafe fn load_vector<S: Simd>(s: S, from: Floats, at: usize) -> S::F {
-    let n = (from.len - at).min(S::LANES);
+    unsafe { load_some(s, from.dtype, from.at(at), (from.len - at).min(S::LANES), 0.0) }
+}
+
+/// The `n` elements at `src`; `fill` in the other lanes.
+///
+/// # Safety
+/// `src` holds `n <= LANES` elements of `dtype`.
+#[inline(always)]
+pub unsafe fn load_some<S: Simd>(s: S, dtype: DType, src: *const u8, n: usize, fill: f32) -> S::F {
     unsafe {
-        let src = from.at(at);
-        match from.dtype {
-            DType::F32 => s.load_partial(src.cast(), n, 0.0),
-            DType::F16 => s.load_f16_partial(src.cast(), n, 0.0),
-            DType::Bf16 => s.load_bf16_partial(src.cast(), n, 0.0),
+        match dtype {
+            DType::F32 => s.load_partial(src.cast(), n, fill),
+            DType::F16 => s.load_f16_partial(src.cast(), n, fill),
+            DType::Bf16 => s.load_bf16_partial(src.cast(), n, fill),
+        }
+    }
+}
+
+/// # Safety
+/// `dst` has room for `n <= LANES` elements of `dtype`.
+#[inline(always)]
+pub unsafe fn store_some<S: Simd>(s: S, dtype: DType, dst: *mut u8, n: usize, v: S::F) {
+    unsafe {
+        match dtype {
+            DType::F32 => s.store_partial(dst.cast(), n, v),
+            DType::F16 => s.store_f16_partial(dst.cast(), n, v),
+            DType::Bf16 => s.store_bf16_partial(dst.cast(), n, v),
         }
     }
 }
@@ -121,27 +144,75 @@ pub unsafe fn load_vector<S: Simd>(s: S, from: Floats, at: usize) -> S::F {
 /// `p` holds `lanes <= LANES` values.
 #[inline(always)]
 pub unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
-    unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, 0.0) } }
+    unsafe { load_typed(s, DType::F32, p.cast(), lanes) }
 }
 
 /// # Safety
 /// `p` has room for `lanes <= LANES` values.
 #[inline(always)]
 pub unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, lanes: usize, v: S::F) {
-    unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, lanes, v) } }
+    unsafe { store_typed(s, DType::F32, p.cast(), lanes, v, false) }
 }
 
-/// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept: the processor's own
-/// prefetching stops at every page.
+/// The first `lanes` elements at `src`; 0 in the others.
+///
+/// # Safety
+/// `src` holds `lanes <= LANES` elements of `dtype`.
+#[inline(always)]
+pub unsafe fn load_typed<S: Simd>(s: S, dtype: DType, src: *const u8, lanes: usize) -> S::F {
+    unsafe {
+        match dtype {
+            _ if lanes < S::LANES => load_some(s, dtype, src, lanes, 0.0),
+            DType::F32 => s.load(src.cast()),
+            DType::F16 => s.load_f16(src.cast()),
+            DType::Bf16 => s.load_bf16(src.cast()),
+        }
+    }
+}
+
+/// `stream` bypasses the cache.
+///
+/// # Safety
+/// `dst` has room for `lanes <= LANES` elements of `dtype`; see [`Simd`] on streaming.
+#[inline(always)]
+pub unsafe fn store_typed<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usize, v: S::F, stream: bool) {
+    unsafe {
+        match (dtype, stream) {
+            _ if lanes < S::LANES => store_some(s, dtype, dst, lanes, v),
+            (DType::F32, false) => s.store(dst.cast(), v),
+            (DType::F32, true) => s.stream(dst.cast(), v),
+            (DType::F16, false) => s.store_f16(dst.cast(), v),
+            (DType::F16, true) => s.stream_f16(dst.cast(), v),
+            (DType::Bf16, false) => s.store_bf16(dst.cast(), v),
+            (DType::Bf16, true) => s.stream_bf16(dst.cast(), v),
+        }
+    }
+}
+
+/// Where the processor's own prefetching, which stops at every page, will not have got.
+const AHEAD: usize = 4096;
+
+/// Asks for the cache line some way beyond an address that is about to be swept.
+#[inline(always)]
+pub fn line_ahead(from: *const u8) {
+    fetch(from.wrapping_add(AHEAD), 1);
+}
+
+/// Asks for the cache lines some way beyond `bytes` of memory that are about to be swept.
 #[inline(always)]
 pub fn ahead(from: *const u8, bytes: usize) {
-    const DISTANCE: usize = 4096;
+    fetch(from.wrapping_add(AHEAD), bytes);
+}
+
+/// Asks for the cache lines of `bytes` of memory.
+#[inline(always)]
+pub fn fetch(from: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..bytes).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, without architectural effect whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(DISTANCE + line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes, DISTANCE);
+    let _ = (from, bytes);
 }

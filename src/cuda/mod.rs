@@ -3,16 +3,23 @@
 //! A host half computes a launch plan from sizes and options alone. It neither allocates nor
 //! synchronises on the device, so that every call can be captured into a CUDA graph.
 
+pub mod contrast;
+pub mod dense;
 #[cfg(feature = "cuda")]
 pub mod driver;
 pub mod elements;
 #[cfg(feature = "cuda-emulation")]
 pub mod emulator;
 mod error;
+pub mod gram;
+pub mod maps;
+pub mod neighbors;
 pub mod reduce;
 pub mod rows;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
+pub mod tiles;
+pub mod windows;
 
 use std::ffi::c_void;
 
@@ -92,6 +99,6 @@ pub unsafe fn bytes_of<T: Copy>(args: &T) -> &[u8] {
 /// Workspace regions start at multiples of this.
 const ALIGN: u64 = 256;
 
-fn align_up(bytes: u64) -> u64 {
+pub fn align_up(bytes: u64) -> u64 {
     bytes.div_ceil(ALIGN) * ALIGN
 }

@@ -123,6 +123,26 @@ fn flags_are_taken_once() {
 }
 
 #[test]
+fn random_numbers_are_those_of_the_cpu() {
+    use crate::cpu::philox::Philox;
+    use crate::cpu::simd::Isa;
+    const N: usize = 2048;
+    for offset in [0, 5, u64::MAX - 100] {
+        let mut out = vec![0; 3 * N];
+        launch("selftest_philox", [N as u32 / 256, 1, 1], [256, 1, 1], 0, &mut out, offset).unwrap();
+        let from = Philox::new(0x1234_5678_90ab_cdef, offset);
+        let (mut words, mut uniforms, mut normals) = (vec![0; N], vec![0.0; N], vec![0.0; N]);
+        from.words(Isa::detect(), 0, &mut words);
+        from.uniforms(Isa::detect(), 0, &mut uniforms);
+        from.normals(Isa::detect(), 0, &mut normals);
+        for i in 0..N {
+            let cpu = [words[i], uniforms[i].to_bits(), normals[i].to_bits()].map(u64::from);
+            assert_eq!(out[3 * i..][..3], cpu, "draw {i}");
+        }
+    }
+}
+
+#[test]
 fn launch_shapes() {
     for classes in [0, 1, 2, 16, 17, 64, 1000, 1024, 1025, 5000, 32768, 128256, 1 << 33] {
         for rows in [1, 2, 3, 7, 64, 1000, 1 << 22, 1 << 40] {

@@ -114,6 +114,8 @@ pub struct Buffer {
     pub shape: &'static [Extent],
     /// The shape holds for reduction none only; otherwise there is one value.
     pub reduced: bool,
+    /// Offset of a bool option that merges the first extent away.
+    pub merged: Option<usize>,
     pub optional: bool,
     pub stride: Option<usize>,
     pub index: Option<Index>,
@@ -132,6 +134,7 @@ impl Buffer {
         element: Element::Float,
         shape: &[],
         reduced: false,
+        merged: None,
         optional: false,
         stride: None,
         index: None,

@@ -3,7 +3,7 @@
 
 mod descriptor;
 mod error;
-mod views;
+pub(crate) mod views;
 
 pub use descriptor::{
     Buffer, BufferRole, Dim, Element, Entry, Extent, Factor, Index, MAX_BUFFERS, Opt, Pass, Range, Rule,

@@ -71,7 +71,13 @@ unsafe impl Sync for Floats<'_> {}
 unsafe impl Send for FloatsMut<'_> {}
 unsafe impl Sync for FloatsMut<'_> {}
 
-impl Floats<'_> {
+impl<'a> Floats<'a> {
+    /// Dense rows of f32.
+    pub fn rows(values: &'a [f32], columns: usize) -> Floats<'a> {
+        let (ptr, len) = (values.as_ptr().cast(), values.len());
+        Floats { ptr, dtype: DType::F32, len, columns, stride: columns, lifetime: PhantomData }
+    }
+
     /// Pointer to element `index` of a dense buffer.
     ///
     /// # Safety

@@ -9,6 +9,7 @@ derived from the registry. The file has
 and may have
 
     count(x, o)          what reduction mean divides by; the number of losses unless given
+    weight(x, o)         what reduction mean multiplies each loss by before it adds them up; 1 unless given
     gradient(x, o, s)    closed form of the gradients, for `s` = d objective / d (first output, unreduced);
                          itself checked against differences of `reference`. Without it gradients come from
                          differences, of some elements only
@@ -20,8 +21,10 @@ and may have
                          `sizes` has dims and options by name
     SHAPES               dicts of dims, where the usual ones will not do
     possible(dims, o)    whether options make sense for a shape
+    SURROGATE            True where backward is by intention not the slope of forward
     AMPLIFIED            how much larger than the outputs the terms are whose difference they are, by default options
     SAMPLES_DEPEND       True where a sample's loss depends on others
+    ALTERNATIVES         names of optional inputs of which a call has exactly one
     EXAMPLES             worked examples: dicts of inputs, options, outputs, gradients
     test_...(call)       further tests; `call` is a `Caller` of the entry on some device
 """

@@ -47,6 +47,8 @@ class Case:
         self.distribution, self.options, self.seed = distribution, options, seed
         rng = np.random.default_rng(seed)
         self.inputs = {}
+        given = [name for name in subject.alternatives if name not in absent]
+        absent = [*absent, *given[1:]]
         sizes = subject.entry.values(dims, options)
         for source in subject.entry.inputs.values():
             shape = tuple(extent.size(sizes) for extent in source.shape)
@@ -120,7 +122,10 @@ def _reductions(subject):
 
 def _absences(subject):
     """Subsets of the optional inputs to leave out."""
-    optional = [i.name for i in subject.entry.inputs.values() if i.optional]
+    optional = [i.name for i in subject.entry.inputs.values() if i.optional and i.name not in subject.alternatives]
+    if subject.alternatives:
+        others = [tuple(set(subject.alternatives) - {name}) for name in reversed(subject.alternatives)]
+        return [(*o, *a) for a in [(), *((name,) for name in optional)] for o in others]
     if len(optional) <= 3:
         return [c for n in range(len(optional) + 1) for c in itertools.combinations(optional, n)]
     return [tuple(optional), ()] + [(name,) for name in optional]

@@ -108,9 +108,15 @@ class Fuzzer:
         address -= address % written.itemsize
         if not (address < call.address(other.name) + other.bytes and call.address(other.name) < address + written.bytes):
             return None
-        if written.of == other.name and call.entry.inputs[other.name].in_place and address == call.address(other.name):
+        if other.name == self.replaces(call, written) and address == call.address(other.name):
             return None  # that is allowed
         return Defect([written.name, other.name], {written.name: address})
+
+    def replaces(self, call, written):
+        """The input that an output or a gradient may be written over."""
+        if written.role == "output":
+            return call.entry.outputs[written.name].in_place
+        return written.of if written.role == "gradient" and call.entry.inputs[written.of].in_place else None
 
     def null_options_struct_size(self, call):
         size = self.pick([0, 1, 7, 1 << 17, 2**63, 2**64 - 1])
@@ -166,7 +172,7 @@ class Fuzzer:
     def label(self, call):
         if self.device != "cpu":
             return None
-        indexed = [i for i in call.entry.inputs.values() if i.index and i.name in call.buffers and call.buffers[i.name].count]
+        indexed = [i for i in call.entry.inputs.values() if i.index and call.given(i.name)]
         if not indexed:
             return None
         source = self.pick(indexed)
@@ -184,7 +190,7 @@ class Fuzzer:
         """A value outside the range that the declaration gives."""
         if self.device != "cpu":
             return None
-        ranged = [i for i in call.entry.inputs.values() if i.range and i.name in call.buffers and call.buffers[i.name].count]
+        ranged = [i for i in call.entry.inputs.values() if i.range and call.given(i.name)]
         if not ranged:
             return None
         source = self.pick(ranged)
@@ -257,6 +263,7 @@ class Fuzzer:
                         if source.stride and self.rng.random() < 0.5:
                             strides[source.name] = source.shape[-1].size(entry.values(dims, options)) + int(self.rng.integers(0, 4))
                     absent = [i.name for i in entry.inputs.values() if i.optional and self.rng.random() < 0.5]
+                    absent += [f"grad_{name}" for name in absent if entry.inputs[name].differentiable]
                     seed = int(self.rng.integers(2**31))
                     if which == "workspace_size":
                         yield Query(entry, dims, int(self.rng.integers(3)), self.context, options)

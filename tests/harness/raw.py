@@ -57,6 +57,10 @@ class RawCall:
         self.sizes = entry.values(dims, {name: getattr(self.options, name) for name in entry.options})
         self.strides = strides or {}
         self.rng = np.random.default_rng(seed)
+        alternatives = _subject(entry.name).alternatives if _subject(entry.name) else ()
+        if alternatives:
+            chosen = alternatives[seed % len(alternatives)]
+            absent = [*(n for n in absent if n != chosen), *(n for n in alternatives if n != chosen)]
         self.buffers = {}
         self._lay_out()
         self._fill(absent)
@@ -88,7 +92,8 @@ class RawCall:
             elif role in ("output", "grad_loss"):
                 output = entry.outputs[name] if role == "output" else first
                 element = output.type if role == "output" else "f32"
-                count = self._count(output.shape, output.reduced and self.reduced())
+                shape = output.shape_with({name: getattr(self.options, name) for name in entry.options})
+                count = self._count(shape, output.reduced and self.reduced())
             elif role in ("saved_in", "saved_out"):
                 element, count = "f32", self._count(entry.saved)
             else:
@@ -116,7 +121,7 @@ class RawCall:
                 continue
             values = self.view(b.name)
             source = self.entry.inputs.get(b.name)
-            sampler = _samplers(self.entry.name).get(b.name)
+            sampler = _subject(self.entry.name) and _subject(self.entry.name).samplers.get(b.name)
             if sampler and b.role == "input" and b.name not in self.strides:
                 shape = [extent.size(self.sizes) for extent in source.shape]
                 drawn = np.asarray(sampler(self.rng, shape, "normal", self.sizes)).reshape(-1)
@@ -135,9 +140,9 @@ class RawCall:
                     drawn = np.clip(np.abs(drawn) / 4, 0.05, 0.95)
                 values[:] = drawn.astype(np.float32).astype(self.kind(b))
         if "saved" in self.buffers and self.buffers["saved"].role == "saved_in" and "saved" not in absent:
-            self._make_saved()
+            self._make_saved(absent)
 
-    def _make_saved(self):
+    def _make_saved(self, absent):
         """What forward saves for the same inputs."""
         entry = self.entry
         arguments = []
@@ -146,7 +151,7 @@ class RawCall:
             if p["role"] in ("dim", "stride", "context", "options", "dtype"):
                 arguments.append(self._plain(p))
             elif p["role"] == "input" or p["role"] == "saved_out":
-                arguments.append(self.base + self.buffers[name].start)
+                arguments.append(0 if name in absent else self.base + self.buffers[name].start)
             else:
                 arguments.append(0)
         _, workspace, bytes_ = self._workspace()
@@ -194,6 +199,10 @@ class RawCall:
             arguments[self.place[name]] = value
         return self.function(*arguments)
 
+    def given(self, name):
+        """Whether a buffer is there and has elements."""
+        return name in self.buffers and self.buffers[name].count > 0 and self.arguments[self.place[name]] != 0
+
     def address(self, name):
         return self.base + self.buffers[name].start
 
@@ -219,12 +228,12 @@ class RawCall:
 
 
 @functools.cache
-def _samplers(name):
-    """What the entry's test file says about its inputs, if it has one."""
+def _subject(name):
+    """The entry with its test file, if it has one."""
     try:
-        return Subject(name).samplers
+        return Subject(name)
     except FileNotFoundError:
-        return {}
+        return None
 
 
 def message():

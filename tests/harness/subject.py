@@ -23,6 +23,9 @@ class Subject:
         self.options = getattr(self.file, "OPTIONS", {})
         self.samplers = getattr(self.file, "SAMPLERS", {})
         self.shapes = getattr(self.file, "SHAPES", None)
+        self.alternatives = getattr(self.file, "ALTERNATIVES", ())
+        if self.shapes:
+            self.shapes = [self.entry.with_capacities(dims) for dims in self.shapes]
         self.examples = getattr(self.file, "EXAMPLES", [])
 
     def __repr__(self):
@@ -41,6 +44,7 @@ class Subject:
                 dims = small[rng.integers(len(small))]
             else:
                 dims = {d.name: int(max(rng.integers(1, largest), d.minimum)) for d in self.entry.dims.values()}
+                dims = self.entry.with_capacities(dims, options)
             if self.possible(dims, options):
                 return dict(dims)
         raise AssertionError(f"{self.name}: found no possible sizes")
@@ -83,7 +87,7 @@ class Subject:
         for name, value in unreduced.items():
             value = np.asarray(value)
             if self.entry.outputs[name].reduced and self.reduction(options) != "none":
-                value = value.sum() * factor
+                value = (value * self.weights(x, options)).sum() * factor
                 if factor == 0:
                     value = np.zeros_like(value)
             outputs[name] = value
@@ -95,6 +99,12 @@ class Subject:
         o = SimpleNamespace(**self.all_options(options))
         count = self.file.count(x, o) if hasattr(self.file, "count") else loss.size
         return 1.0 / count if count else 0.0
+
+    def weights(self, x, options):
+        """Of the losses in the mean."""
+        if self.reduction(options) != "mean" or not hasattr(self.file, "weight"):
+            return 1.0
+        return self.file.weight(x, SimpleNamespace(**self.all_options(options)))
 
     def scales(self, x, options, outputs):
         """Magnitudes that errors of outputs are measured against."""
@@ -111,7 +121,7 @@ class Subject:
                 scale = np.asarray(scale)
                 if self.entry.outputs[name].reduced and self.reduction(options) != "none":
                     loss = scale
-                    scale = scale.sum() * self.factor(x, options, loss)
+                    scale = (scale * self.weights(x, options)).sum() * self.factor(x, options, loss)
             scales[name] = np.maximum(scale, np.abs(value))
         return scales
 
@@ -120,7 +130,7 @@ class Subject:
         o = SimpleNamespace(**self.all_options(options))
         loss = np.asarray(self.file.reference(x, o)[self.first])
         s = np.ones(loss.shape, loss.dtype) if grad_loss is None else np.broadcast_to(grad_loss, loss.shape).astype(loss.dtype)
-        return s * self.factor(x, options, loss)
+        return s * self.weights(x, options) * self.factor(x, options, loss)
 
     def gradients(self, x, options, grad_loss):
         """Closed form, or None."""

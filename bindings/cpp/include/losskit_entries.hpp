@@ -106,6 +106,584 @@ struct bce_with_logits {
   }
 };
 
+// Connectionist temporal classification: sequences of labels without alignment.
+struct ctc_loss_options {
+  std::int64_t blank = 0;  // class of the blank, below classes
+  bool zero_infinity = false;  // samples that cannot be aligned count as 0, with gradient 0
+  // mean divides each loss by max(label length, 1), then averages over the batch
+  Reduction reduction = Reduction::mean;
+  lk_ctc_loss_options c_options() const noexcept {
+    lk_ctc_loss_options c;
+    lk_ctc_loss_options_init(&c);
+    c.blank = blank;
+    c.zero_infinity = zero_infinity ? 1 : 0;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct ctc_loss_arguments {
+  std::size_t time = 0;  // number of frames
+  std::size_t batch = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes, with the blank
+  std::size_t max_label = 0;  // room for labels per sample
+  floats logits = {};  // [time, batch, classes]: scores, a row per frame and sample
+  // [batch, max_label]: label sequences, in [0, classes) and not blank as far as label_lengths says
+  span<const std::int64_t> labels = {};
+  span<const std::int64_t> input_lengths = {};  // [batch]: frames of each sample, in [1, time]
+  span<const std::int64_t> label_lengths = {};  // [batch]: labels of each sample, in [0, max_label]
+  span<float> loss = {};  // [batch], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [time, batch, 2]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct ctc_loss {
+  static constexpr const char *name = "ctc_loss";
+  using options = ctc_loss_options;
+  using arguments = ctc_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ctc_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.time, a.batch, a.classes, a.max_label, a.logits.data(),
+        a.labels.data(), a.input_lengths.data(), a.label_lengths.data(), a.loss.data(), a.saved.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ctc_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.time, a.batch, a.classes, a.max_label, a.logits.data(),
+        a.labels.data(), a.input_lengths.data(), a.label_lengths.data(), a.saved.data(),
+        a.grad_loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ctc_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.time, a.batch, a.classes, a.max_label, a.logits.data(),
+        a.labels.data(), a.input_lengths.data(), a.label_lengths.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_ctc_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.time, a.batch, a.classes, a.max_label, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.time, a.batch, a.classes})
+        .buffer("labels", a.labels, {a.batch, a.max_label})
+        .buffer("input_lengths", a.input_lengths, {a.batch})
+        .buffer("label_lengths", a.label_lengths, {a.batch})
+        .buffer("loss", a.loss, {each ? a.batch : 1})
+        .buffer("saved", a.saved, {a.time, a.batch, 2})
+        .buffer("grad_loss", a.grad_loss, {each ? a.batch : 1})
+        .buffer("grad_logits", a.grad_logits, {a.time, a.batch, a.classes});
+    return check;
+  }
+};
+
+// Sigmoid focal loss.
+struct focal_loss_options {
+  double gamma = 2.0;  // how much easy elements are played down; 0 = not at all
+  double alpha = 0.25;  // weight of the positive elements, or -1 for no weights
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_focal_loss_options c_options() const noexcept {
+    lk_focal_loss_options c;
+    lk_focal_loss_options_init(&c);
+    c.gamma = gamma;
+    c.alpha = alpha;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct focal_loss_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of independent binary labels per sample
+  floats logits = {};  // [rows, classes]: scores
+  floats target = {};  // [rows, classes]: 0 or 1
+  span<float> loss = {};  // [rows, classes], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct focal_loss {
+  static constexpr const char *name = "focal_loss";
+  using options = focal_loss_options;
+  using arguments = focal_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_focal_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.target.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_focal_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.target.data(),
+        a.grad_loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_focal_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.target.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_focal_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("target", a.target, {a.rows, a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1, each ? a.classes : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1, each ? a.classes : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Negative log-likelihood of Gaussians with predicted variance.
+struct gaussian_nll_options {
+  bool full = false;  // whether to add the constant log(2 pi) / 2
+  double eps = 1e-6;  // smallest variance
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_gaussian_nll_options c_options() const noexcept {
+    lk_gaussian_nll_options c;
+    lk_gaussian_nll_options_init(&c);
+    c.full = full ? 1 : 0;
+    c.eps = eps;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct gaussian_nll_arguments {
+  std::size_t n = 0;  // number of elements
+  floats pred = {};  // [n]: predictions
+  floats target = {};  // [n]: targets
+  floats var = {};  // [n]: variances
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  mutable_floats grad_target = {};  // of the shape of target; may be target itself
+  mutable_floats grad_var = {};  // of the shape of var; may be var itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct gaussian_nll {
+  static constexpr const char *name = "gaussian_nll";
+  using options = gaussian_nll_options;
+  using arguments = gaussian_nll_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_nll_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.var.data(), a.loss.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_nll_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.var.data(),
+        a.grad_loss.data(), a.grad_pred.data(), a.grad_target.data(), a.grad_var.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_nll_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.var.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_pred.data(), a.grad_target.data(), a.grad_var.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_gaussian_nll_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("var", a.var, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_pred", a.grad_pred, {a.n})
+        .buffer("grad_target", a.grad_target, {a.n})
+        .buffer("grad_var", a.grad_var, {a.n});
+    return check;
+  }
+};
+
+// Hinge loss and squared hinge loss on scores of two classes.
+struct hinge_loss_options {
+  double margin = 1.0;  // how far beyond 0 a score must be
+  std::int64_t p = 1;  // exponent: 1 or 2
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_hinge_loss_options c_options() const noexcept {
+    lk_hinge_loss_options c;
+    lk_hinge_loss_options_init(&c);
+    c.margin = margin;
+    c.p = p;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct hinge_loss_arguments {
+  std::size_t n = 0;  // number of elements
+  floats scores = {};  // [n]: scores
+  floats target = {};  // [n]: class of each element, +1 or -1
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_scores = {};  // of the shape of scores; may be scores itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct hinge_loss {
+  static constexpr const char *name = "hinge_loss";
+  using options = hinge_loss_options;
+  using arguments = hinge_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hinge_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.target.data(), a.loss.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hinge_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.target.data(), a.grad_loss.data(),
+        a.grad_scores.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hinge_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.target.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_scores.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_hinge_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("scores", a.scores, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_scores", a.grad_scores, {a.n});
+    return check;
+  }
+};
+
+// Huber loss.
+struct huber_loss_options {
+  double delta = 1.0;  // where the square turns into a line
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_huber_loss_options c_options() const noexcept {
+    lk_huber_loss_options c;
+    lk_huber_loss_options_init(&c);
+    c.delta = delta;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct huber_loss_arguments {
+  std::size_t n = 0;  // number of elements
+  floats pred = {};  // [n]: predictions
+  floats target = {};  // [n]: targets
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  mutable_floats grad_target = {};  // of the shape of target; may be target itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct huber_loss {
+  static constexpr const char *name = "huber_loss";
+  using options = huber_loss_options;
+  using arguments = huber_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_huber_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_huber_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_huber_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_huber_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_pred", a.grad_pred, {a.n})
+        .buffer("grad_target", a.grad_target, {a.n});
+    return check;
+  }
+};
+
+// Kullback-Leibler divergence from log-probabilities.
+struct kl_divergence_options {
+  bool log_target = false;  // whether target holds log-probabilities
+  // mean divides by the number of elements, batchmean by the number of rows
+  Reduction reduction = Reduction::mean;
+  lk_kl_divergence_options c_options() const noexcept {
+    lk_kl_divergence_options c;
+    lk_kl_divergence_options_init(&c);
+    c.log_target = log_target ? 1 : 0;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct kl_divergence_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats pred = {};  // [rows, classes]: log-probabilities of the model
+  floats target = {};  // [rows, classes]: probabilities, or log-probabilities with log_target
+  span<float> loss = {};  // [rows, classes], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  mutable_floats grad_target = {};  // of the shape of target; may be target itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct kl_divergence {
+  static constexpr const char *name = "kl_divergence";
+  using options = kl_divergence_options;
+  using arguments = kl_divergence_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kl_divergence_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.pred.data(), a.target.data(), a.loss.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kl_divergence_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.pred.data(), a.target.data(),
+        a.grad_loss.data(), a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kl_divergence_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.pred.data(), a.target.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_pred.data(), a.grad_target.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_kl_divergence_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.rows, a.classes})
+        .buffer("target", a.target, {a.rows, a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1, each ? a.classes : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1, each ? a.classes : 1})
+        .buffer("grad_pred", a.grad_pred, {a.rows, a.classes})
+        .buffer("grad_target", a.grad_target, {a.rows, a.classes});
+    return check;
+  }
+};
+
 // Mean absolute error.
 struct l1_loss_options {
   Reduction reduction = Reduction::mean;  // mean divides by the number of elements
@@ -196,6 +774,100 @@ struct l1_loss {
   }
 };
 
+// Margin ranking loss of pairs of scores.
+struct margin_ranking_loss_options {
+  double margin = 0.0;  // how far apart the scores should be
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_margin_ranking_loss_options c_options() const noexcept {
+    lk_margin_ranking_loss_options c;
+    lk_margin_ranking_loss_options_init(&c);
+    c.margin = margin;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct margin_ranking_loss_arguments {
+  std::size_t n = 0;  // number of elements
+  floats a = {};  // [n]: first scores
+  floats b = {};  // [n]: second scores
+  floats target = {};  // [n]: +1 where a should be larger, -1 where b should
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct margin_ranking_loss {
+  static constexpr const char *name = "margin_ranking_loss";
+  using options = margin_ranking_loss_options;
+  using arguments = margin_ranking_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_margin_ranking_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.a.data(), a.b.data(), a.target.data(), a.loss.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_margin_ranking_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.a.data(), a.b.data(), a.target.data(), a.grad_loss.data(),
+        a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_margin_ranking_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.a.data(), a.b.data(), a.target.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_margin_ranking_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n})
+        .buffer("b", a.b, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_a", a.grad_a, {a.n})
+        .buffer("grad_b", a.grad_b, {a.n});
+    return check;
+  }
+};
+
 // Mean squared error.
 struct mse_loss_options {
   Reduction reduction = Reduction::mean;  // mean divides by the number of elements
@@ -282,6 +954,393 @@ struct mse_loss {
         .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
         .buffer("grad_pred", a.grad_pred, {a.n})
         .buffer("grad_target", a.grad_target, {a.n});
+    return check;
+  }
+};
+
+// Multi-class margin loss.
+struct multi_margin_loss_options {
+  std::int64_t p = 1;  // exponent: 1 or 2
+  double margin = 1.0;  // how far below the label's logit the others should be
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_multi_margin_loss_options c_options() const noexcept {
+    lk_multi_margin_loss_options c;
+    lk_multi_margin_loss_options_init(&c);
+    c.p = p;
+    c.margin = margin;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct multi_margin_loss_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  floats class_weights = {};  // [classes]: weight of each class; leave out for none
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows, 2]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct multi_margin_loss {
+  static constexpr const char *name = "multi_margin_loss";
+  using options = multi_margin_loss_options;
+  using arguments = multi_margin_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_multi_margin_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.class_weights.data(), a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_multi_margin_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.class_weights.data(), a.saved.data(), a.grad_loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_multi_margin_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.class_weights.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_multi_margin_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("class_weights", a.class_weights, {a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows, 2})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Negative log-likelihood of Poisson counts.
+struct poisson_nll_options {
+  bool log_input = true;  // whether pred holds logarithms
+  bool full = false;  // whether to add the Stirling approximation of log t!
+  double eps = 1e-8;  // keeps the logarithm of a rate of 0 finite
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_poisson_nll_options c_options() const noexcept {
+    lk_poisson_nll_options c;
+    lk_poisson_nll_options_init(&c);
+    c.log_input = log_input ? 1 : 0;
+    c.full = full ? 1 : 0;
+    c.eps = eps;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct poisson_nll_arguments {
+  std::size_t n = 0;  // number of elements
+  floats pred = {};  // [n]: logarithms of the rates, or the rates
+  floats target = {};  // [n]: counts
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct poisson_nll {
+  static constexpr const char *name = "poisson_nll";
+  using options = poisson_nll_options;
+  using arguments = poisson_nll_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_poisson_nll_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_poisson_nll_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.grad_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_poisson_nll_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_poisson_nll_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_pred", a.grad_pred, {a.n});
+    return check;
+  }
+};
+
+// Smooth L1 loss.
+struct smooth_l1_loss_options {
+  double beta = 1.0;  // where the line begins
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_smooth_l1_loss_options c_options() const noexcept {
+    lk_smooth_l1_loss_options c;
+    lk_smooth_l1_loss_options_init(&c);
+    c.beta = beta;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct smooth_l1_loss_arguments {
+  std::size_t n = 0;  // number of elements
+  floats pred = {};  // [n]: predictions
+  floats target = {};  // [n]: targets
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  mutable_floats grad_target = {};  // of the shape of target; may be target itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct smooth_l1_loss {
+  static constexpr const char *name = "smooth_l1_loss";
+  using options = smooth_l1_loss_options;
+  using arguments = smooth_l1_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_smooth_l1_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_smooth_l1_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_smooth_l1_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.target.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_pred.data(), a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_smooth_l1_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_pred", a.grad_pred, {a.n})
+        .buffer("grad_target", a.grad_target, {a.n});
+    return check;
+  }
+};
+
+// Softmax focal loss.
+struct softmax_focal_loss_options {
+  double gamma = 2.0;  // how much easy rows are played down; 0 = not at all
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows that are not ignored
+  lk_softmax_focal_loss_options c_options() const noexcept {
+    lk_softmax_focal_loss_options c;
+    lk_softmax_focal_loss_options_init(&c);
+    c.gamma = gamma;
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct softmax_focal_loss_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  std::size_t logits_stride = 0;  // elements from one row of logits to the next; 0 = dense
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  floats class_weights = {};  // [classes]: weight of each class; leave out for none
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows, 3]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct softmax_focal_loss {
+  static constexpr const char *name = "softmax_focal_loss";
+  using options = softmax_focal_loss_options;
+  using arguments = softmax_focal_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_softmax_focal_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.class_weights.data(), a.loss.data(), a.saved.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_softmax_focal_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.class_weights.data(), a.saved.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_softmax_focal_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.class_weights.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_softmax_focal_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes}, a.logits_stride)
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("class_weights", a.class_weights, {a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows, 3})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
     return check;
   }
 };
@@ -383,6 +1442,463 @@ struct comp_sum_cross_entropy {
         .buffer("saved", a.saved, {a.rows, 3})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
+// Weights of a factored output layer: W = v u + 1 omega'.
+struct factored_spherical_dense_options {
+  lk_factored_spherical_dense_options c_options() const noexcept {
+    lk_factored_spherical_dense_options c;
+    lk_factored_spherical_dense_options_init(&c);
+    return c;
+  }
+};
+
+struct factored_spherical_dense_arguments {
+  std::size_t classes = 0;  // number of classes
+  std::size_t d = 0;  // width of the layer below
+  span<const float> v = {};  // [classes, d]: factor of the weights
+  span<const float> u = {};  // [d, d]: the other factor
+  span<const float> omega = {};  // [d]: what all rows share
+  span<float> weight = {};  // [classes, d]: the weights W
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct factored_spherical_dense {
+  static constexpr const char *name = "factored_spherical_dense";
+  using options = factored_spherical_dense_options;
+  using arguments = factored_spherical_dense_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_factored_spherical_dense_forward(
+        ctx.get(), &c, checked.dtype(), a.classes, a.d, a.v.data(), a.u.data(), a.omega.data(),
+        a.weight.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_factored_spherical_dense_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.classes, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("v", a.v, {a.classes, a.d})
+        .buffer("u", a.u, {a.d, a.d})
+        .buffer("omega", a.omega, {a.d})
+        .buffer("weight", a.weight, {a.classes, a.d});
+    return check;
+  }
+};
+
+// Exact training step of a huge output layer in time independent of the number of classes.
+enum class factored_spherical_output_kind : std::int32_t { z_loss = 0, spherical = 1, taylor = 2, mse = 3 };
+
+struct factored_spherical_output_options {
+  // the loss
+  losskit::factored_spherical_output_kind kind = losskit::factored_spherical_output_kind::z_loss;
+  double learning_rate = 0.0;  // of the SGD step on the weights; 0 evaluates only
+  double a = 0.1;  // z_loss: sharpness of the soft hinge
+  double b = 10.0;  // z_loss: standardised score above which a sample costs little
+  double eps = 0.01;  // spherical: what is added to each square
+  lk_factored_spherical_output_options c_options() const noexcept {
+    lk_factored_spherical_output_options c;
+    lk_factored_spherical_output_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.learning_rate = learning_rate;
+    c.a = a;
+    c.b = b;
+    c.eps = eps;
+    return c;
+  }
+};
+
+struct factored_spherical_output_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  std::size_t d = 0;  // width of the layer below
+  floats hidden = {};  // [rows, d]: input of the layer, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<const float> v = {};  // [classes, d]: state: factor of the weights
+  span<const float> u = {};  // [d, d]: state: the other factor
+  span<const float> omega = {};  // [d]: state: what all rows of the weights share
+  span<const float> q = {};  // [d, d]: state: W' W
+  span<const float> wsum = {};  // [d]: state: sum of the rows of W
+  span<const float> u_inv = {};  // [d, d]: state: inverse of u; leave out to have it computed
+  span<float> loss = {};  // []: mean loss of the rows
+  span<float> losses = {};  // [rows]: loss of each row
+  // [rows, d]: gradient of the mean loss with respect to hidden, by the weights before the step
+  mutable_floats grad_hidden = {};
+  span<float> v_next = {};  // [classes, d]: v after the step
+  span<float> u_next = {};  // [d, d]: u after the step
+  span<float> omega_next = {};  // [d]: omega after the step
+  span<float> q_next = {};  // [d, d]: q after the step
+  span<float> wsum_next = {};  // [d]: wsum after the step
+  span<float> u_inv_next = {};  // [d, d]: inverse of u_next
+  // []: condition of u_next in the 1-norm: the larger, the more digits of W are lost in v u
+  span<float> condition = {};
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct factored_spherical_output {
+  static constexpr const char *name = "factored_spherical_output";
+  using options = factored_spherical_output_options;
+  using arguments = factored_spherical_output_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_factored_spherical_output_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.d, a.hidden.data(), a.labels.data(),
+        a.v.data(), a.u.data(), a.omega.data(), a.q.data(), a.wsum.data(), a.u_inv.data(), a.loss.data(),
+        a.losses.data(), a.grad_hidden.data(), a.v_next.data(), a.u_next.data(), a.omega_next.data(),
+        a.q_next.data(), a.wsum_next.data(), a.u_inv_next.data(), a.condition.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_factored_spherical_output_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("hidden", a.hidden, {a.rows, a.d})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("v", a.v, {a.classes, a.d})
+        .buffer("u", a.u, {a.d, a.d})
+        .buffer("omega", a.omega, {a.d})
+        .buffer("q", a.q, {a.d, a.d})
+        .buffer("wsum", a.wsum, {a.d})
+        .buffer("u_inv", a.u_inv, {a.d, a.d})
+        .buffer("loss", a.loss, {})
+        .buffer("losses", a.losses, {a.rows})
+        .buffer("grad_hidden", a.grad_hidden, {a.rows, a.d})
+        .buffer("v_next", a.v_next, {a.classes, a.d})
+        .buffer("u_next", a.u_next, {a.d, a.d})
+        .buffer("omega_next", a.omega_next, {a.d})
+        .buffer("q_next", a.q_next, {a.d, a.d})
+        .buffer("wsum_next", a.wsum_next, {a.d})
+        .buffer("u_inv_next", a.u_inv_next, {a.d, a.d})
+        .buffer("condition", a.condition, {});
+    return check;
+  }
+};
+
+// Folds the factor u of an output layer into v, and computes q and wsum anew.
+struct factored_spherical_refresh_options {
+  lk_factored_spherical_refresh_options c_options() const noexcept {
+    lk_factored_spherical_refresh_options c;
+    lk_factored_spherical_refresh_options_init(&c);
+    return c;
+  }
+};
+
+struct factored_spherical_refresh_arguments {
+  std::size_t classes = 0;  // number of classes
+  std::size_t d = 0;  // width of the layer below
+  span<const float> v = {};  // [classes, d]: factor of the weights
+  span<const float> u = {};  // [d, d]: the other factor
+  span<const float> omega = {};  // [d]: what all rows share
+  span<float> v_next = {};  // [classes, d]: v u
+  span<float> u_next = {};  // [d, d]: the identity
+  span<float> q_next = {};  // [d, d]: W' W
+  span<float> wsum_next = {};  // [d]: W' 1
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct factored_spherical_refresh {
+  static constexpr const char *name = "factored_spherical_refresh";
+  using options = factored_spherical_refresh_options;
+  using arguments = factored_spherical_refresh_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_factored_spherical_refresh_forward(
+        ctx.get(), &c, checked.dtype(), a.classes, a.d, a.v.data(), a.u.data(), a.omega.data(),
+        a.v_next.data(), a.u_next.data(), a.q_next.data(), a.wsum_next.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_factored_spherical_refresh_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.classes, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("v", a.v, {a.classes, a.d})
+        .buffer("u", a.u, {a.d, a.d})
+        .buffer("omega", a.omega, {a.d})
+        .buffer("v_next", a.v_next, {a.classes, a.d})
+        .buffer("u_next", a.u_next, {a.d, a.d})
+        .buffer("q_next", a.q_next, {a.d, a.d})
+        .buffer("wsum_next", a.wsum_next, {a.d});
+    return check;
+  }
+};
+
+// Output layer and softmax cross entropy in one, without the logits in memory.
+struct fused_linear_cross_entropy_options {
+  double label_smoothing = 0.0;  // share of the target spread evenly over all classes
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  double z_weight = 0.0;  // weight of the penalty on lse^2, which keeps logits from drifting
+  double softcap = 0.0;  // bound of the logits, applied as softcap tanh(z / softcap); 0 turns it off
+  // mean divides by the sum of the label weights of the rows that are not ignored
+  Reduction reduction = Reduction::mean;
+  lk_fused_linear_cross_entropy_options c_options() const noexcept {
+    lk_fused_linear_cross_entropy_options c;
+    lk_fused_linear_cross_entropy_options_init(&c);
+    c.label_smoothing = label_smoothing;
+    c.ignore_index = ignore_index;
+    c.z_weight = z_weight;
+    c.softcap = softcap;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct fused_linear_cross_entropy_arguments {
+  std::size_t rows = 0;  // number of samples (tokens)
+  std::size_t d = 0;  // features of a sample
+  std::size_t classes = 0;  // number of classes (vocabulary)
+  floats hidden = {};  // [rows, d]: features, one row per sample
+  floats weight = {};  // [classes, d]: weights of the output layer, one row per class
+  floats bias = {};  // [classes]: bias of each class; leave out for none
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  floats class_weights = {};  // [classes]: weight of each class, >= 0; leave out for none
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows, 3]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_hidden = {};  // of the shape of hidden
+  mutable_floats grad_weight = {};  // of the shape of weight
+  mutable_floats grad_bias = {};  // of the shape of bias
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct fused_linear_cross_entropy {
+  static constexpr const char *name = "fused_linear_cross_entropy";
+  using options = fused_linear_cross_entropy_options;
+  using arguments = fused_linear_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_fused_linear_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.classes, a.hidden.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.class_weights.data(), a.loss.data(), a.saved.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_fused_linear_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.classes, a.hidden.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.class_weights.data(), a.saved.data(), a.grad_loss.data(),
+        a.grad_hidden.data(), a.grad_weight.data(), a.grad_bias.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_fused_linear_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.classes, a.hidden.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.class_weights.data(), a.grad_loss.data(), a.loss.data(),
+        a.grad_hidden.data(), a.grad_weight.data(), a.grad_bias.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_fused_linear_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("hidden", a.hidden, {a.rows, a.d})
+        .buffer("weight", a.weight, {a.classes, a.d})
+        .buffer("bias", a.bias, {a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("class_weights", a.class_weights, {a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows, 3})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_hidden", a.grad_hidden, {a.rows, a.d})
+        .buffer("grad_weight", a.grad_weight, {a.classes, a.d})
+        .buffer("grad_bias", a.grad_bias, {a.classes});
+    return check;
+  }
+};
+
+// Weighted entropy of segmentations with a prior on the class ratios.
+enum class source_free_adaptation_class_weighting : std::int32_t { inverse_prior = 0, uniform = 1 };
+
+struct source_free_adaptation_options {
+  double kl_weight = 1.0;  // weight of the divergence from the prior
+  bool reverse = false;  // whether the divergence is that of the prior from the prediction
+  // weights of the classes in the entropy
+  losskit::source_free_adaptation_class_weighting class_weighting = losskit::source_free_adaptation_class_weighting::inverse_prior;
+  Reduction reduction = Reduction::mean;  // over images
+  lk_source_free_adaptation_options c_options() const noexcept {
+    lk_source_free_adaptation_options c;
+    lk_source_free_adaptation_options_init(&c);
+    c.kl_weight = kl_weight;
+    c.reverse = reverse ? 1 : 0;
+    c.class_weighting = static_cast<std::int32_t>(class_weighting);
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct source_free_adaptation_arguments {
+  std::size_t batch = 0;  // number of images
+  std::size_t classes = 0;  // number of classes
+  std::size_t pixels = 0;  // number of pixels or voxels of an image
+  floats logits = {};  // [batch, classes, pixels]: scores
+  // [batch, classes]: expected share of each class in the image; rows sum to 1
+  span<const float> prior = {};
+  span<float> loss = {};  // [batch], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [batch, classes]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct source_free_adaptation {
+  static constexpr const char *name = "source_free_adaptation";
+  using options = source_free_adaptation_options;
+  using arguments = source_free_adaptation_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_source_free_adaptation_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.classes, a.pixels, a.logits.data(), a.prior.data(),
+        a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_source_free_adaptation_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.classes, a.pixels, a.logits.data(), a.prior.data(),
+        a.saved.data(), a.grad_loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_source_free_adaptation_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.classes, a.pixels, a.logits.data(), a.prior.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_source_free_adaptation_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.classes, a.pixels, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.batch, a.classes, a.pixels})
+        .buffer("prior", a.prior, {a.batch, a.classes})
+        .buffer("loss", a.loss, {each ? a.batch : 1})
+        .buffer("saved", a.saved, {a.batch, a.classes})
+        .buffer("grad_loss", a.grad_loss, {each ? a.batch : 1})
+        .buffer("grad_logits", a.grad_logits, {a.batch, a.classes, a.pixels});
     return check;
   }
 };
@@ -591,6 +2107,1849 @@ struct z_loss {
         .buffer("saved", a.saved, {a.rows, 3})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
+// ---- Contrastive ----
+
+// CLIP: symmetric softmax cross entropy of the similarities of pairs.
+struct clip_loss_options {
+  double label_smoothing = 0.0;  // share of the target spread evenly over all pairs
+  bool normalize = true;  // compare directions: rows are divided by their lengths
+  lk_clip_loss_options c_options() const noexcept {
+    lk_clip_loss_options c;
+    lk_clip_loss_options_init(&c);
+    c.label_smoothing = label_smoothing;
+    c.normalize = normalize ? 1 : 0;
+    return c;
+  }
+};
+
+struct clip_loss_arguments {
+  std::size_t n = 0;  // number of pairs
+  std::size_t d = 0;  // length of a row
+  floats a = {};  // [n, d]: one side of the pairs, as images
+  floats b = {};  // [n, d]: the other side, as texts
+  // [1]: what similarities are multiplied by: the exponential of a learnt logit scale
+  span<const float> scale = {};
+  span<float> loss = {};  // []: the loss, a mean over both directions
+  span<float> saved = {};  // [3*n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  span<float> grad_scale = {};  // of the shape of scale
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct clip_loss {
+  static constexpr const char *name = "clip_loss";
+  using options = clip_loss_options;
+  using arguments = clip_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_clip_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.scale.data(), a.loss.data(),
+        a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_clip_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.scale.data(), a.saved.data(),
+        a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(), a.grad_scale.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_clip_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.scale.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_a.data(), a.grad_b.data(), a.grad_scale.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_clip_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.d})
+        .buffer("b", a.b, {a.n, a.d})
+        .buffer("scale", a.scale, {1})
+        .buffer("loss", a.loss, {})
+        .buffer("saved", a.saved, {3 * a.n})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_a", a.grad_a, {a.n, a.d})
+        .buffer("grad_b", a.grad_b, {a.n, a.d})
+        .buffer("grad_scale", a.grad_scale, {1});
+    return check;
+  }
+};
+
+// InfoNCE: softmax cross entropy of similarities, one positive for each row.
+struct info_nce_options {
+  double temperature = 0.07;  // divisor of the similarities; small ones weigh the hardest negatives most
+  bool normalize = true;  // compare directions: rows are divided by their lengths
+  // row of b that the first row of a pairs with; ignored when positives are given
+  std::int64_t row_offset = 0;
+  Reduction reduction = Reduction::mean;  // none gives one loss per row of a
+  lk_info_nce_options c_options() const noexcept {
+    lk_info_nce_options c;
+    lk_info_nce_options_init(&c);
+    c.temperature = temperature;
+    c.normalize = normalize ? 1 : 0;
+    c.row_offset = row_offset;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct info_nce_arguments {
+  std::size_t n = 0;  // number of rows of a
+  std::size_t m = 0;  // number of rows of b
+  std::size_t d = 0;  // length of a row
+  floats a = {};  // [n, d]: anchors, one per row
+  floats b = {};  // [m, d]: what they are compared with
+  // [n]: row of b that belongs to each row of a; leave out for i + row_offset
+  span<const std::int64_t> positives = {};
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<float> lse = {};  // [n]: logsumexp_j S_ij of each row
+  span<float> saved = {};  // [2*n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct info_nce {
+  static constexpr const char *name = "info_nce";
+  using options = info_nce_options;
+  using arguments = info_nce_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_info_nce_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.d, a.a.data(), a.b.data(), a.positives.data(),
+        a.loss.data(), a.lse.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_info_nce_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.d, a.a.data(), a.b.data(), a.positives.data(),
+        a.saved.data(), a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_info_nce_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.d, a.a.data(), a.b.data(), a.positives.data(),
+        a.grad_loss.data(), a.loss.data(), a.lse.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_info_nce_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.m, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.d})
+        .buffer("b", a.b, {a.m, a.d})
+        .buffer("positives", a.positives, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("lse", a.lse, {a.n})
+        .buffer("saved", a.saved, {2 * a.n})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_a", a.grad_a, {a.n, a.d})
+        .buffer("grad_b", a.grad_b, {a.m, a.d});
+    return check;
+  }
+};
+
+// NT-Xent: SimCLR's temperature-scaled cross entropy of two views.
+struct nt_xent_options {
+  double temperature = 0.5;  // divisor of the similarities
+  bool normalize = true;  // compare directions: rows are divided by their lengths
+  Reduction reduction = Reduction::mean;  // none gives 2 n losses, those of a's rows first
+  lk_nt_xent_options c_options() const noexcept {
+    lk_nt_xent_options c;
+    lk_nt_xent_options_init(&c);
+    c.temperature = temperature;
+    c.normalize = normalize ? 1 : 0;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct nt_xent_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t d = 0;  // length of a row
+  floats a = {};  // [n, d]: one view of each sample
+  floats b = {};  // [n, d]: the other view
+  span<float> loss = {};  // [2*n], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [4*n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct nt_xent {
+  static constexpr const char *name = "nt_xent";
+  using options = nt_xent_options;
+  using arguments = nt_xent_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_nt_xent_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.loss.data(), a.saved.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_nt_xent_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.saved.data(),
+        a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_nt_xent_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_nt_xent_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.d})
+        .buffer("b", a.b, {a.n, a.d})
+        .buffer("loss", a.loss, {each ? 2 * a.n : 1})
+        .buffer("saved", a.saved, {4 * a.n})
+        .buffer("grad_loss", a.grad_loss, {each ? 2 * a.n : 1})
+        .buffer("grad_a", a.grad_a, {a.n, a.d})
+        .buffer("grad_b", a.grad_b, {a.n, a.d});
+    return check;
+  }
+};
+
+// ---- Image and score ----
+
+// Structural similarity of images.
+struct ssim_loss_options {
+  std::int64_t window = 11;  // side of the window, odd
+  double sigma = 1.5;  // standard deviation of the window
+  double data_range = 1.0;  // largest less smallest possible value
+  double k1 = 0.01;  // stabilises the comparison of means
+  double k2 = 0.03;  // stabilises the comparison of variances
+  Reduction reduction = Reduction::mean;  // over images
+  lk_ssim_loss_options c_options() const noexcept {
+    lk_ssim_loss_options c;
+    lk_ssim_loss_options_init(&c);
+    c.window = window;
+    c.sigma = sigma;
+    c.data_range = data_range;
+    c.k1 = k1;
+    c.k2 = k2;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct ssim_loss_arguments {
+  std::size_t batch = 0;  // number of images
+  std::size_t channels = 0;  // number of channels
+  std::size_t height = 0;  // rows of an image
+  std::size_t width = 0;  // columns of an image
+  floats pred = {};  // [batch, channels, height, width]: images
+  floats target = {};  // [batch, channels, height, width]: images to compare with
+  span<float> loss = {};  // [batch], or one element unless reduction is none: 1 - ssim
+  span<float> ssim = {};  // [batch]: structural similarity of each image
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred
+  mutable_floats grad_target = {};  // of the shape of target
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct ssim_loss {
+  static constexpr const char *name = "ssim_loss";
+  using options = ssim_loss_options;
+  using arguments = ssim_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ssim_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.channels, a.height, a.width, a.pred.data(),
+        a.target.data(), a.loss.data(), a.ssim.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ssim_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.channels, a.height, a.width, a.pred.data(),
+        a.target.data(), a.grad_loss.data(), a.grad_pred.data(), a.grad_target.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ssim_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.channels, a.height, a.width, a.pred.data(),
+        a.target.data(), a.grad_loss.data(), a.loss.data(), a.ssim.data(), a.grad_pred.data(),
+        a.grad_target.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_ssim_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.channels, a.height, a.width, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.batch, a.channels, a.height, a.width})
+        .buffer("target", a.target, {a.batch, a.channels, a.height, a.width})
+        .buffer("loss", a.loss, {each ? a.batch : 1})
+        .buffer("ssim", a.ssim, {a.batch})
+        .buffer("grad_loss", a.grad_loss, {each ? a.batch : 1})
+        .buffer("grad_pred", a.grad_pred, {a.batch, a.channels, a.height, a.width})
+        .buffer("grad_target", a.grad_target, {a.batch, a.channels, a.height, a.width});
+    return check;
+  }
+};
+
+// ---- Information ----
+
+// Cauchy-Schwarz divergence between two sample sets, by Gaussian kernel density estimates.
+struct cs_divergence_options {
+  double bandwidth = 1.0;  // standard deviation of the kernel
+  lk_cs_divergence_options c_options() const noexcept {
+    lk_cs_divergence_options c;
+    lk_cs_divergence_options_init(&c);
+    c.bandwidth = bandwidth;
+    return c;
+  }
+};
+
+struct cs_divergence_arguments {
+  std::size_t n = 0;  // points of a
+  std::size_t m = 0;  // points of b
+  std::size_t dims = 0;  // dimension of the points
+  std::size_t a_stride = 0;  // elements from one row of a to the next; 0 = dense
+  std::size_t b_stride = 0;  // elements from one row of b to the next; 0 = dense
+  floats a = {};  // [n, dims]: one set of points, one per row
+  floats b = {};  // [m, dims]: the other set
+  span<float> loss = {};  // []: the divergence
+  span<float> saved = {};  // [6]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a
+  mutable_floats grad_b = {};  // of the shape of b
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct cs_divergence {
+  static constexpr const char *name = "cs_divergence";
+  using options = cs_divergence_options;
+  using arguments = cs_divergence_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cs_divergence_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.dims, a.a_stride, a.b_stride, a.a.data(), a.b.data(),
+        a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cs_divergence_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.dims, a.a_stride, a.b_stride, a.a.data(), a.b.data(),
+        a.saved.data(), a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cs_divergence_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.dims, a.a_stride, a.b_stride, a.a.data(), a.b.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_cs_divergence_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.m, a.dims, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.dims}, a.a_stride)
+        .buffer("b", a.b, {a.m, a.dims}, a.b_stride)
+        .buffer("loss", a.loss, {})
+        .buffer("saved", a.saved, {6})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_a", a.grad_a, {a.n, a.dims}, a.a_stride)
+        .buffer("grad_b", a.grad_b, {a.m, a.dims}, a.b_stride);
+    return check;
+  }
+};
+
+// Kozachenko-Leonenko estimate of differential entropy from nearest neighbours.
+struct knn_entropy_options {
+  std::int64_t k = 5;  // which neighbour; at most n - 1
+  lk_knn_entropy_options c_options() const noexcept {
+    lk_knn_entropy_options c;
+    lk_knn_entropy_options_init(&c);
+    c.k = k;
+    return c;
+  }
+};
+
+struct knn_entropy_arguments {
+  std::size_t n = 0;  // points
+  std::size_t dims = 0;  // dimension of the points
+  span<const float> x = {};  // [n, dims]: points, one per row
+  span<float> entropy = {};  // []: the estimate
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct knn_entropy {
+  static constexpr const char *name = "knn_entropy";
+  using options = knn_entropy_options;
+  using arguments = knn_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_knn_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.dims, a.x.data(), a.entropy.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_knn_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.dims, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.n, a.dims})
+        .buffer("entropy", a.entropy, {});
+    return check;
+  }
+};
+
+// ---- Metric learning ----
+
+// Kernel density estimate of the entropy of samples, or of pairs of samples.
+struct kernel_joint_entropy_options {
+  double bandwidth_a = 1.0;  // standard deviation of the kernel on a
+  double bandwidth_b = 1.0;  // standard deviation of the kernel on b
+  // whether the pairs (i, i) count; without them the estimate is less biased, but a point far from all others can dominate it
+  bool include_self = true;
+  lk_kernel_joint_entropy_options c_options() const noexcept {
+    lk_kernel_joint_entropy_options c;
+    lk_kernel_joint_entropy_options_init(&c);
+    c.bandwidth_a = bandwidth_a;
+    c.bandwidth_b = bandwidth_b;
+    c.include_self = include_self ? 1 : 0;
+    return c;
+  }
+};
+
+struct kernel_joint_entropy_arguments {
+  std::size_t n = 0;  // samples
+  std::size_t dims_a = 0;  // dimension of a
+  std::size_t dims_b = 0;  // dimension of b; 0 without b
+  std::size_t a_stride = 0;  // elements from one row of a to the next; 0 = dense
+  std::size_t b_stride = 0;  // elements from one row of b to the next; 0 = dense
+  floats a = {};  // [n, dims_a]: samples, one per row
+  floats b = {};  // [n, dims_b]: the other half of each sample; leave out for none
+  span<float> entropy = {};  // []: the entropy, in nats
+  span<float> saved = {};  // [2, n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of entropy; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a
+  mutable_floats grad_b = {};  // of the shape of b
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct kernel_joint_entropy {
+  static constexpr const char *name = "kernel_joint_entropy";
+  using options = kernel_joint_entropy_options;
+  using arguments = kernel_joint_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kernel_joint_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.dims_a, a.dims_b, a.a_stride, a.b_stride, a.a.data(),
+        a.b.data(), a.entropy.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kernel_joint_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.dims_a, a.dims_b, a.a_stride, a.b_stride, a.a.data(),
+        a.b.data(), a.saved.data(), a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kernel_joint_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.dims_a, a.dims_b, a.a_stride, a.b_stride, a.a.data(),
+        a.b.data(), a.grad_loss.data(), a.entropy.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_kernel_joint_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.dims_a, a.dims_b, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.dims_a}, a.a_stride)
+        .buffer("b", a.b, {a.n, a.dims_b}, a.b_stride)
+        .buffer("entropy", a.entropy, {})
+        .buffer("saved", a.saved, {2, a.n})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_a", a.grad_a, {a.n, a.dims_a}, a.a_stride)
+        .buffer("grad_b", a.grad_b, {a.n, a.dims_b}, a.b_stride);
+    return check;
+  }
+};
+
+// ---- Preference and structure ----
+
+// Sign with a surrogate gradient (straight-through estimators).
+enum class binarize_kind : std::int32_t { identity = 0, clipped = 1, polynomial = 2, reste = 3 };
+
+struct binarize_options {
+  losskit::binarize_kind kind = losskit::binarize_kind::reste;  // which surrogate gradient
+  double o = 3.0;  // order of the root (reste)
+  double clip = 1.5;  // where the gradient ends
+  double interval = 0.1;  // below this the slope of the root is that of its chord (reste); less than clip
+  lk_binarize_options c_options() const noexcept {
+    lk_binarize_options c;
+    lk_binarize_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.o = o;
+    c.clip = clip;
+    c.interval = interval;
+    return c;
+  }
+};
+
+struct binarize_arguments {
+  std::size_t n = 0;  // number of elements
+  floats input = {};  // [n]: values
+  mutable_floats output = {};  // [n]: +1 or -1
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of output; left out = ones
+  mutable_floats grad_input = {};  // of the shape of input
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct binarize {
+  static constexpr const char *name = "binarize";
+  using options = binarize_options;
+  using arguments = binarize_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_binarize_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.input.data(), a.output.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_binarize_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.input.data(), a.grad_loss.data(), a.grad_input.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_binarize_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("input", a.input, {a.n})
+        .buffer("output", a.output, {a.n})
+        .buffer("grad_loss", a.grad_loss, {a.n})
+        .buffer("grad_input", a.grad_input, {a.n});
+    return check;
+  }
+};
+
+// Estimating error and gradient stability of binarisation.
+struct binarize_indicators_options {
+  double o = 3.0;  // order of the root
+  double clip = 1.5;  // where the gradient ends
+  double interval = 0.1;  // below this the slope of the root is that of its chord; less than clip
+  lk_binarize_indicators_options c_options() const noexcept {
+    lk_binarize_indicators_options c;
+    lk_binarize_indicators_options_init(&c);
+    c.o = o;
+    c.clip = clip;
+    c.interval = interval;
+    return c;
+  }
+};
+
+struct binarize_indicators_arguments {
+  std::size_t n = 0;  // number of elements
+  floats input = {};  // [n]: values
+  span<float> estimating_error = {};  // []: norm of the estimating error
+  span<float> gradient_stability = {};  // []: variance of the slope; small is stable
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct binarize_indicators {
+  static constexpr const char *name = "binarize_indicators";
+  using options = binarize_indicators_options;
+  using arguments = binarize_indicators_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_binarize_indicators_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.input.data(), a.estimating_error.data(),
+        a.gradient_stability.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_binarize_indicators_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("input", a.input, {a.n})
+        .buffer("estimating_error", a.estimating_error, {})
+        .buffer("gradient_stability", a.gradient_stability, {});
+    return check;
+  }
+};
+
+// Normalised Hermite polynomials of each value.
+struct hermite_features_options {
+  std::int64_t degree = 4;  // largest degree
+  lk_hermite_features_options c_options() const noexcept {
+    lk_hermite_features_options c;
+    lk_hermite_features_options_init(&c);
+    c.degree = degree;
+    return c;
+  }
+};
+
+struct hermite_features_arguments {
+  std::size_t n = 0;  // number of values
+  floats x = {};  // [n]: values
+  span<float> features = {};  // [n, degree+1]: polynomials of degree 0 to degree
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of features; left out = ones
+  mutable_floats grad_x = {};  // of the shape of x; may be x itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct hermite_features {
+  static constexpr const char *name = "hermite_features";
+  using options = hermite_features_options;
+  using arguments = hermite_features_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hermite_features_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.x.data(), a.features.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hermite_features_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.x.data(), a.grad_loss.data(), a.grad_x.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_hermite_features_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.n})
+        .buffer("features", a.features, {a.n, static_cast<std::size_t>(o.degree) + 1})
+        .buffer("grad_loss", a.grad_loss, {a.n, static_cast<std::size_t>(o.degree) + 1})
+        .buffer("grad_x", a.grad_x, {a.n});
+    return check;
+  }
+};
+
+// Router z-loss: keeps the logits of a gate small.
+struct router_z_loss_options {
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_router_z_loss_options c_options() const noexcept {
+    lk_router_z_loss_options c;
+    lk_router_z_loss_options_init(&c);
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct router_z_loss_arguments {
+  std::size_t tokens = 0;  // number of tokens
+  std::size_t experts = 0;  // number of experts
+  floats logits = {};  // [tokens, experts]: scores of the experts
+  span<float> loss = {};  // [tokens], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct router_z_loss {
+  static constexpr const char *name = "router_z_loss";
+  using options = router_z_loss_options;
+  using arguments = router_z_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_router_z_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_router_z_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_router_z_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_router_z_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.tokens, a.experts})
+        .buffer("loss", a.loss, {each ? a.tokens : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.tokens : 1})
+        .buffer("grad_logits", a.grad_logits, {a.tokens, a.experts});
+    return check;
+  }
+};
+
+// ---- Robust and distillation ----
+
+// Hinge loss with control over lazy and feature learning.
+struct alpha_hinge_options {
+  double alpha = 1.0;  // scale of the network
+  double margin = 1.0;  // how far beyond 0 a scaled score must be
+  double scale_power = 2.0;  // power of alpha that the loss is divided by
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_alpha_hinge_options c_options() const noexcept {
+    lk_alpha_hinge_options c;
+    lk_alpha_hinge_options_init(&c);
+    c.alpha = alpha;
+    c.margin = margin;
+    c.scale_power = scale_power;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct alpha_hinge_arguments {
+  std::size_t n = 0;  // number of elements
+  floats scores = {};  // [n]: scores of the network
+  floats initial = {};  // [n]: scores of the network at initialisation
+  floats target = {};  // [n]: class of each element, +1 or -1
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_scores = {};  // of the shape of scores; may be scores itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct alpha_hinge {
+  static constexpr const char *name = "alpha_hinge";
+  using options = alpha_hinge_options;
+  using arguments = alpha_hinge_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_alpha_hinge_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.initial.data(), a.target.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_alpha_hinge_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.initial.data(), a.target.data(),
+        a.grad_loss.data(), a.grad_scores.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_alpha_hinge_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.initial.data(), a.target.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_scores.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_alpha_hinge_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("scores", a.scores, {a.n})
+        .buffer("initial", a.initial, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_scores", a.grad_scores, {a.n});
+    return check;
+  }
+};
+
+// Squared error with control over lazy and rich learning.
+struct alpha_scaled_mse_options {
+  double alpha = 1.0;  // scale of the network
+  Reduction reduction = Reduction::mean;  // mean divides by the number of elements
+  lk_alpha_scaled_mse_options c_options() const noexcept {
+    lk_alpha_scaled_mse_options c;
+    lk_alpha_scaled_mse_options_init(&c);
+    c.alpha = alpha;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct alpha_scaled_mse_arguments {
+  std::size_t n = 0;  // number of elements
+  floats pred = {};  // [n]: predictions
+  floats initial = {};  // [n]: predictions of the network at initialisation
+  floats target = {};  // [n]: targets
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct alpha_scaled_mse {
+  static constexpr const char *name = "alpha_scaled_mse";
+  using options = alpha_scaled_mse_options;
+  using arguments = alpha_scaled_mse_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_alpha_scaled_mse_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.initial.data(), a.target.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_alpha_scaled_mse_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.initial.data(), a.target.data(),
+        a.grad_loss.data(), a.grad_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_alpha_scaled_mse_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.pred.data(), a.initial.data(), a.target.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_alpha_scaled_mse_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("initial", a.initial, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_pred", a.grad_pred, {a.n});
+    return check;
+  }
+};
+
+// Knowledge distillation: divergence of softened distributions.
+struct distillation_kl_options {
+  double temperature = 4.0;  // divides the logits of both
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_distillation_kl_options c_options() const noexcept {
+    lk_distillation_kl_options c;
+    lk_distillation_kl_options_init(&c);
+    c.temperature = temperature;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct distillation_kl_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats student = {};  // [rows, classes]: logits of the student
+  floats teacher = {};  // [rows, classes]: logits of the teacher
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_student = {};  // of the shape of student; may be student itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct distillation_kl {
+  static constexpr const char *name = "distillation_kl";
+  using options = distillation_kl_options;
+  using arguments = distillation_kl_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_distillation_kl_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.student.data(), a.teacher.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_distillation_kl_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.student.data(), a.teacher.data(),
+        a.grad_loss.data(), a.grad_student.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_distillation_kl_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.student.data(), a.teacher.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_student.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_distillation_kl_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("student", a.student, {a.rows, a.classes})
+        .buffer("teacher", a.teacher, {a.rows, a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_student", a.grad_student, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Mean cross entropy of an output layer over several dropout samples of its features.
+struct multi_sample_dropout_cross_entropy_options {
+  double dropout = 0.5;  // probability that a feature is dropped
+  // dropout samples per row; with masks their first extent, which Python takes from them
+  std::int64_t samples = 8;
+  std::uint64_t seed = 0;  // key of the random numbers
+  std::uint64_t offset = 0;  // first counter block of the random numbers
+  Reduction reduction = Reduction::mean;  // of the losses of the rows
+  lk_multi_sample_dropout_cross_entropy_options c_options() const noexcept {
+    lk_multi_sample_dropout_cross_entropy_options c;
+    lk_multi_sample_dropout_cross_entropy_options_init(&c);
+    c.dropout = dropout;
+    c.samples = samples;
+    c.seed = seed;
+    c.offset = offset;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct multi_sample_dropout_cross_entropy_arguments {
+  std::size_t rows = 0;  // number of samples of the batch
+  std::size_t d = 0;  // features of a row
+  std::size_t classes = 0;  // number of classes
+  floats features = {};  // [rows, d]: features before dropout, one row per sample of the batch
+  floats weight = {};  // [classes, d]: weights of the output layer, one row per class
+  floats bias = {};  // [classes]: bias of each class; leave out for none
+  span<const std::int64_t> labels = {};  // [rows]: class of each row
+  // [samples, rows, d]: 1 where a feature is kept; leave out: drawn from seed and offset
+  span<const std::uint8_t> masks = {};
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows*samples, 3]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_features = {};  // of the shape of features
+  mutable_floats grad_weight = {};  // of the shape of weight
+  mutable_floats grad_bias = {};  // of the shape of bias
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct multi_sample_dropout_cross_entropy {
+  static constexpr const char *name = "multi_sample_dropout_cross_entropy";
+  using options = multi_sample_dropout_cross_entropy_options;
+  using arguments = multi_sample_dropout_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_multi_sample_dropout_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.classes, a.features.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.masks.data(), a.loss.data(), a.saved.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_multi_sample_dropout_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.classes, a.features.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.masks.data(), a.saved.data(), a.grad_loss.data(),
+        a.grad_features.data(), a.grad_weight.data(), a.grad_bias.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_multi_sample_dropout_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.classes, a.features.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.masks.data(), a.grad_loss.data(), a.loss.data(),
+        a.grad_features.data(), a.grad_weight.data(), a.grad_bias.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_multi_sample_dropout_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("features", a.features, {a.rows, a.d})
+        .buffer("weight", a.weight, {a.classes, a.d})
+        .buffer("bias", a.bias, {a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("masks", a.masks, {static_cast<std::size_t>(o.samples), a.rows, a.d})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows * static_cast<std::size_t>(o.samples), 3})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_features", a.grad_features, {a.rows, a.d})
+        .buffer("grad_weight", a.grad_weight, {a.classes, a.d})
+        .buffer("grad_bias", a.grad_bias, {a.classes});
+    return check;
+  }
+};
+
+// Cross entropy plus divergence under attack (TRADES).
+struct trades_loss_options {
+  double beta = 6.0;  // weight of the divergence
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_trades_loss_options c_options() const noexcept {
+    lk_trades_loss_options c;
+    lk_trades_loss_options_init(&c);
+    c.beta = beta;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct trades_loss_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores of the clean samples
+  floats adversarial_logits = {};  // [rows, classes]: scores of the attacked samples
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  // of the shape of adversarial_logits; may be adversarial_logits itself
+  mutable_floats grad_adversarial_logits = {};
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct trades_loss {
+  static constexpr const char *name = "trades_loss";
+  using options = trades_loss_options;
+  using arguments = trades_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_trades_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.adversarial_logits.data(),
+        a.labels.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_trades_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.adversarial_logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.grad_logits.data(), a.grad_adversarial_logits.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_trades_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.adversarial_logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(),
+        a.grad_adversarial_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_trades_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("adversarial_logits", a.adversarial_logits, {a.rows, a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes})
+        .buffer("grad_adversarial_logits", a.grad_adversarial_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// ---- Segmentation ----
+
+// Betti matching: topological loss that compares features where they lie in the image.
+struct betti_matching_loss_options {
+  Reduction reduction = Reduction::mean;  // over images; mean divides by batch
+  lk_betti_matching_loss_options c_options() const noexcept {
+    lk_betti_matching_loss_options c;
+    lk_betti_matching_loss_options_init(&c);
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct betti_matching_loss_arguments {
+  std::size_t batch = 0;  // number of images
+  std::size_t depth = 0;  // voxels along z; 1 for planes
+  std::size_t height = 0;  // voxels along y
+  std::size_t width = 0;  // voxels along x
+  floats pred = {};  // [batch, depth, height, width]: foreground probabilities, or any values
+  floats target = {};  // [batch, depth, height, width]: truth, usually 0 and 1
+  span<float> loss = {};  // [batch], or one element unless reduction is none: the loss
+  // [batch]: matched pairs of bars of each image, with that of the bars that never die
+  span<std::int64_t> matched = {};
+  span<std::int64_t> unmatched = {};  // [batch]: unmatched bars of pred and target together
+  span<float> saved = {};  // [batch, depth*height*width]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct betti_matching_loss {
+  static constexpr const char *name = "betti_matching_loss";
+  using options = betti_matching_loss_options;
+  using arguments = betti_matching_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_betti_matching_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.depth, a.height, a.width, a.pred.data(),
+        a.target.data(), a.loss.data(), a.matched.data(), a.unmatched.data(), a.saved.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_betti_matching_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.depth, a.height, a.width, a.pred.data(),
+        a.target.data(), a.saved.data(), a.grad_loss.data(), a.grad_pred.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_betti_matching_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.depth, a.height, a.width, a.pred.data(),
+        a.target.data(), a.grad_loss.data(), a.loss.data(), a.matched.data(), a.unmatched.data(),
+        a.grad_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_betti_matching_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.depth, a.height, a.width, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.batch, a.depth, a.height, a.width})
+        .buffer("target", a.target, {a.batch, a.depth, a.height, a.width})
+        .buffer("loss", a.loss, {each ? a.batch : 1})
+        .buffer("matched", a.matched, {a.batch})
+        .buffer("unmatched", a.unmatched, {a.batch})
+        .buffer("saved", a.saved, {a.batch, a.depth * a.height * a.width})
+        .buffer("grad_loss", a.grad_loss, {each ? a.batch : 1})
+        .buffer("grad_pred", a.grad_pred, {a.batch, a.depth, a.height, a.width});
+    return check;
+  }
+};
+
+// Persistence barcode of an image or volume, by superlevel sets.
+struct cubical_persistence_options {
+  lk_cubical_persistence_options c_options() const noexcept {
+    lk_cubical_persistence_options c;
+    lk_cubical_persistence_options_init(&c);
+    return c;
+  }
+};
+
+struct cubical_persistence_arguments {
+  std::size_t depth = 0;  // voxels along z; 1 for a plane
+  std::size_t height = 0;  // voxels along y
+  std::size_t width = 0;  // voxels along x
+  std::size_t bars = 0;  // room of the outputs; 2*depth*height*width is always enough
+  floats image = {};  // [depth, height, width]: values
+  span<float> births = {};  // [bars]: value at which each bar is born; the first count are written
+  // [bars]: value at which it dies; -inf for the bar that never does; the first count are written
+  span<float> deaths = {};
+  // [bars]: 0 component, 1 loop, 2 hollow; the first count are written
+  span<std::int64_t> dimensions = {};
+  // [bars]: flat index of the voxel that it is born with; the first count are written
+  span<std::int64_t> birth_voxels = {};
+  // [bars]: flat index of the voxel that it dies with; -1 for the bar that never does; the first count are written
+  span<std::int64_t> death_voxels = {};
+  span<std::int64_t> count = {};  // []: number of bars
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct cubical_persistence {
+  static constexpr const char *name = "cubical_persistence";
+  using options = cubical_persistence_options;
+  using arguments = cubical_persistence_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cubical_persistence_forward(
+        ctx.get(), &c, checked.dtype(), a.depth, a.height, a.width, a.bars, a.image.data(),
+        a.births.data(), a.deaths.data(), a.dimensions.data(), a.birth_voxels.data(),
+        a.death_voxels.data(), a.count.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_cubical_persistence_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.depth, a.height, a.width, a.bars, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("image", a.image, {a.depth, a.height, a.width})
+        .buffer("births", a.births, {a.bars})
+        .buffer("deaths", a.deaths, {a.bars})
+        .buffer("dimensions", a.dimensions, {a.bars})
+        .buffer("birth_voxels", a.birth_voxels, {a.bars})
+        .buffer("death_voxels", a.death_voxels, {a.bars})
+        .buffer("count", a.count, {});
+    return check;
+  }
+};
+
+// Soft Dice, Tversky, focal Tversky and Jaccard loss of segmentations.
+enum class dice_loss_activation : std::int32_t { softmax = 0, sigmoid = 1, none = 2 };
+
+struct dice_loss_options {
+  // what makes probabilities of pred: softmax over the classes, sigmoid, or nothing
+  losskit::dice_loss_activation activation = losskit::dice_loss_activation::softmax;
+  double alpha = 0.5;  // weight of false positives
+  double beta = 0.5;  // weight of false negatives
+  double smooth = 1e-5;  // added to numerator and denominator
+  double gamma = 1.0;  // focal exponent
+  bool squared = false;  // sums of squares for P and T
+  bool include_background = true;  // whether class 0 counts where there is more than one
+  bool batch = false;  // whether the sums run over all images
+  std::int64_t ignore_index = -100;  // pixels with this label count as absent in prediction and truth
+  // over images and classes; mean divides by the number of losses that count
+  Reduction reduction = Reduction::mean;
+  lk_dice_loss_options c_options() const noexcept {
+    lk_dice_loss_options c;
+    lk_dice_loss_options_init(&c);
+    c.activation = static_cast<std::int32_t>(activation);
+    c.alpha = alpha;
+    c.beta = beta;
+    c.smooth = smooth;
+    c.gamma = gamma;
+    c.squared = squared ? 1 : 0;
+    c.include_background = include_background ? 1 : 0;
+    c.batch = batch ? 1 : 0;
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct dice_loss_arguments {
+  std::size_t batch = 0;  // number of images
+  std::size_t classes = 0;  // number of classes
+  std::size_t pixels = 0;  // number of pixels or voxels of an image
+  floats pred = {};  // [batch, classes, pixels]: scores, or probabilities where activation is none
+  // [batch, pixels]: class of each pixel; leave out if target is given
+  span<const std::int64_t> labels = {};
+  // [batch, classes, pixels]: share of each class in each pixel, in [0, 1]; leave out if labels are given
+  floats target = {};
+  // [batch, classes], [classes] where batch is set, or one element unless reduction is none: the loss
+  span<float> loss = {};
+  span<float> saved = {};  // [batch, classes, 4]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct dice_loss {
+  static constexpr const char *name = "dice_loss";
+  using options = dice_loss_options;
+  using arguments = dice_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_dice_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.classes, a.pixels, a.pred.data(), a.labels.data(),
+        a.target.data(), a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_dice_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.classes, a.pixels, a.pred.data(), a.labels.data(),
+        a.target.data(), a.saved.data(), a.grad_loss.data(), a.grad_pred.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_dice_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.classes, a.pixels, a.pred.data(), a.labels.data(),
+        a.target.data(), a.grad_loss.data(), a.loss.data(), a.grad_pred.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_dice_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.classes, a.pixels, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.batch, a.classes, a.pixels})
+        .buffer("labels", a.labels, {a.batch, a.pixels})
+        .buffer("target", a.target, {a.batch, a.classes, a.pixels})
+        .buffer("loss", a.loss, {each ? (o.batch ? 1 : a.batch) : 1, each ? a.classes : 1})
+        .buffer("saved", a.saved, {a.batch, a.classes, 4})
+        .buffer("grad_loss", a.grad_loss, {each ? (o.batch ? 1 : a.batch) : 1, each ? a.classes : 1})
+        .buffer("grad_pred", a.grad_pred, {a.batch, a.classes, a.pixels});
+    return check;
+  }
+};
+
+// Exact Euclidean distance of every voxel to the nearest zero.
+struct distance_transform_options {
+  lk_distance_transform_options c_options() const noexcept {
+    lk_distance_transform_options c;
+    lk_distance_transform_options_init(&c);
+    return c;
+  }
+};
+
+struct distance_transform_arguments {
+  std::size_t batch = 0;  // number of images
+  std::size_t depth = 0;  // voxels along z; 1 for planes
+  std::size_t height = 0;  // voxels along y
+  std::size_t width = 0;  // voxels along x
+  span<const std::uint8_t> mask = {};  // [batch, depth, height, width]: 0 background, else foreground
+  span<float> distance = {};  // [batch, depth, height, width]: distance to the nearest zero
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct distance_transform {
+  static constexpr const char *name = "distance_transform";
+  using options = distance_transform_options;
+  using arguments = distance_transform_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_distance_transform_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.depth, a.height, a.width, a.mask.data(),
+        a.distance.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_distance_transform_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.depth, a.height, a.width, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("mask", a.mask, {a.batch, a.depth, a.height, a.width})
+        .buffer("distance", a.distance, {a.batch, a.depth, a.height, a.width});
     return check;
   }
 };

@@ -76,13 +76,18 @@ def _option(option):
 
 
 def _output(entry, output):
+    if output.merged:
+        output_shape = f"{_shape(entry, output.shape)}, or {shape_text(output.shape[1:])} with ``{output.merged}``"
+    else:
+        shape = [output.length, *output.shape[1:]] if output.length else output.shape
+        output_shape = _shape(entry, shape)
     if output.reduced:
         values = entry.reduction.values
         single = " or ".join(repr(v) for v in values if v != "none")
-        shape = "of the inputs' shape" if _shape(entry, output.shape) == "of any shape" else _shape(entry, output.shape)
+        shape = "of the inputs' shape" if output_shape == "of any shape" else output_shape
         kind = f"{_OUT[output.type].replace(' array', '')}; a single value for reduction {single}, an array {shape} for 'none'"
     else:
-        kind = f"{_OUT[output.type]} {_shape(entry, output.shape)}"
+        kind = f"{_OUT[output.type]} {output_shape}"
     return _item(f"{output.name} ({kind})", _capital(_sentence(output.doc)))
 
 
@@ -109,8 +114,12 @@ def _example(entry):
     text = ["    >>> " + line for line in lines]
     output = next(iter(entry.outputs.values()))
     single = output.reduced and entry.reduction.default != "none"
-    text.append(f"    >>> result.{output.name}.shape")
-    text.append("    " + shape_text([] if single else [extent.size(sizes) for extent in output.shape]))
+    if output.length:
+        text.append(f"    >>> len(result.{output.name}) == result.{output.length}")
+        text.append("    True")
+    else:
+        text.append(f"    >>> result.{output.name}.shape")
+        text.append("    " + shape_text([] if single else [extent.size(sizes) for extent in output.shape]))
     if entry.differentiable:
         name = entry.differentiable[0]
         text.append(f'    >>> result.backward()["{name}"].shape')

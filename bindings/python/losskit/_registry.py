@@ -114,8 +114,10 @@ class Option(_Described):
 
 
 class Output(_Described):
-    """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``in_place`` (the input
-    that C may have it written over), ``doc``."""
+    """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``merged`` (the bool
+    option that takes its first extent away), ``in_place`` (the input that C may have it written over),
+    ``length`` (the output that tells how many places of the first extent C writes; Python returns just
+    those), ``doc``."""
 
     _shown = ("name", "type", "shape", "reduced")
 
@@ -123,15 +125,23 @@ class Output(_Described):
         self.name, self.type, self.doc = raw["name"], raw["type"], raw["doc"]
         self.shape = tuple(map(Extent, raw["shape"]))
         self.reduced, self.in_place = raw.get("reduced", False), raw.get("in_place")
+        self.length = raw.get("length")
+        self.merged = raw.get("merged")
+
+    def shape_with(self, options):
+        """Its extents for these options, by name."""
+        return self.shape[1:] if self.merged and options[self.merged] else self.shape
 
 
 class Dim(_Described):
-    """A dimension: ``name``, ``minimum``, ``doc``."""
+    """A dimension: ``name``, ``minimum``, ``doc``, and of one that is room for results ``capacity``, how much
+    is always enough, which Python takes."""
 
     _shown = ("name", "minimum")
 
     def __init__(self, raw):
         self.name, self.minimum, self.doc = raw["name"], raw.get("min", 0), raw["doc"]
+        self.capacity = Extent(raw["capacity"]) if "capacity" in raw else None
 
 
 class Entry(_Described):
@@ -170,7 +180,13 @@ class Entry(_Described):
     def free_dims(self):
         """Dimensions that no input has, so that a call must say them."""
         seen = {extent.dim for i in self.inputs.values() for extent in i.shape}
-        return tuple(name for name in self.dims if name not in seen)
+        return tuple(name for name in self.dims if name not in seen and not self.dims[name].capacity)
+
+    def with_capacities(self, dims, options=()):
+        """Dimensions with those that are room for results."""
+        values = self.values(dims, dict(options))
+        room = {dim.name: dim.capacity.size(values) for dim in self.dims.values() if dim.capacity}
+        return {**dims, **room}
 
     def values(self, dims, options):
         """What extents are made of: dimensions and options by name."""

@@ -56,11 +56,16 @@ def _shape(entry, shape):
     return "_shape" if _keeps_shape(entry, shape) else _tuple(_extent(entry, extent) for extent in shape)
 
 
+def _output_shape(entry, output):
+    shape = _shape(entry, output.shape)
+    return f"({_shape(entry, output.shape[1:])} if {output.merged} else {shape})" if output.merged else shape
+
+
 def _options_in_shapes(entry):
     """Options that sizes depend on."""
     shapes = [part.shape for part in [*entry.inputs.values(), *entry.outputs.values()]] + [entry.saved]
     named = [name for shape in shapes for extent in shape for name in extent.factors]
-    return [name for name in entry.options if name in named]
+    return [name for name in entry.options if name in named and name not in entry.dims]
 
 
 def parameters(entry, extra=()):
@@ -91,6 +96,8 @@ def _prepare(w, entry):
             w(f"_missing({', '.join(every)})")
     with w.block("if context is None:"):
         w("context = _default_context()")
+    for source in entry.positional:
+        _take_options(w, entry, source)
     values = ", ".join(entry.options)
     with w.block("try:"):
         w(f"_o = _made[{_tuple(entry.options)}]")
@@ -116,12 +123,28 @@ def _prepare(w, entry):
             known.update(_dims_of(entry, source.shape))
         else:
             _take(w, entry, source, known)
+    for dim in entry.dims.values():
+        if dim.capacity:
+            w(f"_d_{dim.name} = {_extent(entry, dim.capacity)}")
     if not floats:
         w("_code = 0")
     elif floats[0].optional:
         w("_code = 0 if _dtype is None else _codes[_dtype]")
         with w.block("if _dtype is None:"):
             w("_dtype = _F32")
+
+
+def _take_options(w, entry, source):
+    """An option that only an optional input's extent needs to tell: taken from the input unless it is given."""
+    for axis, extent in enumerate(source.shape):
+        name = extent.factors[0] if len(extent.factors) == 1 and extent.scale == 1 and not extent.plus else None
+        if not source.optional or name in entry.dims or name not in entry.options:
+            continue
+        with w.block(f"if {source.name} is not None and {name} == _default_{name}:"):
+            with w.block(f"if type({source.name}) is not _ndarray:"):
+                w(f"{source.name} = _array({source.name!r}, {source.name})")
+            with w.block(f"if {source.name}.ndim == {len(source.shape)}:"):
+                w(f"{name} = {source.name}.shape[{axis}]")
 
 
 def _dims_of(entry, shape):
@@ -213,11 +236,11 @@ def _outputs(w, entry):
     reduced = [o for o in entry.outputs.values() if o.reduced]
     for output in entry.outputs.values():
         if not output.reduced:
-            w(f"_out_{output.name} = _empty({_shape(entry, output.shape)}, {_DTYPES[output.type]})")
+            w(f"_out_{output.name} = _empty({_output_shape(entry, output)}, {_DTYPES[output.type]})")
     if reduced:
         with w.block("if _o[1]:"):
             for output in reduced:
-                w(f"_out_{output.name} = _empty({_shape(entry, output.shape)}, {_DTYPES[output.type]})")
+                w(f"_out_{output.name} = _empty({_output_shape(entry, output)}, {_DTYPES[output.type]})")
         with w.block("else:"):
             for output in reduced:
                 w(f"_out_{output.name} = _empty(1, {_DTYPES[output.type]})")
@@ -232,6 +255,9 @@ def _values(entry):
             values.append(f"{name} if _o[1] else {name}[0]")
         elif not output.shape:
             values.append(f"{name}[()]")
+        elif output.length:
+            # A copy: most of the room may be unused, and is given back.
+            values.append(f"{name}[:_out_{output.length}[()]].copy()")
         else:
             values.append(name)
     return values
@@ -270,7 +296,7 @@ def _gradients(w, entry):
 
 def _upstream(w, entry):
     first = next(iter(entry.outputs.values()))
-    shape = _shape(entry, first.shape)
+    shape = _output_shape(entry, first)
     if first.reduced:
         shape = f"{shape} if _o[1] else ()"
     with w.block("if grad_loss is not None:"):
@@ -310,8 +336,8 @@ def _call(w, entry, which):
     first = ["context._handle", "_o[0]", "_code"]
     with w.block("if context._device is None:"):
         if entry.workspace:
-            w(f"_room, _at, _bytes = _host_workspace(_workspace_size, {', '.join(first)}, {_tuple(dims)})")
-            w(f"_status = _{which}({', '.join(first + dims + fast + ['_at', '_bytes'])})")
+            w(f"_room, _at, _size = _host_workspace(_workspace_size, {', '.join(first)}, {_tuple(dims)})")
+            w(f"_status = _{which}({', '.join(first + dims + fast + ['_at', '_size'])})")
         else:
             w(f"_status = _{which}({', '.join(first + dims + fast + ['0', '0'])})")
     with w.block("else:"):
@@ -328,6 +354,7 @@ def _state(entry):
     names = ["context", "_o", "_code", "_dtype"] + [f"_d_{dim}" for dim in entry.dims]
     names += [f"_st_{i.name}" for i in entry.inputs.values() if i.stride] + list(entry.inputs)
     names += _options_in_shapes(entry)
+    names += sorted({o.merged for o in entry.outputs.values() if o.merged})
     if entry.saved:
         names.append("_saved")
     if entry.elementwise:

@@ -50,7 +50,7 @@ def _context_of(device):
 class _Call:
     """Checked arguments of a call, but for its tensors."""
 
-    __slots__ = ("runner", "context", "options", "code", "dtype", "dims", "shape", "device")
+    __slots__ = ("runner", "context", "options", "code", "dtype", "dims", "shape", "device", "values")
 
 
 class _Runner:
@@ -71,7 +71,11 @@ class _Runner:
             for part in [*entry.inputs.values(), *entry.outputs.values()]
         }
         self.extents = {i.name: i.shape for i in self.inputs}
-        self.sized = [name for name in entry.options if any(name in e.factors for e in self._all_extents())]
+        self.sized = [
+            name
+            for name in entry.options
+            if name not in entry.dims and any(name in e.factors for e in self._all_extents())
+        ]
         self.plan = {which: self._plan(f["parameters"]) for which, f in entry.functions.items()}
         self.tuple = None
         if len(entry.outputs) > 1:
@@ -111,7 +115,7 @@ class _Runner:
             else:
                 reject_unknown(entry.name, names + self.keywords, [name])
         call = _Call()
-        call.runner = self
+        call.runner, call.values = self, values
         key = tuple([values[name] for name in self.defaults])
         try:
             call.options = self.options.made.get(key) or self.options.make(*key)
@@ -128,6 +132,7 @@ class _Runner:
         call.code = _CODES[call.dtype] if call.dtype else 0
         for name in entry.dims:
             call.dims.setdefault(name, 0)
+        call.dims = entry.with_capacities(call.dims, values)
         call.context = context or _context_of(call.device or torch.device("cpu"))
         if context is not None and (context.kind == "cuda") != (call.device.type == "cuda"):
             raise InvalidArgument(f"{entry.name}: context is {context!r}, but the tensors are on {call.device}")
@@ -216,7 +221,7 @@ class _Runner:
             return ()
         if self.keeps_shape[output.name]:
             return call.shape
-        return tuple(extent.size(call.dims) for extent in output.shape)
+        return tuple(extent.size(call.dims) for extent in output.shape_with(call.values))
 
     def run(self, which, call, tensors, strides, saved=None, grad_loss=None, outputs=None, gradients=None):
         arguments = []
@@ -269,6 +274,9 @@ class _Function(torch.autograd.Function):
             sizes = [extent.size(call.dims) for extent in entry.saved]
             saved = torch.empty(sizes, dtype=torch.float32, device=call.device)
         runner.run("forward", call, ready, strides, saved=saved, outputs=outputs)
+        for output in entry.outputs.values():
+            if output.length:
+                outputs[output.name] = outputs[output.name][: int(outputs[output.length])].clone()
         # The caller's tensors, so that torch notices if they change before backward.
         ctx.save_for_backward(*tensors, saved)
         results = tuple(outputs.values())

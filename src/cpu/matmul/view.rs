@@ -70,6 +70,10 @@ impl<'a> Matrix<'a> {
     }
 }
 
+// SAFETY: only ever read through.
+unsafe impl Send for Matrix<'_> {}
+unsafe impl Sync for Matrix<'_> {}
+
 /// A result: rows of f32.
 pub struct MatrixMut<'a> {
     pub(super) ptr: *mut f32,

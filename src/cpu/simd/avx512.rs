@@ -61,9 +61,27 @@ fn narrow_f16(v: __m512) -> __m256i {
     unsafe { _mm512_cvtps_ph::<RNE>(v) }
 }
 
+/// Orders of 16-bit words: each to the upper half of a lane, and the upper halves together.
+const APART: [i16; 32] = order(1, 0, 2);
+const TOGETHER: [i16; 32] = order(2, 1, 1);
+
+const fn order(step: usize, from: usize, each: usize) -> [i16; 32] {
+    let mut order = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        order[i] = ((i / each * step + from) % 32) as i16;
+        i += 1;
+    }
+    order
+}
+
 #[inline(always)]
 fn widen_bf16(h: __m256i) -> __m512 {
-    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(h))) }
+    unsafe {
+        let order = _mm512_loadu_epi16(APART.as_ptr());
+        let h = _mm512_castsi256_si512(h);
+        _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaa_aaaa, order, h))
+    }
 }
 
 /// Not `vcvtneps2bf16`: that one flushes subnormals.
@@ -71,13 +89,12 @@ fn widen_bf16(h: __m256i) -> __m512 {
 fn narrow_bf16(v: __m512) -> __m256i {
     unsafe {
         let bits = _mm512_castps_si512(v);
-        let top = _mm512_srli_epi32::<16>(bits);
-        let odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
         let sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
         let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
-        let quiet = _mm512_set1_epi32(0x40);
-        let rounded = _mm512_srli_epi32::<16>(sum);
-        _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, top, quiet))
+        let rounded = _mm512_mask_or_epi32(sum, nan, bits, _mm512_set1_epi32(0x40_0000));
+        let order = _mm512_loadu_epi16(TOGETHER.as_ptr());
+        _mm512_castsi512_si256(_mm512_permutexvar_epi16(order, rounded))
     }
 }
 

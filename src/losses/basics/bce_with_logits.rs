@@ -8,38 +8,36 @@ struct BceWithLogits {
 }
 
 impl ElementLoss<4, 2> for BceWithLogits {
+    /// softplus(z) and softplus(-z) have a common tail; one has |z| besides.
     #[inline(always)]
-    fn value<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> S::F {
-        let [up, down] = softplus_both(s, z);
-        let negative = s.mul(s.sub(s.splat(1.0), t), up);
-        s.mul(w, s.mul_add(s.mul(q, t), down, negative))
+    fn value<S: Simd>(&self, s: S, x @ [z, ..]: [S::F; 4]) -> S::F {
+        let [against, with] = factors(s, x);
+        let tail = math::ln_1p_unit(s, math::exp_neg_abs(s, z));
+        s.mul_add(against, s.abs(z), s.mul(s.add(against, with), tail))
     }
 
     /// dl/dz = w ((1 - t) sigmoid(z) - q t sigmoid(-z));  dl/dt = w (q softplus(-z) - softplus(z)).
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, [z, t, w, q]: [S::F; 4]) -> [S::F; 2] {
-        let one = s.splat(1.0);
-        let e = math::exp(s, s.neg(s.abs(z)));
-        let near = s.recip(s.add(one, e));
-        let far = s.mul(e, near);
-        let positive = s.lt(s.zero(), z);
-        let (up, down) = (s.select(positive, near, far), s.select(positive, far, near));
-        let dz = s.sub(s.mul(s.sub(one, t), up), s.mul(s.mul(q, t), down));
-        let dt = if self.want_target {
-            let [up, down] = softplus_both(s, z);
-            s.sub(s.mul(q, down), up)
-        } else {
-            s.zero()
-        };
-        [s.mul(w, dz), s.mul(w, dt)]
+    fn gradient<S: Simd>(&self, s: S, x @ [z, _, w, q]: [S::F; 4]) -> [S::F; 2] {
+        let [against, with] = factors(s, x);
+        let e = math::exp_neg_abs(s, z);
+        let size = s.mul(s.recip(s.add(s.splat(1.0), e)), s.mul_add(s.neg(with), e, against));
+        let dz = s.select(s.lt(z, s.zero()), s.neg(size), size);
+        if !self.want_target {
+            return [dz, s.zero()];
+        }
+        let tail = math::ln_1p_unit(s, e);
+        let (up, down) = (s.add(s.max(s.zero(), z), tail), s.add(s.max(s.zero(), s.neg(z)), tail));
+        [dz, s.mul(w, s.sub(s.mul(q, down), up))]
     }
 }
 
-/// softplus(z) and softplus(-z).
+/// w (1 - t) and w q t: the weight of what z speaks against, and of what it speaks for.
 #[inline(always)]
-fn softplus_both<S: Simd>(s: S, z: S::F) -> [S::F; 2] {
-    let tail = math::ln_1p_unit(s, math::exp(s, s.neg(s.abs(z))));
-    [s.add(s.max(s.zero(), z), tail), s.add(s.max(s.zero(), s.neg(z)), tail)]
+fn factors<S: Simd>(s: S, [z, t, w, q]: [S::F; 4]) -> [S::F; 2] {
+    let (negative, positive) = (s.mul_add(s.neg(w), t, w), s.mul(s.mul(w, q), t));
+    let below = s.lt(z, s.zero());
+    [s.select(below, positive, negative), s.select(below, negative, positive)]
 }
 
 elements_entry!(

@@ -1,6 +1,6 @@
 //! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::rows::{self, LaneLoss, NegLogProb, Row, RowLoss, RowOut, rows_problem};
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 use crate::cpu::{Cpu, simd::Simd};
 #[cfg(gpu)]
@@ -17,6 +17,7 @@ struct CompSum {
 
 impl RowLoss for CompSum {
     type Stats = SoftmaxStats;
+    const POSTPONES: bool = true;
 
     #[inline(always)]
     fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> SoftmaxStats {
@@ -56,6 +57,10 @@ impl RowLoss for CompSum {
         }
         softmax::write_terms(s, row, *top, factor * odds.share, out);
         out.set(label, (-factor * odds.others) as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        (self.c == 0.0).then_some(NegLogProb)
     }
 }
 

@@ -25,7 +25,7 @@ impl RowSetLoss<1> for RouterZLoss {
             #[inline(always)]
             |start, block| terms.add(row, start, block),
         );
-        let (top, sum) = terms.finish_all(row);
+        let (top, sum) = terms.sums(row);
         Lse { top, sum, lse: f64::from(top) + sum.ln() }
     }
 

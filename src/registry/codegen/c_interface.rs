@@ -301,7 +301,8 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
     writeln!(text, "Source: {}.\n", entry.paper).unwrap();
     for dim in &entry.dims {
         let least = if dim.min > 0 { format!(", at least {}", dim.min) } else { String::new() };
-        text.push_str(&argument_line(&dim.name, "size_t", &format!("{}{least}", dim.doc)));
+        let enough = dim.capacity.as_ref().map(|c| format!("; {c} is always enough")).unwrap_or_default();
+        text.push_str(&argument_line(&dim.name, "size_t", &format!("{}{least}{enough}", dim.doc)));
     }
     for input in &entry.inputs {
         if input.stride {
@@ -325,15 +326,24 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
     }
     for output in &entry.outputs {
         let mut kind = format!("{} {}", element_text(output.element), shape_text(&output.shape));
+        if output.merged.is_some() {
+            write!(kind, " or {}", shape_text(&output.shape[1..])).unwrap();
+        }
         if output.reduced {
-            kind = format!("{} {} or [1]", element_text(output.element), shape_text(&output.shape));
+            kind.push_str(" or [1]");
         }
         let mut words = output.doc.clone();
+        if let Some(option) = &output.merged {
+            write!(words, "; {} where {option} is set", shape_text(&output.shape[1..])).unwrap();
+        }
         if output.reduced {
             words.push_str("; one value unless reduction is none");
         }
         if let Some(input) = &output.in_place {
             write!(words, "; may be {input} itself").unwrap();
+        }
+        if let Some(length) = &output.length {
+            write!(words, "; the first {length} places are written").unwrap();
         }
         text.push_str(&argument_line(&output.name, &kind, &format!("{words}; NULL = not wanted")));
     }

@@ -90,7 +90,8 @@ fn type_and_default(entry: &Entry, option: &Opt) -> (String, String) {
 fn arguments(entry: &Entry, out: &mut String) {
     writeln!(out, "struct {}_arguments {{", entry.name).unwrap();
     for dim in &entry.dims {
-        field(out, &format!("std::size_t {} = 0;", dim.name), &dim.doc);
+        let enough = dim.capacity.as_ref().map(|c| format!("; {c} is always enough")).unwrap_or_default();
+        field(out, &format!("std::size_t {} = 0;", dim.name), &format!("{}{enough}", dim.doc));
     }
     for input in entry.inputs.iter().filter(|i| i.stride) {
         let words = format!("elements from one row of {} to the next; 0 = dense", input.name);
@@ -102,7 +103,13 @@ fn arguments(entry: &Entry, out: &mut String) {
     }
     for output in &entry.outputs {
         let one = if output.reduced { ", or one element unless reduction is none" } else { "" };
-        let words = format!("{}{one}: {}", shape(&output.shape), output.doc);
+        let less = match &output.merged {
+            Some(option) => format!(", {} where {option} is set", shape(&output.shape[1..])),
+            None => String::new(),
+        };
+        let length =
+            output.length.as_ref().map(|l| format!("; the first {l} are written")).unwrap_or_default();
+        let words = format!("{}{less}{one}: {}{length}", shape(&output.shape), output.doc);
         field(out, &format!("{} {} = {{}};", view(output.element, true), output.name), &words);
     }
     if !entry.saved.is_empty() {
@@ -116,7 +123,7 @@ fn arguments(entry: &Entry, out: &mut String) {
     for input in entry.differentiable() {
         let place = if input.in_place { format!("; may be {} itself", input.name) } else { String::new() };
         let words = format!("of the shape of {}{place}", input.name);
-        field(out, &format!("mutable_floats grad_{} = {{}};", input.name), &words);
+        field(out, &format!("{} grad_{} = {{}};", view(input.element, true), input.name), &words);
     }
     field(
         out,
@@ -206,11 +213,17 @@ fn uses_options(entry: &Entry) -> bool {
     let inputs = entry.inputs.iter().map(|i| &i.shape);
     let mut extents = inputs.chain(entry.outputs.iter().map(|o| &o.shape)).chain([&entry.saved]).flatten();
     let is_option = |f: &Factor| matches!(f, Factor::Option(_));
-    reduces(entry) || extents.any(|e| e.resolve(entry).expect("validated").factors.iter().any(is_option))
+    reduces(entry)
+        || merges(entry)
+        || extents.any(|e| e.resolve(entry).expect("validated").factors.iter().any(is_option))
 }
 
 fn reduces(entry: &Entry) -> bool {
     entry.outputs.iter().any(|o| o.reduced)
+}
+
+fn merges(entry: &Entry) -> bool {
+    entry.outputs.iter().any(|o| o.merged.is_some())
 }
 
 fn check(entry: &Entry, out: &mut String) {
@@ -234,8 +247,16 @@ fn check(entry: &Entry, out: &mut String) {
     for input in &entry.inputs {
         line(&input.name, &extents(entry, &input.shape), stride(input));
     }
+    // One element unless the reduction is none; the number of elements is what counts.
     let output_extents = |o: &super::schema::Output| {
-        if o.reduced { reduced(entry, &o.shape) } else { extents(entry, &o.shape) }
+        let mut factors = factors(entry, &o.shape);
+        if let Some(option) = &o.merged {
+            factors[0] = format!("(o.{option} ? 1 : {})", factors[0]);
+        }
+        if o.reduced {
+            factors.iter_mut().for_each(|f| *f = format!("each ? {f} : 1"));
+        }
+        format!("{{{}}}", factors.join(", "))
     };
     for output in &entry.outputs {
         line(&output.name, &output_extents(output), String::new());
@@ -254,12 +275,6 @@ fn check(entry: &Entry, out: &mut String) {
 
 fn extents(entry: &Entry, shape: &[Extent]) -> String {
     format!("{{{}}}", factors(entry, shape).join(", "))
-}
-
-/// One element unless the reduction is none.
-fn reduced(entry: &Entry, shape: &[Extent]) -> String {
-    let factors: Vec<String> = factors(entry, shape).iter().map(|f| format!("each ? {f} : 1")).collect();
-    format!("{{{}}}", factors.join(", "))
 }
 
 fn factors(entry: &Entry, shape: &[Extent]) -> Vec<String> {

@@ -149,7 +149,7 @@ impl Entry {
         if pass != Pass::Forward {
             for input in self.differentiable() {
                 let name = format!("grad_{}", input.name);
-                params.push(Param::new(&name, Role::Gradient, "*mut c_void").of(&input.name));
+                params.push(Param::new(&name, Role::Gradient, pointer(input.element, true)).of(&input.name));
             }
         }
         params.push(Param::new("workspace", Role::Workspace, "*mut c_void"));

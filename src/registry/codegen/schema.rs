@@ -48,6 +48,10 @@ pub struct Dim {
     pub name: String,
     #[serde(default)]
     pub min: u64,
+    /// Room for results whose number only the call finds out (`length` of outputs), and how much is always
+    /// enough: what bindings that allocate for the caller take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Extent>,
     pub doc: String,
 }
 
@@ -100,9 +104,15 @@ pub struct Output {
     /// The shape holds for reduction none; mean and sum give one value.
     #[serde(default)]
     pub reduced: bool,
+    /// A bool option that merges the first extent away where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<String>,
     /// May be written over this input: state that comes in and goes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place: Option<String>,
+    /// The output that tells how many places of the first extent, a capacity, are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<String>,
     pub doc: String,
 }
 
@@ -308,7 +318,8 @@ impl Entry {
         }
         let extents = self.inputs.iter().map(|i| &i.shape).chain(self.outputs.iter().map(|o| &o.shape));
         let indices = self.inputs.iter().filter_map(|i| i.index.as_ref());
-        for extent in extents.chain([&self.saved]).flatten().chain(indices) {
+        let capacities = self.dims.iter().filter_map(|d| d.capacity.as_ref());
+        for extent in extents.chain([&self.saved]).flatten().chain(indices).chain(capacities) {
             extent.resolve(self)?;
         }
         for input in &self.inputs {
@@ -323,15 +334,37 @@ impl Entry {
             if input.index.is_some() && input.element != Element::I64 {
                 return Err(format!("input {}: only int64 values are indices", input.name));
             }
-            if (input.differentiable || input.stride) && input.element != Element::Float {
-                return Err(format!("input {}: only float inputs have gradients or strides", input.name));
+            if input.differentiable && !matches!(input.element, Element::Float | Element::F32) {
+                return Err(format!("input {}: only float inputs have gradients", input.name));
+            }
+            if input.stride && input.element != Element::Float {
+                return Err(format!("input {}: only inputs of the call's type have strides", input.name));
             }
         }
         for output in &self.outputs {
+            let is_bool = |o: &Opt, name: &str| o.name == name && matches!(o.value, OptValue::Bool { .. });
+            if let Some(option) = &output.merged
+                && !self.options.iter().any(|o| is_bool(o, option))
+            {
+                return Err(format!("output {}: merged names no bool option", output.name));
+            }
             if let Some(input) = &output.in_place
                 && !self.inputs.iter().any(|i| i.name == *input)
             {
                 return Err(format!("output {}: in_place names no input", output.name));
+            }
+            if let Some(length) = &output.length {
+                let counts =
+                    |o: &Output| o.name == *length && o.element == Element::I64 && o.shape.is_empty();
+                let is_capacity = |d: &Dim| {
+                    d.capacity.is_some() && output.shape.first().is_some_and(|e| e.to_string() == d.name)
+                };
+                if !self.outputs.iter().any(counts) || !self.dims.iter().any(is_capacity) {
+                    return Err(format!(
+                        "output {}: length names no single int64 output, or the first extent is no capacity",
+                        output.name
+                    ));
+                }
             }
         }
         for option in &self.options {

@@ -2,7 +2,7 @@
 //! kernels receive), its checked view for the CPU, and its descriptor for the checks.
 
 use super::functions::pointer;
-use super::schema::{Element, Entry, Factor, Interval, Opt, OptValue};
+use super::schema::{Element, Entry, Factor, Interval, Opt, OptValue, Output};
 use std::fmt::Write;
 
 pub fn option_rust_type(option: &Opt) -> &'static str {
@@ -81,7 +81,7 @@ pub fn argument_fields(entry: &Entry) -> Vec<(String, String)> {
         fields.push(("grad_loss".into(), "*const f32".into()));
     }
     for input in entry.differentiable() {
-        fields.push((format!("grad_{}", input.name), "*mut c_void".into()));
+        fields.push((format!("grad_{}", input.name), pointer(input.element, true)));
     }
     fields.push(("workspace".into(), "*mut c_void".into()));
     fields.push(("workspace_bytes".into(), "u64".into()));
@@ -111,6 +111,20 @@ fn extent(entry: &Entry, extent: &super::schema::Extent) -> String {
 fn shape_length(entry: &Entry, shape: &[super::schema::Extent]) -> String {
     let factors: Vec<String> = shape.iter().map(|e| extent(entry, e)).collect();
     if factors.is_empty() { "1".into() } else { factors.join(" * ") }
+}
+
+/// Elements of an output, as a Rust expression over `a: &Args`.
+fn output_length(entry: &Entry, output: &Output) -> String {
+    let mut length = shape_length(entry, &output.shape);
+    if let Some(option) = &output.merged {
+        let rest = shape_length(entry, &output.shape[1..]);
+        length = format!("if a.opts.{option} != 0 {{ {rest} }} else {{ {length} }}");
+    }
+    if output.reduced {
+        let option = &entry.reduction().expect("validated").name;
+        length = format!("if a.opts.{option} == 0 {{ {length} }} else {{ 1 }}");
+    }
+    length
 }
 
 fn view(entry: &Entry, out: &mut String) {
@@ -148,11 +162,7 @@ fn view(entry: &Entry, out: &mut String) {
     }
     for output in &entry.outputs {
         let name = &output.name;
-        let mut length = shape_length(entry, &output.shape);
-        if output.reduced {
-            let option = &entry.reduction().expect("validated").name;
-            length = format!("if a.opts.{option} == 0 {{ {length} }} else {{ 1 }}");
-        }
+        let length = output_length(entry, output);
         let (kind, build) = match output.element {
             Element::Float => {
                 ("FloatsMut<'a>".to_string(), format!("floats_mut(a.{name}, a.dtype, {length}, {length}, 0)"))
@@ -176,12 +186,7 @@ fn view(entry: &Entry, out: &mut String) {
         .unwrap();
     }
     if entry.differentiable().next().is_some() {
-        let output = &entry.outputs[0];
-        let mut length = shape_length(entry, &output.shape);
-        if output.reduced {
-            let option = &entry.reduction().expect("validated").name;
-            length = format!("if a.opts.{option} == 0 {{ {length} }} else {{ 1 }}");
-        }
+        let length = output_length(entry, &entry.outputs[0]);
         fields.push_str("    pub grad_loss: Option<&'a [f32]>,\n");
         writeln!(inits, "        grad_loss: (!a.grad_loss.is_null()).then(|| slice(a.grad_loss, {length})),")
             .unwrap();
@@ -190,12 +195,14 @@ fn view(entry: &Entry, out: &mut String) {
         let name = format!("grad_{}", input.name);
         let length = shape_length(entry, &input.shape);
         let (columns, stride) = float_matrix(entry, input);
-        writeln!(fields, "    pub {name}: Option<FloatsMut<'a>>,").unwrap();
-        writeln!(
-            inits,
-            "        {name}: (!a.{name}.is_null()).then(|| floats_mut(a.{name}, a.dtype, {length}, {columns}, {stride})),"
-        )
-        .unwrap();
+        let (kind, build) = match input.element {
+            Element::Float => {
+                ("FloatsMut<'a>", format!("floats_mut(a.{name}, a.dtype, {length}, {columns}, {stride})"))
+            }
+            _ => ("&'a mut [f32]", format!("slice_mut(a.{name}, {length})")),
+        };
+        writeln!(fields, "    pub {name}: Option<{kind}>,").unwrap();
+        writeln!(inits, "        {name}: (!a.{name}.is_null()).then(|| {build}),").unwrap();
     }
     if entry.cpu_workspace {
         fields.push_str("    /// Aligned to 64 bytes, of the size that `cpu_workspace` asked for; what is in it is not known.\n    pub workspace: &'a mut [std::mem::MaybeUninit<u8>],\n");
@@ -336,11 +343,18 @@ fn buffers(entry: &Entry) -> Vec<String> {
         }
         push(&input.name, "Input", input.element, shape(&input.shape), rest);
     }
-    for output in &entry.outputs {
+    let variable = |output: &Output| {
         let mut rest = String::new();
         if output.reduced {
             rest.push_str("reduced: true, ");
         }
+        if let Some(option) = &output.merged {
+            write!(rest, "merged: Some(offset_of!(Options, {option})), ").unwrap();
+        }
+        rest
+    };
+    for output in &entry.outputs {
+        let mut rest = variable(output);
         if let Some(input) = &output.in_place {
             let index = entry.inputs.iter().position(|i| i.name == *input).expect("validated");
             write!(rest, "in_place: Some({index}), ").unwrap();
@@ -351,8 +365,8 @@ fn buffers(entry: &Entry) -> Vec<String> {
         push("saved", "Saved", Element::F32, shape(&entry.saved), String::new());
     }
     if entry.differentiable().next().is_some() {
-        let rest = if entry.outputs[0].reduced { "reduced: true, ".into() } else { String::new() };
-        push("grad_loss", "GradLoss", Element::F32, shape(&entry.outputs[0].shape), rest);
+        let first = &entry.outputs[0];
+        push("grad_loss", "GradLoss", Element::F32, shape(&first.shape), variable(first));
     }
     for (i, input) in entry.inputs.iter().enumerate().filter(|(_, i)| i.differentiable) {
         let mut rest = format!("of: {i}, ");

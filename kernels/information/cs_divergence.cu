@@ -1,0 +1,10 @@
+// Floor of the gradient: per pair and dimension 2 operations for the distance and 2 for the weighted
+// difference, once with the set itself and once with the other; bound by arithmetic. Split: blocks of 64 rows,
+// and of dimensions where rows are few. Sums: gram/gram.cu.
+#include "cs_divergence.cuh"
+
+LK_KERNEL(cs_divergence_loss, lk_cs_divergence_loss_args) {
+  if (threadIdx.x == 0) lk::cs_divergence_loss(a);
+}
+
+LK_KERNEL(cs_divergence_gradient, lk_gram_gradient_args) { lk::gram_gradient<lk::Softmax>(a); }

@@ -1,0 +1,79 @@
+// Rows as the tiles take them: f32, of length 1 where the loss wants directions. And the way back of their
+// gradients. A warp per row, 8 rows per block. Bytes: a row once in and once out, again from L1. Bound: memory.
+#include "../common.cuh"
+
+// Mirrored by src/cuda/tiles.rs.
+struct lk_embeddings_args {
+  const void* x;          // [rows, d]
+  void* grad_x;           // of the same type
+  float* values;          // [rows, d]: x^ = x / sqrt(|x|^2 + 1e-12), or x
+  float* inverse;         // [rows]: 1 / sqrt(...)
+  const float* gradients; // [rows, d], of x^
+  const float* scale;     // times factor; NULL = 1
+  double* dots;           // [rows] pairs (x^ . g, 0)
+  uint64_t rows, d;
+  double factor;
+  int32_t dtype;
+  int32_t normalize;
+};
+
+namespace lk {
+
+LK_DEVICE double sum_of_lanes(double value) {
+  return reduce_lanes(value, 32, [](double x, double y) { return x + y; });
+}
+
+template <class F>
+LK_DEVICE void each_row(u64 rows, F f) {
+  for (u64 first = u64(blockIdx.x) * blockDim.y; first < rows; first += u64(gridDim.x) * blockDim.y) {
+    if (first + threadIdx.y < rows) f(first + threadIdx.y);
+  }
+}
+
+LK_DEVICE double row_dot(const lk_embeddings_args& a, u64 r) {
+  double sum = 0.0;
+  for (u64 k = threadIdx.x; k < a.d; k += 32) {
+    sum = fma(static_cast<double>(a.values[r * a.d + k]), static_cast<double>(a.gradients[r * a.d + k]), sum);
+  }
+  return sum_of_lanes(sum);
+}
+
+}  // namespace lk
+
+LK_KERNEL(embeddings_prepare, lk_embeddings_args) {
+  using namespace lk;
+  each_row(a.rows, [&](u64 r) {
+    double squares = 0.0;
+    for (u64 k = threadIdx.x; k < a.d; k += 32) {
+      const double x = load1(a.x, a.dtype, r * a.d + k);
+      squares = fma(x, x, squares);
+    }
+    squares = sum_of_lanes(squares);
+    const float inverse = a.normalize ? static_cast<float>(1.0 / sqrt(squares + 1e-12)) : 1.0f;
+    if (threadIdx.x == 0) a.inverse[r] = inverse;
+    for (u64 k = threadIdx.x; k < a.d; k += 32) a.values[r * a.d + k] = load1(a.x, a.dtype, r * a.d + k) * inverse;
+  });
+}
+
+LK_KERNEL(embeddings_write_back, lk_embeddings_args) {
+  using namespace lk;
+  each_row(a.rows, [&](u64 r) {
+    const float along = a.normalize ? static_cast<float>(row_dot(a, r)) : 0.0f;
+    const float factor = static_cast<float>(a.factor * (a.scale ? *a.scale : 1.0f) * a.inverse[r]);
+    for (u64 k = threadIdx.x; k < a.d; k += 32) {
+      const float g = a.gradients[r * a.d + k];
+      store1(a.grad_x, a.dtype, r * a.d + k, (a.normalize ? fmaf(a.values[r * a.d + k], -along, g) : g) * factor);
+    }
+  });
+}
+
+LK_KERNEL(embeddings_dots, lk_embeddings_args) {
+  using namespace lk;
+  each_row(a.rows, [&](u64 r) {
+    const double dot = row_dot(a, r);
+    if (threadIdx.x == 0) {
+      a.dots[2 * r] = dot;
+      a.dots[2 * r + 1] = 0.0;
+    }
+  });
+}

@@ -1,0 +1,320 @@
+//! A block of pixels with all its classes, as f32 and after the activation.
+
+use super::{Activation, Maps, Pixels, Target};
+use crate::cpu::row::Cache;
+use crate::cpu::simd::{Simd, math};
+use crate::cpu::storage::{self, Scratch, load_lanes};
+
+/// Pixels of a block at most.
+pub const MOST: usize = 512;
+/// Exponentials of a block that stay in the first-level cache; more if that makes the block too short.
+const NEAR: usize = 4096;
+const SHORT: usize = 128;
+/// Classes done side by side.
+const GROUP: usize = 4;
+/// So many classes are added up by themselves: a long sum in f32 would lose digits.
+pub const RUN: usize = 16 * GROUP;
+
+/// Pixels of a block, and whether there is room to keep their exponentials.
+pub fn size(classes: usize) -> (usize, bool) {
+    let room = std::mem::size_of::<Cache>() / size_of::<f32>() / 2 / classes;
+    let size = (NEAR / classes).clamp(SHORT, MOST).min(room.max(1)) & !15;
+    if size == 0 { (SHORT, false) } else { (size, true) }
+}
+
+/// What one thread needs for a block at a time.
+pub struct Block<'a, S: Simd> {
+    s: S,
+    maps: &'a Maps<'a>,
+    size: usize,
+    /// Exponentials by class, `size` apart; null if they are computed again at each use.
+    terms: *mut f32,
+    rows: [Scratch<MOST>; GROUP],
+    target: Scratch<MOST>,
+    max: Scratch<MOST>,
+    /// 1 / sum of the exponentials.
+    inverse: Scratch<MOST>,
+    part: Scratch<MOST>,
+    log_sum: Scratch<MOST>,
+    labels: Scratch<MOST>,
+    /// Whether some pixel of the block is ignored.
+    ignores: bool,
+    image: usize,
+    start: usize,
+    pub len: usize,
+}
+
+impl<'a, S: Simd> Block<'a, S> {
+    pub fn new(s: S, maps: &'a Maps<'a>) -> Self {
+        let (size, kept) = size(maps.classes);
+        let cache = if kept { Cache::of_thread(0) } else { std::ptr::null_mut() };
+        Block {
+            s,
+            maps,
+            size,
+            terms: cache.cast(),
+            rows: [const { Scratch::new() }; GROUP],
+            target: Scratch::new(),
+            max: Scratch::new(),
+            inverse: Scratch::new(),
+            part: Scratch::new(),
+            log_sum: Scratch::new(),
+            labels: Scratch::new(),
+            ignores: false,
+            image: 0,
+            start: 0,
+            len: 0,
+        }
+    }
+
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Element of class `class` at the block's first pixel.
+    #[inline(always)]
+    pub fn index(&self, class: usize) -> usize {
+        (self.image * self.maps.classes + class) * self.maps.pixels + self.start
+    }
+
+    /// Scores of a class, converted into scratch `slot` where they are not f32.
+    #[inline(always)]
+    fn scores(&mut self, class: usize, slot: usize) -> *const f32 {
+        let pred = &self.maps.pred;
+        // SAFETY: within the checked buffer; the scratch has room for a block.
+        unsafe {
+            let at = pred.at(self.index(class));
+            storage::read(self.s, pred.dtype, at, self.len, self.rows[slot].ptr())
+        }
+    }
+
+    /// Moves to a block of an image: labels, and the softmax's statistics.
+    #[inline(always)]
+    pub fn load(&mut self, image: usize, start: usize, len: usize, logs: bool) {
+        (self.image, self.start, self.len) = (image, start, len);
+        if let Target::Labels { labels, ignore } = self.maps.target {
+            let labels = &labels[image * self.maps.pixels + start..][..len];
+            let to = self.labels.ptr();
+            let mut ignored = false;
+            for (i, &label) in labels.iter().enumerate() {
+                ignored |= label == ignore;
+                let value = if label == ignore { -1.0 } else { label as f32 };
+                // SAFETY: within the scratch.
+                unsafe { to.add(i).write(value) };
+            }
+            self.ignores = ignored;
+        }
+        if self.maps.activation == Activation::Softmax {
+            self.statistics(logs);
+        }
+    }
+
+    #[inline(always)]
+    fn statistics(&mut self, logs: bool) {
+        let s = self.s;
+        let (max, sum, part) = (self.max.ptr(), self.inverse.ptr(), self.part.ptr());
+        let classes = self.maps.classes;
+        // SAFETY: all within the scratch of the block; a last vector is stored whole.
+        unsafe {
+            self.by_groups(
+                #[inline(always)]
+                |_, first, z, k, lanes| {
+                    let mut top = load_lanes(s, z[0].add(k), lanes);
+                    for z in &z[1..] {
+                        top = s.max(top, load_lanes(s, z.add(k), lanes));
+                    }
+                    s.store(max.add(k), if first == 0 { top } else { s.max(s.load(max.add(k)), top) });
+                },
+                false,
+            );
+            let (terms, size) = (self.terms, self.size);
+            self.by_groups(
+                #[inline(always)]
+                |s, first, z, k, lanes| {
+                    let top = s.load(max.add(k));
+                    let mut total = s.zero();
+                    for (i, z) in z.iter().enumerate() {
+                        let e = math::exp_softmax(s, s.sub(load_lanes(s, z.add(k), lanes), top));
+                        if !terms.is_null() {
+                            s.store(terms.add((first + i) * size + k), e);
+                        }
+                        total = if i == 0 { e } else { s.add(total, e) };
+                    }
+                    let more = first % RUN != 0;
+                    let total = if more { s.add(s.load(part.add(k)), total) } else { total };
+                    let ends = first + z.len() == classes || (first + GROUP) % RUN == 0;
+                    let all = if first < RUN { total } else { s.add(s.load(sum.add(k)), total) };
+                    s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
+                },
+                true,
+            );
+            let mut k = 0;
+            while k < self.len {
+                let total = s.load(sum.add(k));
+                if logs {
+                    s.store(self.log_sum.ptr().add(k), math::ln(s, total));
+                }
+                s.store(sum.add(k), s.recip(total));
+                k += S::LANES;
+            }
+        }
+    }
+
+    /// `step(first class, scores of some classes, k, lanes)` for all groups of classes and vectors of pixels.
+    ///
+    /// # Safety
+    /// `step` stays within the block.
+    #[inline(always)]
+    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize), ahead: bool) {
+        let mut first = 0;
+        while first < self.maps.classes {
+            let group = GROUP.min(self.maps.classes - first);
+            let mut z = [std::ptr::null(); GROUP];
+            // The next block's scores and labels.
+            let mut next = [std::ptr::null::<u8>(); GROUP];
+            let width = self.maps.pred.dtype.size();
+            for (i, z) in z.iter_mut().enumerate().take(group) {
+                *z = self.scores(first + i, i);
+                next[i] = self.maps.pred.ptr.wrapping_add((self.index(first + i) + self.size) * width);
+            }
+            let labels = match self.maps.target {
+                Target::Labels { labels, .. } if first == 0 => {
+                    labels.as_ptr().wrapping_add(self.image * self.maps.pixels + self.start + self.size)
+                }
+                _ => std::ptr::null(),
+            };
+            let (s, n) = (self.s, self.len);
+            // A loop of its own for each size: the classes of a vector then sit in registers.
+            macro_rules! sweep {
+                ($n:literal) => {
+                    vectors::<S>(
+                        n,
+                        #[inline(always)]
+                        |k, lanes| {
+                            if ahead {
+                                for next in &next[..$n] {
+                                    storage::fetch(next.wrapping_add(k * width), S::LANES * width);
+                                }
+                                if !labels.is_null() {
+                                    storage::fetch(labels.wrapping_add(k).cast(), S::LANES * 8);
+                                }
+                            }
+                            step(s, first, &z[..$n], k, lanes)
+                        },
+                    )
+                };
+            }
+            match group {
+                1 => sweep!(1),
+                2 => sweep!(2),
+                3 => sweep!(3),
+                _ => sweep!(4),
+            }
+            first += group;
+        }
+    }
+
+    /// `step(k, lanes, pixels, which of them exist)` for the vectors of a class; `None` where all do.
+    #[inline(always)]
+    pub fn of_class(
+        &mut self,
+        class: usize,
+        logs: bool,
+        mut step: impl FnMut(usize, usize, &Pixels<S>, Option<S::M>),
+    ) {
+        let s = self.s;
+        let one = s.splat(1.0);
+        let kept = !self.terms.is_null();
+        let activation = self.maps.activation;
+        let needs_scores = activation != Activation::Softmax || logs || !kept;
+        let z = if needs_scores { self.scores(class, 0) } else { std::ptr::null() };
+        let labelled = matches!(self.maps.target, Target::Labels { .. });
+        let target = match &self.maps.target {
+            // SAFETY: as for the scores.
+            Target::Map(map) => unsafe {
+                storage::read(s, map.dtype, map.at(self.index(class)), self.len, self.target.ptr())
+            },
+            _ => std::ptr::null(),
+        };
+        let (terms, own) = (self.terms.wrapping_add(class * self.size), s.splat(class as f32));
+        let (labels, ignores) = (self.labels.ptr(), self.ignores);
+        let (max, inverse, log_sum) = (self.max.ptr(), self.inverse.ptr(), self.log_sum.ptr());
+        if labelled && !ignores && !needs_scores {
+            // What is used most, without the choices of the loop below.
+            vectors::<S>(
+                self.len,
+                #[inline(always)]
+                // SAFETY: within the block.
+                |k, lanes| unsafe {
+                    let p = s.mul(s.load(terms.add(k)), s.load(inverse.add(k)));
+                    let t = s.select(s.eq(s.load(labels.add(k)), own), one, s.zero());
+                    let exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
+                    step(k, lanes, &Pixels { p, q: s.sub(one, p), log_p: s.zero(), t }, exist);
+                },
+            );
+            return;
+        }
+        vectors::<S>(
+            self.len,
+            #[inline(always)]
+            // SAFETY: within the block.
+            |k, lanes| unsafe {
+                let (p, q, log_p) = match activation {
+                    Activation::Softmax => {
+                        let shifted = if needs_scores {
+                            s.sub(load_lanes(s, z.add(k), lanes), s.load(max.add(k)))
+                        } else {
+                            s.zero()
+                        };
+                        let e = if kept { s.load(terms.add(k)) } else { math::exp_softmax(s, shifted) };
+                        let p = s.mul(e, s.load(inverse.add(k)));
+                        let log_p = if logs { s.sub(shifted, s.load(log_sum.add(k))) } else { shifted };
+                        (p, s.sub(one, p), log_p)
+                    }
+                    Activation::Sigmoid => {
+                        let z = load_lanes(s, z.add(k), lanes);
+                        let e = math::exp(s, s.neg(s.abs(z)));
+                        let large = s.div(one, s.add(one, e));
+                        let small = s.mul(e, large);
+                        let negative = s.lt(z, s.zero());
+                        (s.select(negative, small, large), s.select(negative, large, small), z)
+                    }
+                    Activation::None => {
+                        let p = load_lanes(s, z.add(k), lanes);
+                        (p, s.sub(one, p), p)
+                    }
+                };
+                let mut exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
+                let t = if labelled {
+                    let label = s.load(labels.add(k));
+                    if ignores {
+                        let counted = s.le(s.zero(), label);
+                        exist = match exist {
+                            None => Some(counted),
+                            Some(lanes) => Some(s.and(lanes, counted)),
+                        };
+                    }
+                    s.select(s.eq(label, own), one, s.zero())
+                } else if target.is_null() {
+                    s.zero()
+                } else {
+                    load_lanes(s, target.add(k), lanes)
+                };
+                step(k, lanes, &Pixels { p, q, log_p, t }, exist);
+            },
+        );
+    }
+}
+
+/// `step(k, lanes)` for `n` elements.
+#[inline(always)]
+pub fn vectors<S: Simd>(n: usize, mut step: impl FnMut(usize, usize)) {
+    let mut k = 0;
+    while k + S::LANES <= n {
+        step(k, S::LANES);
+        k += S::LANES;
+    }
+    if k < n {
+        step(k, n - k);
+    }
+}

@@ -1,0 +1,159 @@
+//! The two sweeps over the pixels.
+
+// Arrays of the same small length are walked side by side by index.
+#![allow(clippy::needless_range_loop)]
+
+use super::block::{self, Block, RUN};
+use super::{Activation, Chunks, MapLoss, Maps};
+use crate::cpu::parallel::Cells;
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::storage::{self, Scratch, store_lanes};
+use crate::registry::{DType, FloatsMut};
+use std::ops::Range;
+
+pub struct Sums<'a, L> {
+    pub loss: &'a L,
+    pub maps: &'a Maps<'a>,
+    pub chunks: Chunks,
+    /// Of chunks.
+    pub range: Range<usize>,
+    /// [chunks, classes, SUMS].
+    pub to: Cells<'a, f64>,
+}
+
+// The number of sums belongs to the loss's trait, so the kernel carries it.
+impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
+    for (Sums<'_, L>, [(); SUMS], [(); FACTORS])
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Sums { loss, maps, chunks, range, to } = self.0;
+        let mut block = Block::new(s, maps);
+        for chunk in range {
+            let (image, pixels) = maps.chunk(chunks, chunk);
+            let first = chunk * maps.classes * SUMS;
+            let mut start = pixels.start;
+            while start < pixels.end {
+                let len = block.size().min(pixels.end - start);
+                block.load(image, start, len, L::LOGS);
+                for class in 0..maps.classes {
+                    let mut sums = [s.zero(); SUMS];
+                    block.of_class(
+                        class,
+                        L::LOGS,
+                        #[inline(always)]
+                        |_, _, x, exist| match exist {
+                            None => loss.add(s, &mut sums, x),
+                            Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
+                        },
+                    );
+                    for j in 0..SUMS {
+                        let place = first + class * SUMS + j;
+                        to.set(place, to.get(place) + f64::from(s.reduce_add(sums[j])));
+                    }
+                }
+                start += len;
+            }
+        }
+    }
+}
+
+pub struct Gradient<'a, L> {
+    pub loss: &'a L,
+    pub maps: &'a Maps<'a>,
+    pub chunks: Chunks,
+    pub range: Range<usize>,
+    pub factors: &'a [f32],
+    pub to: FloatsMut<'a>,
+}
+
+impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
+    for (Gradient<'_, L>, [(); SUMS], [(); FACTORS])
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Gradient { loss, maps, chunks, range, factors, to } = self.0;
+        let mut block = Block::new(s, maps);
+        let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 3];
+        let [mean, part, out] = scratch.each_mut().map(Scratch::ptr);
+        let softmax = maps.activation == Activation::Softmax;
+        for chunk in range {
+            let (image, pixels) = maps.chunk(chunks, chunk);
+            let first = image * maps.classes * FACTORS;
+            let mut start = pixels.start;
+            while start < pixels.end {
+                let len = block.size().min(pixels.end - start);
+                block.load(image, start, len, L::LOGS);
+                if softmax {
+                    // Sum over the classes of p dp.
+                    for class in 0..maps.classes {
+                        let factors = spread::<S, FACTORS>(s, &factors[first + class * FACTORS..]);
+                        block.of_class(
+                            class,
+                            L::LOGS,
+                            #[inline(always)]
+                            // SAFETY: within the scratch, whole vectors.
+                            |k, _, x, _| unsafe {
+                                let slope = loss.slope(s, &factors, x);
+                                let before = if class % RUN == 0 { s.zero() } else { s.load(part.add(k)) };
+                                let mut sum = s.mul_add(x.p, slope, before);
+                                if class + 1 == maps.classes || (class + 1) % RUN == 0 {
+                                    if class >= RUN {
+                                        sum = s.add(s.load(mean.add(k)), sum);
+                                    }
+                                    s.store(mean.add(k), sum);
+                                } else {
+                                    s.store(part.add(k), sum);
+                                }
+                            },
+                        );
+                    }
+                }
+                for class in 0..maps.classes {
+                    let factors = spread::<S, FACTORS>(s, &factors[first + class * FACTORS..]);
+                    // SAFETY: this block of the checked buffer is written here only, after it was read.
+                    let place = unsafe { to.at(block.index(class)) };
+                    let direct = to.dtype == DType::F32;
+                    let target = if direct { place.cast::<f32>() } else { out };
+                    block.of_class(
+                        class,
+                        L::LOGS,
+                        #[inline(always)]
+                        // SAFETY: within the block.
+                        |k, lanes, x, exist| unsafe {
+                            let slope = loss.slope(s, &factors, x);
+                            let g = match maps.activation {
+                                Activation::Softmax => s.mul(x.p, s.sub(slope, s.load(mean.add(k)))),
+                                Activation::Sigmoid => s.mul(s.mul(x.p, x.q), slope),
+                                Activation::None => slope,
+                            };
+                            let g = match exist {
+                                None => g,
+                                Some(exist) => s.select(exist, g, s.zero()),
+                            };
+                            store_lanes(s, target.add(k), lanes, g);
+                        },
+                    );
+                    if !direct {
+                        // SAFETY: as above.
+                        unsafe { storage::write(s, to.dtype, target, place, len, false) };
+                    }
+                }
+                start += len;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn spread<S: Simd, const N: usize>(s: S, values: &[f32]) -> [S::F; N] {
+    let mut all = [s.zero(); N];
+    for j in 0..N {
+        all[j] = s.splat(values[j]);
+    }
+    all
+}

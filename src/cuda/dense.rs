@@ -1,0 +1,199 @@
+//! Small dense algebra in f64 (kernels/dense): products, LU, copies.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use super::{Device, Result, bytes_of};
+
+/// Device memory of f32 or f64.
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    pub ptr: *mut c_void,
+    pub is_f64: bool,
+}
+
+impl Buffer {
+    pub fn f32(ptr: *const f32) -> Buffer {
+        Buffer { ptr: ptr.cast_mut().cast(), is_f64: false }
+    }
+
+    pub fn f64(ptr: *mut f64) -> Buffer {
+        Buffer { ptr: ptr.cast(), is_f64: true }
+    }
+
+    /// `rows` x `columns` dense rows of it.
+    pub fn matrix(self, rows: u64, columns: u64) -> Matrix {
+        let raw = RawMatrix {
+            values: self.ptr,
+            row_stride: columns,
+            column_stride: 1,
+            is_f64: self.is_f64.into(),
+            padding: 0,
+        };
+        Matrix { raw, rows, columns }
+    }
+
+    /// `rows` times the same row.
+    pub fn repeated(self, rows: u64, columns: u64) -> Matrix {
+        let matrix = self.matrix(rows, columns);
+        Matrix { raw: RawMatrix { row_stride: 0, ..matrix.raw }, ..matrix }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Matrix {
+    raw: RawMatrix,
+    rows: u64,
+    columns: u64,
+}
+
+impl Matrix {
+    /// The transpose.
+    pub fn t(self) -> Matrix {
+        let RawMatrix { row_stride, column_stride, .. } = self.raw;
+        let raw = RawMatrix { row_stride: column_stride, column_stride: row_stride, ..self.raw };
+        Matrix { raw, rows: self.columns, columns: self.rows }
+    }
+}
+
+// These mirror kernels/dense/dense.cuh.
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawMatrix {
+    values: *const c_void,
+    row_stride: u64,
+    column_stride: u64,
+    is_f64: i32,
+    padding: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ProductArgs {
+    m: u64,
+    n: u64,
+    k: u64,
+    a: RawMatrix,
+    b: RawMatrix,
+    scale: *const f64,
+    scale_stride: u64,
+    factor: f64,
+    keep: RawMatrix,
+    c: *mut c_void,
+    c_is_f64: i32,
+    padding: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CopyArgs {
+    count: u64,
+    n: u64,
+    from: *const c_void,
+    to: *mut c_void,
+    from_is_f64: i32,
+    to_is_f64: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct LuArgs {
+    n: u64,
+    columns: u64,
+    a: *mut f64,
+    x: *mut f64,
+    pivots: *mut u32,
+}
+
+/// Factors of the inner dimension of a product: `factor` times each `stride`-th of `values`.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    pub values: *const f64,
+    pub stride: u64,
+    pub factor: f64,
+}
+
+const TILE: u64 = 32;
+const MAX_BLOCKS: u64 = 1 << 20;
+
+/// c = a diag(scale) b + keep; `keep` may be what `c` holds.
+pub fn product(
+    dev: &dyn Device,
+    a: Matrix,
+    b: Matrix,
+    scale: Option<Scale>,
+    keep: Option<Matrix>,
+    c: Buffer,
+) -> Result<()> {
+    assert_eq!(a.columns, b.rows);
+    if a.rows == 0 || b.columns == 0 {
+        return Ok(());
+    }
+    let none = Scale { values: ptr::null(), stride: 0, factor: 1.0 };
+    let Scale { values, stride, factor } = scale.unwrap_or(none);
+    let args = ProductArgs {
+        m: a.rows,
+        n: b.columns,
+        k: a.columns,
+        a: a.raw,
+        b: b.raw,
+        scale: values,
+        scale_stride: stride,
+        factor,
+        keep: keep.unwrap_or(Buffer { ptr: ptr::null_mut(), is_f64: false }.matrix(0, 0)).raw,
+        c: c.ptr,
+        c_is_f64: c.is_f64.into(),
+        padding: 0,
+    };
+    let tiles = a.rows.div_ceil(TILE).saturating_mul(b.columns.div_ceil(TILE)).min(MAX_BLOCKS);
+    // SAFETY: a struct of integers, floats and pointers.
+    dev.launch("dense_product", [tiles as u32, 1, 1], [16, 16, 1], 0, unsafe { bytes_of(&args) })
+}
+
+/// `count` values; nothing to do where both are the same.
+pub fn copy(dev: &dyn Device, from: Buffer, to: Buffer, count: u64) -> Result<()> {
+    if ptr::eq(from.ptr, to.ptr) { Ok(()) } else { launch_copy(dev, Some(from), to, count, 1) }
+}
+
+/// The identity of n rows.
+pub fn identity(dev: &dyn Device, to: Buffer, n: u64) -> Result<()> {
+    launch_copy(dev, None, to, n * n, n)
+}
+
+fn launch_copy(dev: &dyn Device, from: Option<Buffer>, to: Buffer, count: u64, n: u64) -> Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    let args = CopyArgs {
+        count,
+        n,
+        from: from.map_or(ptr::null(), |from| from.ptr.cast_const()),
+        to: to.ptr,
+        from_is_f64: from.is_some_and(|from| from.is_f64).into(),
+        to_is_f64: to.is_f64.into(),
+    };
+    let blocks = count.div_ceil(1024).min(4096);
+    // SAFETY: as above.
+    dev.launch("dense_copy", [blocks as u32, 1, 1], [256, 1, 1], 0, unsafe { bytes_of(&args) })
+}
+
+/// x <- a^-1 x for `x` [n, columns]; `a` becomes its factors.
+pub fn solve(
+    dev: &dyn Device,
+    a: *mut f64,
+    n: u64,
+    pivots: *mut u32,
+    x: *mut f64,
+    columns: u64,
+) -> Result<()> {
+    if n == 0 || columns == 0 {
+        return Ok(());
+    }
+    let args = LuArgs { n, columns, a, x, pivots };
+    // SAFETY: as above.
+    let bytes = unsafe { bytes_of(&args) };
+    let threads = n.saturating_mul(n).next_multiple_of(32).min(1024) as u32;
+    dev.launch("dense_lu", [1, 1, 1], [threads, 1, 1], 0, bytes)?;
+    dev.launch("dense_solve", [columns.div_ceil(128) as u32, 1, 1], [128, 1, 1], 0, bytes)
+}

@@ -1,0 +1,111 @@
+//! Estimating error and gradient stability of binarisation: sums over the elements.
+
+use super::binarize::ResteSlope;
+use crate::cpu::Cpu;
+use crate::cpu::elements::{self, ElementLoss, Operand};
+use crate::cpu::simd::{Simd, math};
+#[cfg(gpu)]
+use crate::cuda::{Device, bytes_of};
+use crate::registry::entries::binarize_indicators::{Args, Call};
+use crate::registry::{Error, Reduction, Result};
+
+/// (1 - |x|^(1/o))^2.
+struct Error2 {
+    root: f32,
+}
+
+impl ElementLoss<1, 0> for Error2 {
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, [x]: [S::F; 1]) -> S::F {
+        // |x|^(1/o) - 1 = expm1(ln |x| / o) keeps its digits near 1; at 0 it is -1.
+        let e = math::exp_m1(s, s.mul(s.splat(self.root), math::ln(s, s.abs(x))));
+        s.mul(e, e)
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, _s: S, _: [S::F; 1]) -> [S::F; 0] {
+        []
+    }
+}
+
+/// A power of the slope's difference from `about`.
+struct Slope {
+    reste: ResteSlope,
+    about: f32,
+    squared: bool,
+}
+
+impl ElementLoss<1, 0> for Slope {
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, [x]: [S::F; 1]) -> S::F {
+        let d = s.sub(self.reste.at(s, s.abs(x)), s.splat(self.about));
+        let d = s.select(s.is_nan(x), x, d);
+        if self.squared { s.mul(d, d) } else { d }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, _s: S, _: [S::F; 1]) -> [S::F; 0] {
+        []
+    }
+}
+
+pub fn check(a: &Args) -> Result<()> {
+    if a.opts.interval >= a.opts.clip {
+        return Err(Error::option(format!(
+            "binarize_indicators: option 'interval' is {}, expected less than 'clip' ({})",
+            a.opts.interval, a.opts.clip
+        )));
+    }
+    Ok(())
+}
+
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
+    let o = call.opts;
+    let input = Operand::Full(call.input);
+    if let Some(out) = call.estimating_error.as_deref_mut() {
+        let squares = total(cpu, input, call.n, Reduction::Sum, &Error2 { root: (1.0 / o.o) as f32 });
+        out[0] = squares.sqrt();
+    }
+    if let Some(out) = call.gradient_stability.as_deref_mut() {
+        let slope =
+            |about, squared| Slope { reste: ResteSlope::new(o.o, o.clip, o.interval), about, squared };
+        let mean = total(cpu, input, call.n, Reduction::Mean, &slope(0.0, false));
+        out[0] = total(cpu, input, call.n, Reduction::Mean, &slope(mean, true));
+    }
+    Ok(())
+}
+
+fn total<L: ElementLoss<1, 0>>(cpu: &Cpu, input: Operand, n: usize, reduction: Reduction, loss: &L) -> f32 {
+    let mut out = [0.0];
+    let inputs = [input];
+    let problem = elements::Problem {
+        n,
+        rows: 0,
+        inputs,
+        reduction,
+        loss: Some(&mut out),
+        grad_loss: None,
+        gradients: [],
+    };
+    elements::run(cpu, loss, problem);
+    out[0]
+}
+
+/// Blocks of the two sweeps; fixed, so that the sums do not depend on the GPU.
+#[cfg(gpu)]
+const BLOCKS: u32 = 256;
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let args = unsafe { bytes_of(a) };
+    let launch = |kernel, blocks| device.launch(kernel, [blocks, 1, 1], [256, 1, 1], 0, args);
+    launch("binarize_indicators_sums", BLOCKS)?;
+    launch("binarize_indicators_squares", BLOCKS)?;
+    Ok(launch("binarize_indicators_finish", 1)?)
+}
+
+/// Three f64 per block.
+#[cfg(gpu)]
+pub fn cuda_workspace(_: &Args) -> u64 {
+    u64::from(BLOCKS) * 24
+}
