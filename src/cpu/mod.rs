@@ -24,6 +24,7 @@ pub mod sequences;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;
+pub mod softmax_entropy;
 pub mod special;
 pub mod storage;
 pub mod tiles;
