@@ -196,14 +196,14 @@ LK_DEVICE float exp_difference(float z, float m, float z_rest = 0.0f) {
   return fmaf(e, error + z_rest, e);
 }
 
-// exp(f (z - m)), with both rounding errors put back.
-LK_DEVICE float exp_scaled_difference(float z, float m, float f) {
+// exp((f + f_rest)(z - m)), with both rounding errors put back.
+LK_DEVICE float exp_scaled_difference(float z, float m, float f, float f_rest = 0.0f) {
   const float d = __fsub_rn(z, m), x = __fmul_rn(f, d);
   if (x < -104.0f) return 0.0f;
   const float b = __fsub_rn(z, d);
   const float error = __fsub_rn(z, d + b) + (b - m);
   const float e = expf(x);
-  return fmaf(e, fmaf(f, error, fmaf(f, d, -x)), e);
+  return fmaf(e, fmaf(f, error, fmaf(f_rest, d, fmaf(f, d, -x))), e);
 }
 
 }  // namespace lk

@@ -1,3 +1,4 @@
+import torch
 import torch.nn.functional as F
 
 from . import Case
@@ -16,7 +17,23 @@ def trades(x):
     return F.cross_entropy(x.logits, x.labels) + 6 * F.kl_div(q, p, log_target=True, reduction="batchmean")
 
 
+def multi_sample(x):
+    z = F.linear(2 * x.features * x.masks, x.weight)
+    return F.cross_entropy(z.flatten(0, 1), x.labels.repeat(len(z)))
+
+
+def small(shape, generator):
+    return torch.randn(shape, generator=generator) / 10
+
+
 CASES = [
+    Case(
+        "multi_sample_dropout_cross_entropy",
+        multi_sample,
+        ((512, 1024, 1000),),
+        inputs={"features": small, "weight": small, "masks": lambda shape, g: torch.randint(0, 2, shape, generator=g)},
+        gradients=("features", "weight"),
+    ),
     Case("distillation_kl", distillation, ROWS),
     Case("trades_loss", trades, ROWS, gradients=("logits", "adversarial_logits")),
     Case(

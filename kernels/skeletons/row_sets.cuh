@@ -4,6 +4,7 @@
 //   using Args; static constexpr int kRows; struct Acc; struct Row;
 //   static constexpr bool kIgnores;          rows whose label is opts.ignore_index do not count
 //   static const void* input(args, i); static void* gradient_of(args, i)      NULL = none
+//   static float* losses(args)               its first output
 //   Loss(args); int64 label(args, r)         0 where there are no labels
 //   void begin(r, y, rows[kRows])            the sample, its label and its rows
 //   Acc init(); void add(acc, x[kRows], k); Acc merge(acc, acc)
@@ -26,6 +27,7 @@ struct RowSetBase {
   static LK_DEVICE u64 rows(const Args& a) { return a.rows; }
   static LK_DEVICE u64 classes(const Args& a) { return a.classes; }
   static LK_DEVICE int64_t label(const Args&, u64) { return 0; }
+  static LK_DEVICE float* losses(const Args& a) { return a.loss; }
   template <class Row>
   LK_DEVICE void outputs(const Row&) const {}
   template <class Row>
@@ -106,8 +108,8 @@ LK_DEVICE void row_sets_kernel(const typename Loss::Args& a) {
   __shared__ typename Loss::Acc scratch[32];
   __shared__ Maxima<N> maxima[32];
   const double* header = static_cast<const double*>(a.workspace);
-  float* losses = a.loss;
-  if (a.opts.reduction != LK_REDUCTION_NONE && a.loss) {
+  float* losses = Loss::losses(a);
+  if (a.opts.reduction != LK_REDUCTION_NONE && losses) {
     losses = reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + kHeaderBytes);
   }
   const bool forward = a.pass != kPassBackward, backward = a.pass != kPassForward;

@@ -82,6 +82,11 @@ impl Odds {
         self.large + self.x.ln_1p()
     }
 
+    /// [`Odds::log_sum`] where its rounding would be raised to a power.
+    pub fn log_sum_f64(&self) -> f64 {
+        self.above + self.x.ln_1p()
+    }
+
     /// lse less `top`.
     #[inline(always)]
     pub fn log_sum<S: Simd>(&self, s: S) -> f64 {

@@ -20,7 +20,8 @@ pub struct RowsPlan {
     pub pass: Pass,
     /// Device pointer; null = not wanted.
     pub loss: *mut f32,
-    pub wants_saved: bool,
+    /// Outputs beside the loss, or what backward can use.
+    pub wants_more: bool,
     pub wants_gradient: bool,
     /// Null = every row counts.
     pub labels: *const i64,
@@ -49,8 +50,8 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &RowsPlan) -> Resu
     let reduced = p.reduction != Reduction::None;
     let wants_loss = p.pass.forward() && !p.loss.is_null();
     let wants_gradient = p.pass.backward() && p.wants_gradient;
-    let wants_saved = p.pass.forward() && p.wants_saved;
-    if !wants_loss && !wants_gradient && !wants_saved {
+    let wants_more = p.pass.forward() && p.wants_more;
+    if !wants_loss && !wants_gradient && !wants_more {
         return Ok(());
     }
     let at = |offset: u64| p.workspace.wrapping_byte_add(offset as usize);
@@ -130,7 +131,7 @@ macro_rules! rows_plan {
             reduction: $crate::registry::Reduction::from_code($args.opts.reduction),
             pass: $crate::registry::Pass::from_code($args.pass),
             loss: $args.loss,
-            wants_saved: !$args.saved.is_null(),
+            wants_more: !$args.saved.is_null(),
             wants_gradient: !$args.grad_logits.is_null(),
             labels: $args.labels,
             ignore_index: $args.opts.ignore_index,

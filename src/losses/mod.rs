@@ -58,9 +58,9 @@ macro_rules! pair_entry {
 }
 
 /// `cuda` and `cuda_workspace` of an entry of the skeleton "sets of rows": its dimensions, its gradients, and
-/// `ignoring` where rows whose label is the option `ignore_index` do not count.
+/// `ignoring` where rows whose label is the option `ignore_index` do not count; then its outputs beside the loss.
 macro_rules! row_sets_cuda {
-    ($entry:ident, $rows:ident, $classes:ident, [$($gradient:ident),+] $(, $ignoring:ident)?) => {
+    ($entry:ident, $rows:ident, $classes:ident, [$($gradient:ident),+] $(, $ignoring:ident)? $(, [$($output:ident),+])?) => {
         #[cfg(gpu)]
         use crate::registry::entries::$entry::Args;
 
@@ -74,7 +74,7 @@ macro_rules! row_sets_cuda {
                 reduction: crate::registry::Reduction::from_code(a.opts.reduction),
                 pass: crate::registry::Pass::from_code(a.pass),
                 loss: a.loss,
-                wants_saved: false,
+                wants_more: false $($(|| !a.$output.is_null())+)?,
                 wants_gradient: $(!a.$gradient.is_null())||+,
                 labels: std::ptr::null(),
                 ignore_index: 0,

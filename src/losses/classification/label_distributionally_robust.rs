@@ -1,0 +1,223 @@
+//! l = t (logsumexp(d / t) - log C),  d_k = z_k - z_y + margin; t fixed, or the row's own.
+
+use crate::cpu::parallel::Cells;
+use crate::cpu::row::{Row, RowOut, fold_without};
+use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
+use crate::cpu::simd::{Simd, math};
+use crate::cpu::softmax::{Odds, row_top};
+use crate::cpu::softmax_entropy::exponent;
+use crate::registry::entries::label_distributionally_robust::Call;
+
+struct Robust<'a> {
+    temperature: f64,
+    margin: f64,
+    adaptive: bool,
+    alpha: f64,
+    labels: &'a [i64],
+    ignore_index: i64,
+    temperatures: Option<Cells<'a>>,
+}
+
+/// Sums over the classes but the label of exp(x), x exp(x) and x^2 exp(x), x = (z - top) / t.
+#[derive(Clone, Copy)]
+struct Sums {
+    rest: f64,
+    cross: f64,
+    square: f64,
+}
+
+struct State {
+    temperature: f64,
+    /// Largest logit but the label's.
+    top: f32,
+    odds: Odds,
+    classes: f64,
+}
+
+/// f32 sums of more would lose digits.
+const SHORT: usize = 1024;
+
+#[inline(always)]
+fn sums<S: Simd>(s: S, row: &Row, label: usize, top: f32, temperature: f64) -> Sums {
+    let (about, factor) = (s.splat(top), s.splat((1.0 / temperature) as f32));
+    let mut sums = Sums { rest: 0.0, cross: 0.0, square: 0.0 };
+    let short = SHORT.min(64 * S::LANES);
+    row.blocks(
+        s,
+        #[inline(always)]
+        |start, block| {
+            let mut at = 0;
+            while at < block.len() {
+                let part = &block[at..block.len().min(at + short)];
+                let acc = fold_without(
+                    s,
+                    part,
+                    label.wrapping_sub(start + at),
+                    f32::NEG_INFINITY,
+                    [[s.zero(); 3]; 4],
+                    #[inline(always)]
+                    |acc: [S::F; 3], z, _| {
+                        let x = exponent(s, z, about, factor);
+                        let term = math::exp_softmax(s, x);
+                        let first = s.mul(term, x);
+                        [s.add(acc[0], term), s.add(acc[1], first), s.mul_add(first, x, acc[2])]
+                    },
+                );
+                let total = |i: usize| {
+                    f64::from(s.reduce_add(s.add(s.add(acc[0][i], acc[1][i]), s.add(acc[2][i], acc[3][i]))))
+                };
+                sums.rest += total(0);
+                sums.cross += total(1);
+                sums.square += total(2);
+                at += short;
+            }
+        },
+    );
+    sums
+}
+
+/// A row: what does not depend on the temperature.
+struct Rows<'a> {
+    row: &'a Row,
+    label: usize,
+    top: f32,
+    /// The label's d less the largest of the others.
+    lead: f64,
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn at<S: Simd>(&self, s: S, temperature: f64) -> (Sums, Odds) {
+        let mut sums = sums(s, self.row, self.label, self.top, temperature);
+        if self.lead == f64::INFINITY {
+            sums.rest = f64::NAN; // a label with an infinite logit
+        }
+        let odds = Odds::new(s, self.lead / temperature, sums.rest as f32);
+        (sums, odds)
+    }
+
+    /// KL(p || uniform), and the variance of d / t under p.
+    #[inline(always)]
+    fn divergence<S: Simd>(&self, s: S, temperature: f64) -> (f64, f64) {
+        let (sums, odds) = self.at(s, temperature);
+        let x = if odds.own == 0.0 { 0.0 } else { self.lead / temperature };
+        let mean = odds.share * sums.cross + odds.own * x;
+        let square = odds.share * sums.square + odds.own * x * x;
+        let entropy = odds.log_sum(s) - mean;
+        ((self.row.len as f64).ln() - entropy, (square - mean * mean).max(0.0))
+    }
+}
+
+impl Robust<'_> {
+    /// The root of alpha (t - t0) - KL(t), which increases in t. Newton's steps, halving where they leave the
+    /// bracket.
+    #[inline(always)]
+    fn solve<S: Simd>(&self, s: S, rows: &Rows) -> f64 {
+        let start = self.temperature;
+        let (mut low, mut high) = (start, f64::INFINITY);
+        let mut t = start;
+        for _ in 0..60 {
+            let (divergence, variance) = rows.divergence(s, t);
+            let excess = self.alpha * (t - start) - divergence;
+            // Not a number, or no larger than its rounding.
+            if excess.is_nan() || (t == start && divergence <= 0.0) {
+                return t;
+            }
+            if excess < 0.0 {
+                low = t;
+                high = high.min(start + divergence / self.alpha);
+            } else {
+                high = t;
+            }
+            let next = t - excess / (self.alpha + variance / t);
+            let next = if next >= low && next <= high { next } else { 0.5 * (low + high) };
+            let step = (next - t).abs();
+            t = next;
+            // Convergence is quadratic.
+            if step <= 2e-5 * t {
+                break;
+            }
+        }
+        t
+    }
+}
+
+impl RowSetLoss<1> for Robust<'_> {
+    type State = State;
+
+    fn counts(&self, r: usize) -> bool {
+        self.labels[r] != self.ignore_index
+    }
+
+    #[inline(always)]
+    fn state<S: Simd>(&self, s: S, r: usize, rows: &[Row; 1]) -> State {
+        let (row, label) = (&rows[0], self.labels[r] as usize);
+        let own = f64::from(row.get(label));
+        let mut top = row_top(s, row, label);
+        let mut lead = own - self.margin - f64::from(top);
+        if top == f32::NEG_INFINITY && own < f64::INFINITY {
+            // No other class: any reference does.
+            (top, lead) = (0.0, if own.is_nan() { own } else { 0.0 });
+        }
+        let rows = Rows { row, label, top, lead };
+        let temperature = if self.adaptive { self.solve(s, &rows) } else { self.temperature };
+        if let Some(out) = self.temperatures {
+            out.set(r, temperature as f32);
+        }
+        let (_, odds) = rows.at(s, temperature);
+        State { temperature, top, odds, classes: row.len as f64 }
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, s: S, _r: usize, state: &State) -> f32 {
+        let moved = state.temperature - self.temperature;
+        let price = if self.adaptive { 0.5 * self.alpha * moved * moved } else { 0.0 };
+        let value = state.temperature * (state.odds.neg_log_prob(s) - state.classes.ln());
+        (value + price) as f32
+    }
+
+    /// dl/dz_k = p_k - delta_ky.
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        r: usize,
+        state: &State,
+        rows: &[Row; 1],
+        scale: f32,
+        out: &[Option<RowOut>; 1],
+    ) {
+        let Some(out) = &out[0] else { return };
+        let (about, factor) = (s.splat(state.top), s.splat((1.0 / state.temperature) as f32));
+        let weight = s.splat((f64::from(scale) * state.odds.share) as f32);
+        rows[0].map_to(
+            s,
+            out,
+            #[inline(always)]
+            |z, _| s.mul(weight, math::exp_softmax(s, exponent(s, z, about, factor))),
+        );
+        out.set(self.labels[r] as usize, (-f64::from(scale) * state.odds.others) as f32);
+    }
+
+    fn clear(&self, r: usize) {
+        if let Some(out) = self.temperatures {
+            out.set(r, 0.0);
+        }
+    }
+}
+
+pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> crate::registry::Result<()> {
+    let loss = Robust {
+        temperature: call.opts.temperature,
+        margin: call.opts.margin,
+        adaptive: call.opts.adaptive != 0,
+        alpha: call.opts.alpha,
+        labels: call.labels,
+        ignore_index: call.opts.ignore_index,
+        temperatures: call.temperatures.as_deref_mut().map(Cells::new),
+    };
+    row_sets::run(cpu, &loss, row_sets_problem!(call, rows, [logits], [grad_logits]));
+    Ok(())
+}
+
+row_sets_cuda!(label_distributionally_robust, rows, classes, [grad_logits], ignoring, [temperatures]);

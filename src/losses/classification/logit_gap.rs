@@ -1,0 +1,200 @@
+//! Largest logit of a row less the order-th largest.
+
+use crate::cpu::row::{Row, RowOut};
+use crate::cpu::row_sets::{self, Problem, RowSetLoss};
+use crate::cpu::simd::Simd;
+use crate::cpu::softmax_entropy::{index_of, two_largest};
+use crate::cpu::storage::load_lanes;
+use crate::registry::entries::logit_gap::{Args, Call};
+use crate::registry::{Error, Reduction, Result};
+
+struct LogitGap {
+    order: usize,
+}
+
+struct State {
+    gap: f32,
+    largest: usize,
+    other: usize,
+}
+
+/// Up to this order the best are kept sorted: most elements fail the comparison with the last of them.
+const FEW: usize = 32;
+
+/// As [`ranked`], in one sweep.
+#[inline(always)]
+fn among_few<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
+    let mut best = [f32::NEG_INFINITY; FEW];
+    row.blocks(
+        s,
+        #[inline(always)]
+        |_, block| {
+            let mut k = 0;
+            while k < block.len() {
+                let lanes = S::LANES.min(block.len() - k);
+                // SAFETY: within the block.
+                let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
+                let mut bits = s.mask_bits(s.gt(z, s.splat(best[order - 1]))) & (u32::MAX >> (32 - lanes));
+                while bits != 0 {
+                    let value = block[k + bits.trailing_zeros() as usize];
+                    let mut at = order - 1;
+                    if value > best[at] {
+                        while at > 0 && best[at - 1] < value {
+                            best[at] = best[at - 1];
+                            at -= 1;
+                        }
+                        best[at] = value;
+                    }
+                    bits &= bits - 1;
+                }
+                k += S::LANES;
+            }
+        },
+    );
+    let value = best[order - 1];
+    (value, best[..order].iter().filter(|&&b| b > value).count())
+}
+
+/// Integers in the order of the values; the two zeros are one.
+fn key(value: f32) -> u32 {
+    let bits = (value + 0.0).to_bits();
+    bits ^ (((bits as i32 >> 31) as u32) | 1 << 31)
+}
+
+fn value_of(key: u32) -> f32 {
+    f32::from_bits(key ^ (((!key as i32 >> 31) as u32) | 1 << 31))
+}
+
+/// Value of the order-th largest element, and how many are larger: its digits one by one, from counts of the
+/// elements that share those found so far.
+#[inline(always)]
+fn ranked<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
+    let (mut prefix, mut larger) = (0u32, 0);
+    for digit in (0..4).rev() {
+        let shift = 8 * digit;
+        let mask = if digit == 3 { 0 } else { u32::MAX << (shift + 8) };
+        let mut counts = [0usize; 256];
+        row.blocks(
+            s,
+            #[inline(always)]
+            |_, block| {
+                for &z in block {
+                    let key = key(z);
+                    if key & mask == prefix {
+                        counts[(key >> shift & 255) as usize] += 1;
+                    }
+                }
+            },
+        );
+        let mut place = 255;
+        while place > 0 && larger + counts[place] < order {
+            larger += counts[place];
+            place -= 1;
+        }
+        prefix |= (place as u32) << shift;
+    }
+    (value_of(prefix), larger)
+}
+
+impl RowSetLoss<1> for LogitGap {
+    type State = State;
+
+    #[inline(always)]
+    fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 1]) -> State {
+        let row = &rows[0];
+        let (first, second) = two_largest(s, row);
+        let (other, larger) = match self.order {
+            2 => (second, usize::from(second != first)),
+            _ if first.is_nan() => (first, 0),
+            order if order <= FEW => among_few(s, row, order),
+            order => ranked(s, row, order),
+        };
+        State {
+            gap: first - other,
+            largest: index_of(s, row, first, 0),
+            other: index_of(s, row, other, self.order - 1 - larger),
+        }
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, _s: S, _r: usize, state: &State) -> f32 {
+        state.gap
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        _r: usize,
+        state: &State,
+        rows: &[Row; 1],
+        scale: f32,
+        out: &[Option<RowOut>; 1],
+    ) {
+        let Some(out) = &out[0] else { return };
+        let len = rows[0].len;
+        if state.largest < len && state.other < len {
+            out.fill_zero(len);
+            out.set(state.largest, scale);
+            out.set(state.other, -scale);
+        } else {
+            rows[0].map_to(
+                s,
+                out,
+                #[inline(always)]
+                |_, _| s.splat(f32::NAN),
+            );
+        }
+    }
+}
+
+pub fn check(a: &Args) -> Result<()> {
+    if a.opts.order as u64 > a.classes {
+        let (order, classes) = (a.opts.order, a.classes);
+        return Err(Error::option(format!(
+            "logit_gap: option 'order' is {order}, expected at most classes ({classes})"
+        )));
+    }
+    Ok(())
+}
+
+pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
+    let problem = Problem {
+        rows: call.rows,
+        inputs: [call.logits],
+        reduction: Reduction::from_code(call.opts.reduction),
+        loss: call.gap.as_deref_mut(),
+        grad_loss: call.grad_loss,
+        gradients: [call.grad_logits],
+        more_gradients: false,
+    };
+    row_sets::run(cpu, &LogitGap { order: call.opts.order as usize }, problem);
+    Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
+    use crate::cuda::rows::{self, RowsPlan};
+    let plan = RowsPlan {
+        rows: a.rows,
+        classes: a.classes,
+        dtype: a.dtype,
+        reduction: Reduction::from_code(a.opts.reduction),
+        pass: crate::registry::Pass::from_code(a.pass),
+        loss: a.gap,
+        wants_more: false,
+        wants_gradient: !a.grad_logits.is_null(),
+        labels: std::ptr::null(),
+        ignore_index: 0,
+        class_weights: std::ptr::null(),
+        needs_weight_sum: false,
+        workspace: a.workspace,
+    };
+    let kernel = if a.opts.order == 2 { "logit_gap" } else { "logit_gap_of_order" };
+    Ok(rows::run(device, kernel, unsafe { crate::cuda::bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    crate::cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
+}

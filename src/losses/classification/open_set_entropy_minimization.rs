@@ -1,0 +1,175 @@
+//! l = H(softmax(z)) on rows whose confidence at the source's class has not fallen.
+
+use crate::cpu::Cpu;
+use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::row::{Row, RowOut};
+use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::softmax_entropy::{self, EntropyStats};
+use crate::cpu::storage::{BLOCK, Scratch};
+use crate::registry::entries::open_set_entropy_minimization::{Args, Call};
+use crate::registry::{Floats, Result};
+
+/// What the first pass finds out about a row: the mean's gradient needs the number of selected ones.
+#[derive(Clone, Copy)]
+struct Found {
+    stats: EntropyStats,
+    selected: u32,
+}
+
+pub fn cpu_workspace(a: &Args) -> u64 {
+    a.rows.saturating_mul(size_of::<Found>() as u64)
+}
+
+struct Select<'a> {
+    logits: Floats<'a>,
+    source: Floats<'a>,
+    threshold: f64,
+    found: Cells<'a, Found>,
+    selected: Option<Cells<'a, u8>>,
+}
+
+struct SelectBlock<'a> {
+    select: &'a Select<'a>,
+    rows: std::ops::Range<usize>,
+}
+
+impl Kernel for SelectBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let select = self.select;
+        let mut scratch = Scratch::<BLOCK>::new();
+        let none = std::ptr::null_mut();
+        for r in self.rows {
+            // SAFETY: row r is within the checked buffers.
+            let row = unsafe { Row::new(&select.logits, r, scratch.ptr(), none, 0) };
+            let source = unsafe { Row::new(&select.source, r, scratch.ptr(), none, 0) };
+            let theirs = softmax_entropy::stats(s, &source, 1.0);
+            let class = softmax_entropy::index_of(s, &source, theirs.top, 0);
+            let mut stats = softmax_entropy::stats(s, &row, 1.0);
+            let confidence = match class < row.len {
+                true => stats.entropy(s, 1.0).class(s, row.get(class)).own,
+                false => f64::NAN,
+            };
+            let rise = confidence - theirs.entropy(s, 1.0).odds.own;
+            let selected = rise >= select.threshold || rise.is_nan();
+            if rise.is_nan() {
+                stats.rest = f32::NAN; // such a row is selected, so that it shows
+            }
+            select.found.set(r, Found { stats, selected: u32::from(selected) });
+            if let Some(out) = select.selected {
+                out.set(r, u8::from(selected));
+            }
+        }
+    }
+}
+
+struct Minimise<'a> {
+    found: Cells<'a, Found>,
+}
+
+impl RowSetLoss<1> for Minimise<'_> {
+    type State = EntropyStats;
+
+    fn counts(&self, r: usize) -> bool {
+        self.found.get(r).selected != 0
+    }
+
+    #[inline(always)]
+    fn state<S: Simd>(&self, _s: S, r: usize, _rows: &[Row; 1]) -> EntropyStats {
+        self.found.get(r).stats
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, s: S, _r: usize, stats: &EntropyStats) -> f32 {
+        stats.entropy(s, 1.0).entropy as f32
+    }
+
+    /// dl/dz_k = -p_k (log p_k + H), log p_k + H = x_k less its mean.
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        _r: usize,
+        stats: &EntropyStats,
+        rows: &[Row; 1],
+        scale: f32,
+        out: &[Option<RowOut>; 1],
+    ) {
+        let Some(out) = &out[0] else { return };
+        let (row, scale) = (stats.entropy(s, 1.0), f64::from(scale));
+        let top = -scale * row.odds.own * row.top_excess();
+        row.write(s, &rows[0], out, scale * row.odds.share, (row.mean, -1.0), top);
+    }
+}
+
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
+    let rows = call.rows;
+    let room: &mut [std::mem::MaybeUninit<u8>] = std::mem::take(&mut call.workspace);
+    // SAFETY: the workspace is aligned and has room for one per row; every place is written before it is read.
+    let found = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<Found>(), rows) };
+    let found = Cells::new(found);
+    let select = Select {
+        logits: call.logits,
+        source: call.source_logits,
+        threshold: call.opts.threshold,
+        found,
+        selected: call.selected.as_deref_mut().map(Cells::new),
+    };
+    let row_bytes = 2 * call.classes * call.logits.dtype.size();
+    let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
+    cpu.run(blocks.count, rows * row_bytes, &|i| {
+        cpu.isa.dispatch(SelectBlock { select: &select, rows: blocks.range(i) })
+    });
+    row_sets::run(cpu, &Minimise { found }, row_sets_problem!(call, rows, [logits], [grad_logits]));
+    Ok(())
+}
+
+/// After a header the losses, the flags of selected rows, their statistics, and room for sums.
+#[cfg(gpu)]
+fn places(rows: u64) -> [u64; 4] {
+    let per_row = |bytes: u64| rows.saturating_mul(bytes).div_ceil(256).saturating_mul(256);
+    let (losses, flags) = (256, 256 + per_row(4));
+    let statistics = flags.saturating_add(per_row(4));
+    [losses, flags, statistics, statistics.saturating_add(per_row(16))]
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
+    use crate::cuda::reduce::{self, ReduceArgs};
+    use crate::cuda::{bytes_of, rows};
+    use crate::registry::{Pass, Reduction};
+    let pass = Pass::from_code(a.pass);
+    let reduction = Reduction::from_code(a.opts.reduction);
+    let place = |offset: u64| a.workspace.wrapping_byte_add(offset as usize);
+    let [losses, flags, _, scratch] = places(a.rows).map(place);
+    let count = place(0).cast::<f64>();
+    if a.rows > 0 {
+        let (grid, block) = rows::shape(a.rows, a.classes);
+        let first = Args { pass: Pass::Forward as i32, ..*a };
+        device.launch("open_set_entropy_minimization_select", grid, block, 0, unsafe { bytes_of(&first) })?;
+        if reduction == Reduction::Mean {
+            let flags = ReduceArgs { n: a.rows, values: flags, sum_out: count, ..Default::default() };
+            reduce::run(device, &flags, scratch.cast())?;
+        }
+        if pass.backward() && !a.grad_logits.is_null() {
+            device
+                .launch("open_set_entropy_minimization_gradient", grid, block, 0, unsafe { bytes_of(a) })?;
+        }
+    }
+    if pass.forward() && !a.loss.is_null() && reduction != Reduction::None {
+        let total =
+            ReduceArgs { n: a.rows, values: losses, loss_out: a.loss, divisor: 1.0, ..Default::default() };
+        let mean = ReduceArgs { divisor_in: count, ..total };
+        let total = if reduction == Reduction::Mean && a.rows > 0 { mean } else { total };
+        reduce::run(device, &total, scratch.cast())?;
+    }
+    Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    places(a.rows)[3].saturating_add(crate::cuda::reduce::scratch_bytes(a.rows).div_ceil(256) * 256)
+}

@@ -1,0 +1,128 @@
+//! l = T^2 sum over classes of KL(Bernoulli(q) || Bernoulli(p)), q = sigmoid(t / T), p = sigmoid(x / T).
+
+use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows};
+use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
+use crate::cpu::simd::{Simd, math};
+use crate::registry::entries::binary_kl_distillation::Call;
+
+struct BinaryKl {
+    temperature: f64,
+}
+
+/// A class of teacher and student, mirrored where that makes q at most 1/2.
+struct Class<S: Simd> {
+    mirrored: S::M,
+    q: S::F,
+    /// Student's logit, and by how much it is larger than the teacher's, over T.
+    student: S::F,
+    step: S::F,
+    /// exp(step) - 1 where that is no larger than `far`.
+    growth: S::F,
+    far: S::M,
+}
+
+/// Beyond this exp(step) may overflow, and p is so much larger than q that their difference is exact.
+const FAR: f32 = 80.0;
+
+impl<S: Simd> Class<S> {
+    #[inline(always)]
+    fn new(s: S, t: S::F, x: S::F, factor: S::F) -> Self {
+        let mirrored = s.gt(t, s.zero());
+        let sign = s.select(mirrored, s.splat(-1.0), s.splat(1.0));
+        // The difference first: exact for logits close to each other.
+        let step = s.mul(sign, s.mul(factor, s.sub(x, t)));
+        let e = math::exp(s, s.neg(s.mul(factor, s.abs(t))));
+        let q = s.div(e, s.add(e, s.splat(1.0)));
+        let far = s.gt(step, s.splat(FAR));
+        let growth = math::exp_m1(s, s.select(far, s.zero(), step));
+        Class { mirrored, q, student: s.mul(sign, s.mul(factor, x)), step, growth, far }
+    }
+
+    /// log(1 + q (exp(step) - 1)) - q step: the divergence.
+    #[inline(always)]
+    fn divergence(&self, s: S) -> S::F {
+        // Far away log((1 + exp(student)) (1 - q)) in place of the first term.
+        let tail = math::exp(s, s.neg(s.abs(self.student)));
+        let tail = s.sub(s.mul(tail, s.sub(s.splat(1.0), self.q)), self.q);
+        let near = s.mul(self.q, self.growth);
+        let log = math::ln_1p(s, s.select(self.far, tail, near));
+        let above = s.select(self.far, s.max(s.zero(), self.student), s.zero());
+        s.sub(s.add(log, above), s.mul(self.q, self.step))
+    }
+
+    /// p - q = q (1 - q) growth / (1 + q growth).
+    #[inline(always)]
+    fn difference(&self, s: S) -> S::F {
+        let one = s.splat(1.0);
+        let part = s.mul(self.q, self.growth);
+        let near = s.div(s.mul(s.sub(one, self.q), part), s.add(one, part));
+        let far = s.sub(math::sigmoid(s, self.student), self.q);
+        let d = s.select(self.far, far, near);
+        s.select(self.mirrored, s.neg(d), d)
+    }
+}
+
+/// Rows: teacher, student.
+impl RowSetLoss<2> for BinaryKl {
+    /// The sum of the divergences.
+    type State = f64;
+
+    #[inline(always)]
+    fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 2]) -> f64 {
+        let factor = s.splat((1.0 / self.temperature) as f32);
+        let mut sum = 0.0;
+        blocks_of(
+            s,
+            rows,
+            #[inline(always)]
+            |_, blocks| {
+                // Equal logits, as beyond the end, add nothing.
+                let acc = fold_blocks(
+                    s,
+                    blocks,
+                    0.0,
+                    [s.zero(); 4],
+                    #[inline(always)]
+                    |acc, [t, x], _| s.add(acc, Class::new(s, t, x, factor).divergence(s)),
+                );
+                sum += f64::from(s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3]))));
+            },
+        );
+        sum
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, _s: S, _r: usize, sum: &f64) -> f32 {
+        (self.temperature * self.temperature * sum) as f32
+    }
+
+    /// dl/dx = T (p - q).
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        _r: usize,
+        _sum: &f64,
+        rows: &[Row; 2],
+        scale: f32,
+        out: &[Option<RowOut>; 2],
+    ) {
+        let factor = s.splat((1.0 / self.temperature) as f32);
+        let weight = s.splat((f64::from(scale) * self.temperature) as f32);
+        map_rows(
+            s,
+            rows,
+            [out[1].as_ref()],
+            #[inline(always)]
+            |[t, x], _| [s.mul(weight, Class::new(s, t, x, factor).difference(s))],
+        );
+    }
+}
+
+pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> crate::registry::Result<()> {
+    let loss = BinaryKl { temperature: call.opts.temperature };
+    row_sets::run(cpu, &loss, row_sets_problem!(call, rows, [teacher, student], [-, grad_student]));
+    Ok(())
+}
+
+row_sets_cuda!(binary_kl_distillation, rows, classes, [grad_student]);
