@@ -6,7 +6,7 @@ use crate::cpu::rows::{self, LaneLoss, NegLogProb, Row, RowLoss, RowOut};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softcap::{Capped, soft_cap};
 use crate::cpu::softmax::{self, Accumulator, Odds, SoftmaxStats};
-use crate::cpu::storage::{load_vector, read_one};
+use crate::cpu::storage::{self, load_vector};
 use crate::registry::Floats;
 use bytemuck::{Pod, Zeroable};
 
@@ -58,7 +58,7 @@ impl<'a> CrossEntropy<'a> {
     ) -> Self {
         let weight_sum = match weights {
             // SAFETY: one weight per class.
-            Some(w) => (0..classes).map(|k| f64::from(unsafe { read_one(w.dtype, w.at(k)) })).sum(),
+            Some(_) => (0..classes).map(|k| storage::class_weight(weights, k)).sum(),
             None => classes as f64,
         };
         let share = smoothing / classes as f64;
@@ -77,7 +77,7 @@ impl<'a> CrossEntropy<'a> {
 
     pub fn class_weight(&self, class: usize) -> f64 {
         // SAFETY: labels are checked against the number of classes.
-        self.weights.map_or(1.0, |w| f64::from(unsafe { read_one(w.dtype, w.at(class)) }))
+        storage::class_weight(self.weights, class)
     }
 
     /// Weights of the classes from `k` on.

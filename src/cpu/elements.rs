@@ -6,6 +6,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::reduction;
 use crate::cpu::simd::{Kernel, Simd, convert};
 use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
@@ -66,10 +67,7 @@ pub fn run<const I: usize, const G: usize, L: ElementLoss<I, G>>(
         _ => 1.0,
     };
     let want_loss = problem.loss.is_some();
-    let (losses, reduced) = match problem.loss {
-        Some(all) if per_element => (Some(Cells::new(all)), None),
-        one => (None, one),
-    };
+    let (losses, reduced) = reduction::losses(problem.loss, reduction);
     // One upstream gradient for all, or one per element.
     let (upstream, scale_of) = match grad_loss {
         Some(g) if per_element => (Some(g), scale as f32),

@@ -16,6 +16,7 @@ use crate::cpu::cross_entropy::{CrossEntropy, Part, Stats};
 use crate::cpu::dropout::Dropout;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply, widen};
 use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::reduction::Upstream;
 use crate::cpu::rows::RowLoss;
 use crate::cpu::simd::Isa;
 use crate::cpu::storage;
@@ -286,9 +287,8 @@ impl<'a> LinearRows<'a> {
             }
         }
         if wants_gradient {
-            let scale = scale / self.samples as f64;
-            let upstream = |r| grad_loss.map_or(1.0, |g| g[if per_row { r } else { 0 }]);
-            self.backward(cpu, |i| (f64::from(upstream(self.row(i))) * scale) as f32, gradients);
+            let upstream = Upstream::new(grad_loss, reduction, scale / self.samples as f64);
+            self.backward(cpu, |i| upstream.of(self.row(i)) as f32, gradients);
         }
     }
 

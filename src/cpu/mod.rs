@@ -16,6 +16,7 @@ mod narrow;
 pub mod neighbors;
 pub mod parallel;
 pub mod philox;
+pub mod reduction;
 pub mod row;
 pub mod row_pair;
 pub mod row_sets;

@@ -4,6 +4,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, Row, RowOut};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{BLOCK, Scratch};
@@ -61,21 +62,15 @@ pub fn run<const I: usize, L: RowSetLoss<I>>(cpu: &Cpu, loss: &L, problem: Probl
         Reduction::BatchMean if rows > 0 => 1.0 / rows as f64,
         _ => 1.0,
     };
-    let per_row = reduction == Reduction::None;
     let want_loss = problem.loss.is_some();
-    let (losses, reduced) = match problem.loss {
-        Some(all) if per_row => (Some(Cells::new(all)), None),
-        one => (None, one),
-    };
+    let (losses, reduced) = reduction::losses(problem.loss, reduction);
     let row_bytes = inputs[0].columns * inputs[0].dtype.size() * I;
     let pass = Pass {
         loss,
         inputs,
-        scale,
-        per_row,
         losses,
         want_loss,
-        grad_loss: problem.grad_loss,
+        upstream: Upstream::new(problem.grad_loss, reduction, scale),
         want_gradient: problem.more_gradients || problem.gradients.iter().any(Option::is_some),
         gradients: problem.gradients,
     };
@@ -91,11 +86,9 @@ pub fn run<const I: usize, L: RowSetLoss<I>>(cpu: &Cpu, loss: &L, problem: Probl
 struct Pass<'a, const I: usize, L> {
     loss: &'a L,
     inputs: [Floats<'a>; I],
-    scale: f64,
-    per_row: bool,
     losses: Option<Cells<'a>>,
     want_loss: bool,
-    grad_loss: Option<&'a [f32]>,
+    upstream: Upstream<'a>,
     want_gradient: bool,
     gradients: [Option<FloatsMut<'a>>; I],
 }
@@ -142,9 +135,7 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
                 }
             }
             if pass.want_gradient {
-                let upstream = pass.grad_loss.map_or(1.0, |g| g[if pass.per_row { r } else { 0 }]);
-                let scale = (f64::from(upstream) * pass.scale) as f32;
-                pass.loss.gradient(s, r, &state, &rows, scale, &out);
+                pass.loss.gradient(s, r, &state, &rows, pass.upstream.of(r) as f32, &out);
             }
         }
         total

@@ -5,6 +5,7 @@ use crate::cpu::Cpu;
 use crate::cpu::later::Later;
 pub use crate::cpu::narrow::{LaneLoss, NegLogProb};
 use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, GROUP, HALF, group_size};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
 use crate::cpu::simd::{Kernel, Simd};
@@ -104,12 +105,8 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         },
         _ => 1.0,
     };
-    let per_row = reduction == Reduction::None;
     let want_loss = problem.loss.is_some();
-    let (losses, reduced) = match problem.loss {
-        Some(all) if per_row => (Some(Cells::new(all)), None),
-        one => (None, one),
-    };
+    let (losses, reduced) = reduction::losses(problem.loss, reduction);
     let row_bytes = classes * logits.dtype.size();
     let in_place = problem.grad_logits.is_some_and(|g| g.ptr.cast_const() == logits.ptr);
     let pass = Sweep {
@@ -117,14 +114,12 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         logits,
         labels,
         ignore_index,
-        scale,
-        per_row,
         losses,
         want_loss,
         saved_in: problem.saved_in,
         saved_out: problem.saved_out.map(Cells::new),
         stream: rows * row_bytes > STREAM_BYTES && !in_place,
-        grad_loss: problem.grad_loss,
+        upstream: Upstream::new(problem.grad_loss, reduction, scale),
         grad_logits: problem.grad_logits,
     };
     let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
@@ -141,15 +136,13 @@ pub struct Sweep<'a, L> {
     pub logits: Floats<'a>,
     pub labels: &'a [i64],
     pub ignore_index: Option<i64>,
-    scale: f64,
-    per_row: bool,
     pub losses: Option<Cells<'a>>,
     pub want_loss: bool,
     pub saved_in: Option<&'a [f32]>,
     pub saved_out: Option<Cells<'a>>,
     /// Whether gradients that are written later go around the cache.
     stream: bool,
-    grad_loss: Option<&'a [f32]>,
+    upstream: Upstream<'a>,
     pub grad_logits: Option<FloatsMut<'a>>,
 }
 
@@ -283,7 +276,6 @@ impl<L: RowLoss> Sweep<'_, L> {
 
     /// What the gradient of row `r` is multiplied by.
     pub fn scale_of(&self, r: usize) -> f32 {
-        let upstream = self.grad_loss.map_or(1.0, |g| g[if self.per_row { r } else { 0 }]);
-        (f64::from(upstream) * self.scale) as f32
+        self.upstream.of(r) as f32
     }
 }

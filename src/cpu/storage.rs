@@ -88,6 +88,15 @@ pub unsafe fn read_one(dtype: DType, src: *const u8) -> f32 {
     }
 }
 
+/// Weight of a class; 1 without weights.
+pub fn class_weight(weights: Option<Floats>, class: usize) -> f64 {
+    weights.map_or(1.0, |w| {
+        assert!(class < w.len);
+        // SAFETY: within the buffer.
+        f64::from(unsafe { read_one(w.dtype, w.at(class)) })
+    })
+}
+
 /// # Safety
 /// `dst` has room for an element of `dtype`.
 #[inline(always)]

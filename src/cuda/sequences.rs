@@ -109,3 +109,26 @@ impl SequencePlan {
         self.launch(device, &SequenceArgs { losses: self.losses(), ..self.args() })
     }
 }
+
+/// The [`SequencePlan`] of an `Args` with inputs `labels` and `segments`, options `sequences`, `ignore_index` and
+/// `average`.
+macro_rules! sequence_plan {
+    ($args:expr) => {
+        $crate::cuda::sequences::SequencePlan {
+            pass: $crate::registry::Pass::from_code($args.pass),
+            tokens: $args.tokens,
+            classes: $args.classes,
+            sequences: $args.opts.sequences.max(0) as u64,
+            labels: $args.labels,
+            segments: $args.segments,
+            ignore_index: $args.opts.ignore_index,
+            average: $args.opts.average != 0,
+            log_prob: $args.log_prob,
+            counts: $args.counts,
+            saved: $args.saved,
+            workspace: $args.workspace,
+            device_flags: $args.device_flags,
+        }
+    };
+}
+pub(crate) use sequence_plan;

@@ -57,6 +57,37 @@ macro_rules! pair_entry {
     };
 }
 
+/// `cpu`, `cuda` and `cuda_workspace` of an entry on rows of `logits` with `labels`, options `ignore_index` and
+/// `reduction`. `$loss` makes the mathematics from the call.
+macro_rules! rows_entry {
+    ($entry:ident, $loss:expr) => {
+        use crate::registry::Result;
+        use crate::registry::entries::$entry::Call;
+
+        pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
+            use crate::cpu::rows::{self, rows_problem};
+            let loss = ($loss)(&*call);
+            rows::run(cpu, &loss, rows_problem!(call));
+            Ok(())
+        }
+
+        #[cfg(gpu)]
+        use crate::registry::entries::$entry::Args;
+
+        #[cfg(gpu)]
+        pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
+            use crate::cuda::{bytes_of, rows, rows::rows_plan};
+            Ok(rows::run(device, stringify!($entry), unsafe { bytes_of(a) }, &rows_plan!(a))?)
+        }
+
+        #[cfg(gpu)]
+        pub fn cuda_workspace(a: &Args) -> u64 {
+            let reduction = crate::registry::Reduction::from_code(a.opts.reduction);
+            crate::cuda::rows::workspace_size(a.rows, a.classes, reduction, false)
+        }
+    };
+}
+
 /// `cuda` and `cuda_workspace` of an entry of the skeleton "sets of rows": its dimensions, its gradients, and
 /// `ignoring` where rows whose label is the option `ignore_index` do not count; then its outputs beside the loss.
 macro_rules! row_sets_cuda {

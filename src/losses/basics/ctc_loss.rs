@@ -16,6 +16,7 @@ mod sample;
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{BLOCK, Scratch};
 use crate::registry::entries::ctc_loss::{Args, Call};
@@ -102,11 +103,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     check_lengths(call)?;
     let reduction = Reduction::from_code(call.opts.reduction);
     let layout = Layout::new(call.time, call.max_label);
-    let per_sample = reduction == Reduction::None;
-    let (losses, reduced) = match call.loss.as_deref_mut() {
-        Some(all) if per_sample => (Some(Cells::new(all)), None),
-        one => (None, one),
-    };
+    let (losses, reduced) = reduction::losses(call.loss.as_deref_mut(), reduction);
     let problem = Problem {
         time: call.time,
         batch: call.batch,
@@ -122,8 +119,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         losses,
         saved_in: call.saved_in,
         saved_out: call.saved_out.as_deref_mut().map(Cells::new),
-        grad_loss: call.grad_loss,
-        per_sample,
+        upstream: Upstream::new(call.grad_loss, reduction, 1.0),
         gradient: call.grad_logits,
         workspace: call.workspace.as_mut_ptr().cast(),
         layout,
@@ -180,8 +176,7 @@ struct Problem<'a> {
     losses: Option<Cells<'a>>,
     saved_in: Option<&'a [f32]>,
     saved_out: Option<Cells<'a>>,
-    grad_loss: Option<&'a [f32]>,
-    per_sample: bool,
+    upstream: Upstream<'a>,
     gradient: Option<FloatsMut<'a>>,
     workspace: *mut f64,
     layout: Layout,

@@ -3,7 +3,7 @@
 use crate::cpu::elements::ElementLoss;
 use crate::cpu::simd::Simd;
 
-struct MseLoss;
+pub struct MseLoss;
 
 impl ElementLoss<2, 2> for MseLoss {
     #[inline(always)]

@@ -3,7 +3,7 @@
 use crate::cpu::elements::hinged;
 use crate::cpu::rows::{self, Problem, Row, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
-use crate::cpu::storage::read_one;
+use crate::cpu::storage::class_weight;
 use crate::registry::entries::multi_margin_loss::Call;
 use crate::registry::{Floats, Reduction, Result};
 use bytemuck::{Pod, Zeroable};
@@ -70,9 +70,7 @@ impl RowLoss for MultiMarginLoss<'_> {
 
     #[inline(always)]
     fn state<S: Simd>(&self, _s: S, sums: Sums, row: &Row, label: usize) -> (Sums, f64) {
-        // SAFETY: labels are checked against the number of classes.
-        let weight = self.weights.map_or(1.0, |w| f64::from(unsafe { read_one(w.dtype, w.at(label)) }));
-        (sums, weight / row.len as f64)
+        (sums, class_weight(self.weights, label) / row.len as f64)
     }
 
     #[inline(always)]

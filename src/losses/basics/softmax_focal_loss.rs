@@ -1,15 +1,10 @@
 //! l = -w_y q^gamma log p_y,  q = 1 - p_y.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::rows::{Row, RowLoss, RowOut};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
-use crate::cpu::storage::read_one;
-use crate::cpu::{Cpu, simd::Simd};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-use crate::registry::entries::softmax_focal_loss::Call;
-use crate::registry::{Floats, Result};
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::softmax_focal_loss::Args};
+use crate::cpu::storage::class_weight;
+use crate::registry::Floats;
 
 struct SoftmaxFocalLoss<'a> {
     gamma: f64,
@@ -17,11 +12,6 @@ struct SoftmaxFocalLoss<'a> {
 }
 
 impl SoftmaxFocalLoss<'_> {
-    fn class_weight(&self, class: usize) -> f64 {
-        // SAFETY: labels are checked against the number of classes.
-        self.weights.map_or(1.0, |w| f64::from(unsafe { read_one(w.dtype, w.at(class)) }))
-    }
-
     /// q^(gamma - less); a row that is right beyond doubt has q = 0.
     fn power(&self, q: f64, less: f64) -> f64 {
         match self.gamma - less {
@@ -50,7 +40,7 @@ impl RowLoss for SoftmaxFocalLoss<'_> {
 
     #[inline(always)]
     fn loss<S: Simd>(&self, s: S, (_, odds): &(f32, Odds), label: usize) -> f32 {
-        (self.class_weight(label) * self.power(odds.others, 0.0) * odds.neg_log_prob(s)) as f32
+        (class_weight(self.weights, label) * self.power(odds.others, 0.0) * odds.neg_log_prob(s)) as f32
     }
 
     /// dl/dz_k = D (delta_ky - p_k),  D = -w_y (q^gamma - gamma q^(gamma - 1) p_y log p_y).
@@ -69,25 +59,14 @@ impl RowLoss for SoftmaxFocalLoss<'_> {
         if self.gamma > 0.0 && q != 0.0 {
             slope += self.gamma * self.power(q, 1.0) * odds.own * odds.neg_log_prob(s);
         }
-        let slope = f64::from(scale) * self.class_weight(label) * slope;
+        let slope = f64::from(scale) * class_weight(self.weights, label) * slope;
         softmax::write_terms(s, row, *top, slope * odds.share, out);
         out.set(label, (-slope * q) as f32);
     }
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    let loss = SoftmaxFocalLoss { gamma: call.opts.gamma, weights: call.class_weights };
-    rows::run(cpu, &loss, rows_problem!(call));
-    Ok(())
+fn of_call<'a>(call: &Call<'a>) -> SoftmaxFocalLoss<'a> {
+    SoftmaxFocalLoss { gamma: call.opts.gamma, weights: call.class_weights }
 }
 
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = rows_plan!(a);
-    Ok(cuda::rows::run(device, "softmax_focal_loss", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
-}
+rows_entry!(softmax_focal_loss, of_call);

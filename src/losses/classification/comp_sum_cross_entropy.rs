@@ -1,14 +1,8 @@
 //! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
 
-use crate::cpu::rows::{self, LaneLoss, NegLogProb, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::rows::{LaneLoss, NegLogProb, Row, RowLoss, RowOut};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
-use crate::cpu::{Cpu, simd::Simd};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-use crate::registry::Result;
-use crate::registry::entries::comp_sum_cross_entropy::Call;
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::comp_sum_cross_entropy::Args};
 
 struct CompSum {
     /// 1 - tau.
@@ -64,18 +58,4 @@ impl RowLoss for CompSum {
     }
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    rows::run(cpu, &CompSum { c: 1.0 - call.opts.tau }, rows_problem!(call));
-    Ok(())
-}
-
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = rows_plan!(a);
-    Ok(cuda::rows::run(device, "comp_sum_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
-}
+rows_entry!(comp_sum_cross_entropy, |call: &Call| CompSum { c: 1.0 - call.opts.tau });

@@ -1,14 +1,8 @@
 //! l = -log p_y + w H,  H = -sum_k p_k log p_k.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::rows::{Row, RowLoss, RowOut};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax_entropy::{self, Class, Entropy, EntropyStats};
-use crate::cpu::{Cpu, simd::Simd};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-use crate::registry::Result;
-use crate::registry::entries::entropy_regularized_cross_entropy::Call;
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::entropy_regularized_cross_entropy::Args};
 
 struct EntropyRegularized {
     weight: f64,
@@ -59,18 +53,6 @@ impl RowLoss for EntropyRegularized {
     }
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    rows::run(cpu, &EntropyRegularized { weight: call.opts.entropy_weight }, rows_problem!(call));
-    Ok(())
-}
-
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = rows_plan!(a);
-    Ok(cuda::rows::run(device, "entropy_regularized_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
-}
+rows_entry!(entropy_regularized_cross_entropy, |call: &Call| EntropyRegularized {
+    weight: call.opts.entropy_weight
+});

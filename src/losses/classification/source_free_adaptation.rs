@@ -2,6 +2,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::maps::{self, Activation, MapLoss, Maps, Pixels, Target};
+use crate::cpu::reduction::Upstream;
 use crate::cpu::simd::Simd;
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
@@ -81,13 +82,12 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let factors = workspace.take(batch * classes * FACTORS, 0.0f32);
     let reduction = Reduction::from_code(o.reduction);
     let scale = if reduction == Reduction::Mean { 1.0 / batch.max(1) as f64 } else { 1.0 };
+    let upstream = Upstream::new(call.grad_loss, reduction, scale);
     let mut total = 0.0;
     for image in 0..batch {
         let prior = &call.prior[image * classes..][..classes];
         let weight = weight(o, prior);
-        let upstream =
-            call.grad_loss.map_or(1.0, |g| if reduction == Reduction::None { g[image] } else { g[0] });
-        let upstream = f64::from(upstream) * scale / pixels;
+        let upstream = upstream.of(image) / pixels;
         let mut value = 0.0;
         for (k, &tau) in prior.iter().enumerate() {
             let place = image * classes + k;

@@ -1,14 +1,8 @@
 //! l = log sum_k f_k - log f_y = log(1 + rest / f_y),  f = z^2 + eps or 1 + z + z^2 / 2, rest the sum of f over
 //! the other classes.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
-use crate::cpu::{Cpu, simd::Simd};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-use crate::registry::Result;
-use crate::registry::entries::spherical_softmax_cross_entropy::Call;
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::spherical_softmax_cross_entropy::Args};
+use crate::cpu::rows::{self, Row, RowLoss, RowOut};
+use crate::cpu::simd::Simd;
 use bytemuck::{Pod, Zeroable};
 
 struct SphericalSoftmax {
@@ -114,19 +108,7 @@ impl RowLoss for SphericalSoftmax {
     }
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    let loss = SphericalSoftmax { taylor: call.opts.kind == 1, eps: call.opts.eps };
-    rows::run(cpu, &loss, rows_problem!(call));
-    Ok(())
-}
-
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = rows_plan!(a);
-    Ok(cuda::rows::run(device, "spherical_softmax_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
-}
+rows_entry!(spherical_softmax_cross_entropy, |call: &Call| SphericalSoftmax {
+    taylor: call.opts.kind == 1,
+    eps: call.opts.eps
+});

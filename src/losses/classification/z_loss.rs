@@ -1,13 +1,7 @@
 //! l = softplus(a (b - u_y)) / a,  u = (z - mean) / std of the row.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
-use crate::cpu::{Cpu, simd::Simd, simd::math};
-#[cfg(gpu)]
-use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
-use crate::registry::Result;
-use crate::registry::entries::z_loss::Call;
-#[cfg(gpu)]
-use crate::registry::{Reduction, entries::z_loss::Args};
+use crate::cpu::rows::{self, Row, RowLoss, RowOut};
+use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
 
 struct ZLoss {
@@ -156,18 +150,4 @@ impl RowLoss for ZLoss {
     }
 }
 
-pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    rows::run(cpu, &ZLoss { a: call.opts.a, b: call.opts.b }, rows_problem!(call));
-    Ok(())
-}
-
-#[cfg(gpu)]
-pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = rows_plan!(a);
-    Ok(cuda::rows::run(device, "z_loss", unsafe { bytes_of(a) }, &plan)?)
-}
-
-#[cfg(gpu)]
-pub fn cuda_workspace(a: &Args) -> u64 {
-    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
-}
+rows_entry!(z_loss, |call: &Call| ZLoss { a: call.opts.a, b: call.opts.b });

@@ -2,6 +2,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::Cells;
+use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
@@ -45,10 +46,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let factor = if reduction == Reduction::Mean { 1.0 / n.max(1) as f64 } else { 1.0 };
     if !kept.is_restored() {
         let lse = call.lse.as_deref_mut().map(Cells::new);
-        let (losses, total) = match call.loss.as_deref_mut() {
-            Some(all) if reduction == Reduction::None => (Some(Cells::new(all)), None),
-            one => (None, one),
-        };
+        let (losses, total) = reduction::losses(call.loss.as_deref_mut(), reduction);
         let sum = contrast.forward(cpu, &mut kept, &mut work, &|i, anchor| {
             if let Some(lse) = lse {
                 lse.set(i, anchor.log_sum() as f32);
@@ -70,11 +68,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     }
     let mut grad_a = call.grad_a.map(|_| work.take(n * d, 0.0f32));
     let mut grad_b = call.grad_b.map(|_| work.take(m * d, 0.0f32));
-    let upstream = call.grad_loss;
-    let scale = |i: usize| {
-        let g = upstream.map_or(1.0, |g| g[if reduction == Reduction::None { i } else { 0 }]);
-        (f64::from(g) * factor) as f32
-    };
+    let upstream = Upstream::new(call.grad_loss, reduction, factor);
+    let scale = |i: usize| upstream.of(i) as f32;
     let targets = (grad_a.as_deref_mut(), grad_b.as_deref_mut());
     contrast.gradients(cpu, &kept, &mut work, &scale, Smoothing::default(), targets);
     if let Some(g) = grad_a {

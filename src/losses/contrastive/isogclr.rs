@@ -2,6 +2,7 @@
 //! W_ij = s_i p_ij, p_ij = exp((S_ij - S_ii) / t_i) / ((n - 1) u_i'), W_ii = -s_i sum_j p_ij.
 
 use crate::cpu::Cpu;
+use crate::cpu::reduction::Upstream;
 use crate::cpu::simd::Simd;
 use crate::cpu::tiles::{Embeddings, LogSums, Side, Similarities, Tile, Visit, softmax_weights};
 use crate::cpu::workspace::{Size, Workspace};
@@ -112,9 +113,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     if call.pass == Pass::Forward || (call.grad_a.is_none() && call.grad_b.is_none()) {
         return Ok(());
     }
+    let upstream = Upstream::new(call.grad_loss, reduction, factor);
     for i in 0..n {
-        let g = call.grad_loss.map_or(1.0, |g| g[if reduction == Reduction::None { i } else { 0 }]);
-        weights[i] = (f64::from(g) * factor) as f32;
+        weights[i] = upstream.of(i) as f32;
         pulls[i] *= weights[i];
     }
     let mut grad_a = call.grad_a.map(|_| work.take(n * d, 0.0f32));

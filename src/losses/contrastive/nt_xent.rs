@@ -2,7 +2,7 @@
 //! dS_ij = s_i (P_ij - [j = partner]), and dz^ = (dS + dS') z^.
 
 use crate::cpu::Cpu;
-use crate::cpu::parallel::Cells;
+use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
@@ -30,10 +30,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let reduction = Reduction::from_code(call.opts.reduction);
     let factor = if reduction == Reduction::Mean { 1.0 / rows.max(1) as f64 } else { 1.0 };
     if !kept.is_restored() {
-        let (losses, total) = match call.loss.as_deref_mut() {
-            Some(all) if reduction == Reduction::None => (Some(Cells::new(all)), None),
-            one => (None, one),
-        };
+        let (losses, total) = reduction::losses(call.loss.as_deref_mut(), reduction);
         let sum = contrast.forward(cpu, &mut kept, &mut work, &|i, anchor| {
             if let Some(losses) = losses {
                 losses.set(i, anchor.loss() as f32);
@@ -51,11 +48,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         return Ok(());
     }
     let gradients = work.take(rows * d, 0.0f32);
-    let upstream = call.grad_loss;
-    let scale = |i: usize| {
-        let g = upstream.map_or(1.0, |g| g[if reduction == Reduction::None { i } else { 0 }]);
-        (f64::from(g) * factor) as f32
-    };
+    let upstream = Upstream::new(call.grad_loss, reduction, factor);
+    let scale = |i: usize| upstream.of(i) as f32;
     contrast.gradients(cpu, &kept, &mut work, &scale, Smoothing::default(), (Some(gradients), None));
     z.write_gradients(cpu, gradients, alpha, &[(n, call.grad_a), (n, call.grad_b)]);
     Ok(())

@@ -94,14 +94,21 @@ impl ElementLoss<1, 1> for Surrogate {
     }
 }
 
-pub fn check(a: &Args) -> Result<()> {
-    if a.opts.kind == Kind::Reste as i32 && a.opts.interval >= a.opts.clip {
-        return Err(Error::option(format!(
-            "binarize: option 'interval' is {}, expected less than 'clip' ({})",
-            a.opts.interval, a.opts.clip
-        )));
+/// What options of the slope must be to each other.
+pub fn check_interval(entry: &str, interval: f64, clip: f64) -> Result<()> {
+    if interval < clip {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::option(format!(
+        "{entry}: option 'interval' is {interval}, expected less than 'clip' ({clip})"
+    )))
+}
+
+pub fn check(a: &Args) -> Result<()> {
+    if a.opts.kind != Kind::Reste as i32 {
+        return Ok(());
+    }
+    check_interval("binarize", a.opts.interval, a.opts.clip)
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {

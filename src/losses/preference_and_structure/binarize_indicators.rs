@@ -1,13 +1,13 @@
 //! Estimating error and gradient stability of binarisation: sums over the elements.
 
-use super::binarize::ResteSlope;
+use super::binarize::{ResteSlope, check_interval};
 use crate::cpu::Cpu;
 use crate::cpu::elements::{self, ElementLoss, Operand};
 use crate::cpu::simd::{Simd, math};
 #[cfg(gpu)]
 use crate::cuda::{Device, bytes_of};
 use crate::registry::entries::binarize_indicators::{Args, Call};
-use crate::registry::{Error, Reduction, Result};
+use crate::registry::{Reduction, Result};
 
 /// (1 - |x|^(1/o))^2.
 struct Error2 {
@@ -50,13 +50,7 @@ impl ElementLoss<1, 0> for Slope {
 }
 
 pub fn check(a: &Args) -> Result<()> {
-    if a.opts.interval >= a.opts.clip {
-        return Err(Error::option(format!(
-            "binarize_indicators: option 'interval' is {}, expected less than 'clip' ({})",
-            a.opts.interval, a.opts.clip
-        )));
-    }
-    Ok(())
+    check_interval("binarize_indicators", a.opts.interval, a.opts.clip)
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {

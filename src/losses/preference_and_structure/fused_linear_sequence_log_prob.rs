@@ -10,7 +10,7 @@ use crate::cpu::workspace::{Size, Workspace};
 use crate::cuda::{
     self, Device,
     linear_rows::{LinearArgs, LinearPlan},
-    sequences::SequencePlan,
+    sequences::sequence_plan,
 };
 use crate::registry::entries::fused_linear_sequence_log_prob::{Args, Call};
 use crate::registry::{DType, Result};
@@ -58,7 +58,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
 
 #[cfg(gpu)]
 pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = plan(a);
+    let plan = sequence_plan!(a);
     plan.count(device)?;
     let args = LinearArgs {
         x: a.hidden,
@@ -93,26 +93,7 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
 }
 
 #[cfg(gpu)]
-fn plan(a: &Args) -> SequencePlan {
-    SequencePlan {
-        pass: crate::registry::Pass::from_code(a.pass),
-        tokens: a.tokens,
-        classes: a.classes,
-        sequences: a.opts.sequences.max(0) as u64,
-        labels: a.labels,
-        segments: a.segments,
-        ignore_index: a.opts.ignore_index,
-        average: a.opts.average != 0,
-        log_prob: a.log_prob,
-        counts: a.counts,
-        saved: a.saved,
-        workspace: a.workspace,
-        device_flags: a.device_flags,
-    }
-}
-
-#[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
     let rows = cuda::linear_rows::workspace_size(a.tokens, 1, a.d, a.classes, a.dtype);
-    rows.saturating_add(plan(a).workspace_size())
+    rows.saturating_add(sequence_plan!(a).workspace_size())
 }

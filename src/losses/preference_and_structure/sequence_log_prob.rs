@@ -6,7 +6,7 @@ use crate::cpu::rows::{self, Problem};
 use crate::cpu::sequences::{self, Sequences, Tokens};
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
-use crate::cuda::{self, Device, sequences::SequencePlan};
+use crate::cuda::{self, Device, sequences::sequence_plan};
 use crate::registry::entries::sequence_log_prob::{Args, Call};
 use crate::registry::{Reduction, Result};
 
@@ -51,7 +51,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
 
 #[cfg(gpu)]
 pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
-    let plan = plan(a);
+    let plan = sequence_plan!(a);
     plan.count(device)?;
     if plan.wants_tokens() || !a.grad_logits.is_null() {
         let args = Args { workspace: plan.losses().cast(), ..*a };
@@ -65,25 +65,6 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
 }
 
 #[cfg(gpu)]
-fn plan(a: &Args) -> SequencePlan {
-    SequencePlan {
-        pass: crate::registry::Pass::from_code(a.pass),
-        tokens: a.tokens,
-        classes: a.classes,
-        sequences: a.opts.sequences.max(0) as u64,
-        labels: a.labels,
-        segments: a.segments,
-        ignore_index: a.opts.ignore_index,
-        average: a.opts.average != 0,
-        log_prob: a.log_prob,
-        counts: a.counts,
-        saved: a.saved,
-        workspace: a.workspace,
-        device_flags: a.device_flags,
-    }
-}
-
-#[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
-    plan(a).workspace_size()
+    sequence_plan!(a).workspace_size()
 }

@@ -1,25 +1,9 @@
 //! l = mean squared error to mismatched targets, plus that of what is retained.
 
-use crate::cpu::elements::{self, ElementLoss, Operand, Problem};
-use crate::cpu::simd::Simd;
+use crate::cpu::elements::{self, Operand, Problem};
+use crate::losses::basics::mse_loss::MseLoss;
 use crate::registry::entries::unlearning_mse::Call;
 use crate::registry::{Floats, FloatsMut, Reduction, Result};
-
-struct Squared;
-
-impl ElementLoss<2, 1> for Squared {
-    #[inline(always)]
-    fn value<S: Simd>(&self, s: S, [pred, target]: [S::F; 2]) -> S::F {
-        let d = s.sub(pred, target);
-        s.mul(d, d)
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, [pred, target]: [S::F; 2]) -> [S::F; 1] {
-        let d = s.sub(pred, target);
-        [s.add(d, d)]
-    }
-}
 
 struct Side<'a> {
     n: usize,
@@ -56,9 +40,9 @@ pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
             reduction: Reduction::Mean,
             loss: call.loss.is_some().then_some(&mut loss[..]),
             grad_loss: Some(&grad_loss),
-            gradients: [side.gradient],
+            gradients: [side.gradient, None],
         };
-        elements::run(cpu, &Squared, problem);
+        elements::run(cpu, &MseLoss, problem);
         if side.weight > 0.0 && side.n > 0 {
             total += side.weight * f64::from(loss[0]);
         }

@@ -3,6 +3,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::maps::{self, Activation, MapLoss, Maps, Pixels, Target};
+use crate::cpu::reduction::Upstream;
 use crate::cpu::simd::Simd;
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
@@ -106,6 +107,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let first = usize::from(o.include_background == 0 && classes > 1);
     let counted = groups * (classes - first);
     let scale = if reduction == Reduction::Mean { 1.0 / counted.max(1) as f64 } else { 1.0 };
+    let upstream = Upstream::new(call.grad_loss, reduction, scale);
     let mut total = 0.0;
     for group in 0..groups {
         for class in 0..classes {
@@ -118,10 +120,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
                 });
                 let overlap = Overlap::new(o, sum);
                 value = overlap.loss;
-                let upstream = call
-                    .grad_loss
-                    .map_or(1.0, |g| if reduction == Reduction::None { g[place] } else { g[0] });
-                let upstream = f64::from(upstream) * scale;
+                let upstream = upstream.of(place);
                 for image in images {
                     let at = (image * classes + class) * FACTORS;
                     factors[at] = (upstream * overlap.of_i) as f32;

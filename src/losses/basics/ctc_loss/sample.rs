@@ -82,8 +82,7 @@ impl<'a, 'b> Sample<'a, 'b> {
             (loss, poison) = (0.0, 0.0);
         }
         if let Some(gradient) = self.p.gradient {
-            let upstream = self.p.grad_loss.map_or(1.0, |g| g[if self.p.per_sample { self.b } else { 0 }]);
-            let scale = f64::from(upstream) * weight;
+            let scale = self.p.upstream.of(self.b) * weight;
             for t in self.frames..self.p.time {
                 self.out(&gradient, t).fill_zero(self.p.classes);
             }
