@@ -84,7 +84,7 @@ def logit_gap(x, order=2):
 def open_set(x):
     m = x.source_logits.argmax(1, keepdim=True)
     log_p = x.logits.log_softmax(1)
-    selected = (log_p.exp().gather(1, m) >= x.source_logits.softmax(1).gather(1, m))[:, 0]
+    selected = (log_p.exp().gather(1, m) - x.source_logits.softmax(1).gather(1, m) >= -1)[:, 0]
     return (entropy(log_p) * selected).sum() / selected.sum()
 
 
@@ -125,7 +125,7 @@ CASES = [
     ),
     Case("logit_gap", logit_gap, LOGITS),
     Case("logit_gap", lambda x: logit_gap(x, 10), LOGITS, "order 10", options={"order": 10}),
-    Case("open_set_entropy_minimization", open_set, LOGITS),
+    Case("open_set_entropy_minimization", open_set, LOGITS, options={"threshold": -1.0}),
     Case(
         "smooth_adversarial_comp_sum",
         smooth_adversarial,
