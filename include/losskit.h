@@ -1514,6 +1514,214 @@ lk_status lk_comp_sum_cross_entropy_forward_backward(const lk_context *ctx,
                                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * correctness_aware_calibration: Correctness-aware loss for training a calibrator of confidences
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of correctness_aware_calibration. Set the defaults with
+// lk_correctness_aware_calibration_options_init(), then change what you need.
+typedef struct lk_correctness_aware_calibration_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_correctness_aware_calibration_options;
+
+// Sets the size and the defaults of an options struct of correctness_aware_calibration.
+void lk_correctness_aware_calibration_options_init(struct lk_correctness_aware_calibration_options *opts);
+
+// Bytes of workspace that any function of correctness_aware_calibration needs for these sizes, in memory
+// of the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_correctness_aware_calibration_workspace_size(const lk_context *ctx,
+                                                          const struct lk_correctness_aware_calibration_options *opts,
+                                                          lk_dtype dtype,
+                                                          size_t rows,
+                                                          size_t classes,
+                                                          size_t *bytes);
+
+// Correctness-aware loss for training a calibrator of confidences.
+//
+// With T the temperature of the row, p = softmax(z / T), m the class of the largest logit (the first of
+// equal ones)
+// and correct = (m = y):
+//     loss_r = (p_m - correct)^2.
+// A calibrator that gives each sample its temperature learns to raise confidence where the prediction is
+// right and
+// to lower it where it is wrong. m is a constant for the gradients: with D = 2 s (p_m - correct),
+//     dlogits_k     = D p_m ((k = m) - p_k) / T,
+//     dtemperatures = -D p_m (z_m - sum_k p_k z_k) / T^2.
+// Ignored rows have confidence 0 and correct 0.
+// Source: Y. Liu, L. Wang, Y. Zou, J. Zou, L. Zheng, Optimizing Calibration by Gaining Aware of Prediction
+// Correctness, 2024.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   temperatures    dtype [rows]             temperature of each sample, in (0, inf]
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   confidence      f32 [rows]               p_m; NULL = not wanted
+//   correct         uint8 (0 or 1) [rows]    1 where the prediction is right; NULL = not wanted
+lk_status lk_correctness_aware_calibration_forward(const lk_context *ctx,
+                                                   const struct lk_correctness_aware_calibration_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   const void *logits,
+                                                   const void *temperatures,
+                                                   const int64_t *labels,
+                                                   float *loss,
+                                                   float *confidence,
+                                                   uint8_t *correct,
+                                                   void *workspace,
+                                                   size_t workspace_bytes);
+
+// Gradient of lk_correctness_aware_calibration_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+//   grad_temperatures dtype
+//                                            gradient, of the shape of temperatures; may be temperatures
+//                                            itself; NULL = not wanted
+lk_status lk_correctness_aware_calibration_backward(const lk_context *ctx,
+                                                    const struct lk_correctness_aware_calibration_options *opts,
+                                                    lk_dtype dtype,
+                                                    size_t rows,
+                                                    size_t classes,
+                                                    const void *logits,
+                                                    const void *temperatures,
+                                                    const int64_t *labels,
+                                                    const float *grad_loss,
+                                                    void *grad_logits,
+                                                    void *grad_temperatures,
+                                                    void *workspace,
+                                                    size_t workspace_bytes);
+
+// lk_correctness_aware_calibration_forward and lk_correctness_aware_calibration_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_correctness_aware_calibration_forward_backward(const lk_context *ctx,
+                                                            const struct lk_correctness_aware_calibration_options *opts,
+                                                            lk_dtype dtype,
+                                                            size_t rows,
+                                                            size_t classes,
+                                                            const void *logits,
+                                                            const void *temperatures,
+                                                            const int64_t *labels,
+                                                            const float *grad_loss,
+                                                            float *loss,
+                                                            float *confidence,
+                                                            uint8_t *correct,
+                                                            void *grad_logits,
+                                                            void *grad_temperatures,
+                                                            void *workspace,
+                                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * entropy_regularized_cross_entropy: Cross entropy plus a multiple of the entropy of the prediction
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of entropy_regularized_cross_entropy. Set the defaults with
+// lk_entropy_regularized_cross_entropy_options_init(), then change what you need.
+typedef struct lk_entropy_regularized_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of the entropy. In (-inf, inf); default 1.
+  double entropy_weight;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_entropy_regularized_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of entropy_regularized_cross_entropy.
+void lk_entropy_regularized_cross_entropy_options_init(struct lk_entropy_regularized_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of entropy_regularized_cross_entropy needs for these sizes, in
+// memory of the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_entropy_regularized_cross_entropy_workspace_size(const lk_context *ctx,
+                                                              const struct lk_entropy_regularized_cross_entropy_options *opts,
+                                                              lk_dtype dtype,
+                                                              size_t rows,
+                                                              size_t classes,
+                                                              size_t *bytes);
+
+// Cross entropy plus a multiple of the entropy of the prediction.
+//
+// With p = softmax(z), H = -sum_k p_k log p_k and w = entropy_weight:
+//     loss_r = -log p_y + w H.
+// A positive weight pushes towards confident outputs, which widens the gaps between logits (see
+// logit_gap); a
+// negative one is a confidence penalty. 0 is cross entropy. The gradient for z_k is
+//     s [p_k - (k = y) - w p_k (log p_k + H)];
+// a class of probability 0 adds nothing to H. Every term of H is positive as it is summed, so that the
+// entropy of
+// a certain row keeps its digits.
+// Source: E. D. Cubuk, B. Zoph, S. S. Schoenholz, Q. V. Le, Intriguing Properties of Adversarial Examples,
+// 2017.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 4]            statistics that spare backward a pass, or NULL
+lk_status lk_entropy_regularized_cross_entropy_forward(const lk_context *ctx,
+                                                       const struct lk_entropy_regularized_cross_entropy_options *opts,
+                                                       lk_dtype dtype,
+                                                       size_t rows,
+                                                       size_t classes,
+                                                       size_t logits_stride,
+                                                       const void *logits,
+                                                       const int64_t *labels,
+                                                       float *loss,
+                                                       float *saved,
+                                                       void *workspace,
+                                                       size_t workspace_bytes);
+
+// Gradient of lk_entropy_regularized_cross_entropy_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
+lk_status lk_entropy_regularized_cross_entropy_backward(const lk_context *ctx,
+                                                        const struct lk_entropy_regularized_cross_entropy_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t rows,
+                                                        size_t classes,
+                                                        size_t logits_stride,
+                                                        const void *logits,
+                                                        const int64_t *labels,
+                                                        const float *saved,
+                                                        const float *grad_loss,
+                                                        void *grad_logits,
+                                                        void *workspace,
+                                                        size_t workspace_bytes);
+
+// lk_entropy_regularized_cross_entropy_forward and lk_entropy_regularized_cross_entropy_backward in one
+// pass over memory. Arguments as there.
+lk_status lk_entropy_regularized_cross_entropy_forward_backward(const lk_context *ctx,
+                                                                const struct lk_entropy_regularized_cross_entropy_options *opts,
+                                                                lk_dtype dtype,
+                                                                size_t rows,
+                                                                size_t classes,
+                                                                size_t logits_stride,
+                                                                const void *logits,
+                                                                const int64_t *labels,
+                                                                const float *grad_loss,
+                                                                float *loss,
+                                                                void *grad_logits,
+                                                                void *workspace,
+                                                                size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * factored_spherical_dense: Weights of a factored output layer: W = v u + 1 omega'
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -1861,6 +2069,388 @@ lk_status lk_fused_linear_cross_entropy_forward_backward(const lk_context *ctx,
                                                          size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * label_distributionally_robust: Label-distributionally robust loss, with a fixed or adaptive temperature (LDR-KL, ALDR-KL)
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of label_distributionally_robust. Set the defaults with
+// lk_label_distributionally_robust_options_init(), then change what you need.
+typedef struct lk_label_distributionally_robust_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // T0. In (0, inf); default 1.
+  double temperature;
+  // How far the label should lead. In [0, inf); default 0.1.
+  double margin;
+  // Each row chooses its temperature. 0 or 1; default 0.
+  uint8_t adaptive;
+  // Price of a larger temperature; adaptive only. In (0, inf); default 1.
+  double alpha;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_label_distributionally_robust_options;
+
+// Sets the size and the defaults of an options struct of label_distributionally_robust.
+void lk_label_distributionally_robust_options_init(struct lk_label_distributionally_robust_options *opts);
+
+// Bytes of workspace that any function of label_distributionally_robust needs for these sizes, in memory
+// of the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_label_distributionally_robust_workspace_size(const lk_context *ctx,
+                                                          const struct lk_label_distributionally_robust_options *opts,
+                                                          lk_dtype dtype,
+                                                          size_t rows,
+                                                          size_t classes,
+                                                          size_t *bytes);
+
+// Label-distributionally robust loss, with a fixed or adaptive temperature (LDR-KL, ALDR-KL).
+//
+// With d_k = z_k - z_y + margin (k other than y), d_y = 0, t0 = temperature and C classes:
+//     loss_r = max over p of sum_k p_k d_k - t0 KL(p || uniform) = t0 (logsumexp(d / t0) - log C).
+// Small t0 gives the max-margin loss, t0 = 1 without margin cross entropy less log C, large t0 the mean of
+// d. With
+// adaptive each row has its own temperature:
+//     loss_r = min over t >= t0 of t (logsumexp(d / t) - log C) + alpha / 2 (t - t0)^2,
+// found by Newton's method on alpha (t - t0) = KL(softmax(d / t) || uniform). The surer a row, the larger
+// its
+// temperature; rows with noisy labels tend to keep a small one. The gradient for z_k is s (p_k - (k = y))
+// with
+// p = softmax(d / t); the temperature adds nothing to it. Ignored rows have temperature 0.
+// Source: D. Zhu, Y. Ying, T. Yang, Label Distributionally Robust Losses for Multi-class Classification:
+// Consistency, Robustness and Adaptivity, 2023.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   temperatures    f32 [rows]               the temperature of each row; NULL = not wanted
+lk_status lk_label_distributionally_robust_forward(const lk_context *ctx,
+                                                   const struct lk_label_distributionally_robust_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   const void *logits,
+                                                   const int64_t *labels,
+                                                   float *loss,
+                                                   float *temperatures,
+                                                   void *workspace,
+                                                   size_t workspace_bytes);
+
+// Gradient of lk_label_distributionally_robust_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_label_distributionally_robust_backward(const lk_context *ctx,
+                                                    const struct lk_label_distributionally_robust_options *opts,
+                                                    lk_dtype dtype,
+                                                    size_t rows,
+                                                    size_t classes,
+                                                    const void *logits,
+                                                    const int64_t *labels,
+                                                    const float *grad_loss,
+                                                    void *grad_logits,
+                                                    void *workspace,
+                                                    size_t workspace_bytes);
+
+// lk_label_distributionally_robust_forward and lk_label_distributionally_robust_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_label_distributionally_robust_forward_backward(const lk_context *ctx,
+                                                            const struct lk_label_distributionally_robust_options *opts,
+                                                            lk_dtype dtype,
+                                                            size_t rows,
+                                                            size_t classes,
+                                                            const void *logits,
+                                                            const int64_t *labels,
+                                                            const float *grad_loss,
+                                                            float *loss,
+                                                            float *temperatures,
+                                                            void *grad_logits,
+                                                            void *workspace,
+                                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * logit_gap: Gap between the largest logit and the k-th largest
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of logit_gap. Set the defaults with lk_logit_gap_options_init(), then change what you need.
+typedef struct lk_logit_gap_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which logit to compare with the largest; at most classes. At least 2; default 2.
+  int64_t order;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_logit_gap_options;
+
+// Sets the size and the defaults of an options struct of logit_gap.
+void lk_logit_gap_options_init(struct lk_logit_gap_options *opts);
+
+// Bytes of workspace that any function of logit_gap needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_logit_gap_workspace_size(const lk_context *ctx,
+                                      const struct lk_logit_gap_options *opts,
+                                      lk_dtype dtype,
+                                      size_t rows,
+                                      size_t classes,
+                                      size_t *bytes);
+
+// Gap between the largest logit and the k-th largest.
+//
+// gap_r = largest logit - order-th largest logit of row r.
+// Logits are ranked by value, equal ones by index. Small gaps make a model easy to attack. The gradient is
+// s at the
+// largest and -s at the order-th largest; a row with a NaN has NaN everywhere. Order 2 takes one sweep
+// over the row;
+// larger orders some more, on CUDA some 80.
+// Source: E. D. Cubuk, B. Zoph, S. S. Schoenholz, Q. V. Le, Intriguing Properties of Adversarial Examples,
+// 2017.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 2
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   gap             f32 [rows] or [1]        the gap; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_logit_gap_forward(const lk_context *ctx,
+                               const struct lk_logit_gap_options *opts,
+                               lk_dtype dtype,
+                               size_t rows,
+                               size_t classes,
+                               const void *logits,
+                               float *gap,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// Gradient of lk_logit_gap_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of gap; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_logit_gap_backward(const lk_context *ctx,
+                                const struct lk_logit_gap_options *opts,
+                                lk_dtype dtype,
+                                size_t rows,
+                                size_t classes,
+                                const void *logits,
+                                const float *grad_loss,
+                                void *grad_logits,
+                                void *workspace,
+                                size_t workspace_bytes);
+
+// lk_logit_gap_forward and lk_logit_gap_backward in one pass over memory. Arguments as there.
+lk_status lk_logit_gap_forward_backward(const lk_context *ctx,
+                                        const struct lk_logit_gap_options *opts,
+                                        lk_dtype dtype,
+                                        size_t rows,
+                                        size_t classes,
+                                        const void *logits,
+                                        const float *grad_loss,
+                                        float *gap,
+                                        void *grad_logits,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * open_set_entropy_minimization: Entropy minimisation on the samples that adaptation makes more certain
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of open_set_entropy_minimization. Set the defaults with
+// lk_open_set_entropy_minimization_options_init(), then change what you need.
+typedef struct lk_open_set_entropy_minimization_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Least rise of the confidence. In [-1, 1]; default 0.
+  double threshold;
+  // Mean divides by the number of selected rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_open_set_entropy_minimization_options;
+
+// Sets the size and the defaults of an options struct of open_set_entropy_minimization.
+void lk_open_set_entropy_minimization_options_init(struct lk_open_set_entropy_minimization_options *opts);
+
+// Bytes of workspace that any function of open_set_entropy_minimization needs for these sizes, in memory
+// of the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_open_set_entropy_minimization_workspace_size(const lk_context *ctx,
+                                                          const struct lk_open_set_entropy_minimization_options *opts,
+                                                          lk_dtype dtype,
+                                                          size_t rows,
+                                                          size_t classes,
+                                                          size_t *bytes);
+
+// Entropy minimisation on the samples that adaptation makes more certain.
+//
+// With p = softmax(logits) of the adapted model, q = softmax(source_logits) of the original one and m the
+// class of
+// its largest logit (the first of equal ones), a row is selected where
+//     p_m - q_m >= threshold:
+// samples whose confidence falls during adaptation probably belong to no known class. Then
+//     loss_r = H(p) = -sum_k p_k log p_k on selected rows, 0 elsewhere.
+// mean divides by the number of selected rows, and is 0 if there are none. The gradient for logits_k is
+// -s p_k (log p_k + H) on selected rows. The source is a constant.
+// Source: J. Lee, D. Das, J. Choo, S. Choi, Towards Open-Set Test-Time Adaptation Utilizing the Wisdom of
+// Crowds in Entropy Minimization, 2023.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores of the adapted model
+//   source_logits   dtype [rows, classes]    scores of the original model
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   selected        uint8 (0 or 1) [rows]    1 where the row is selected; NULL = not wanted
+lk_status lk_open_set_entropy_minimization_forward(const lk_context *ctx,
+                                                   const struct lk_open_set_entropy_minimization_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   const void *logits,
+                                                   const void *source_logits,
+                                                   float *loss,
+                                                   uint8_t *selected,
+                                                   void *workspace,
+                                                   size_t workspace_bytes);
+
+// Gradient of lk_open_set_entropy_minimization_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_open_set_entropy_minimization_backward(const lk_context *ctx,
+                                                    const struct lk_open_set_entropy_minimization_options *opts,
+                                                    lk_dtype dtype,
+                                                    size_t rows,
+                                                    size_t classes,
+                                                    const void *logits,
+                                                    const void *source_logits,
+                                                    const float *grad_loss,
+                                                    void *grad_logits,
+                                                    void *workspace,
+                                                    size_t workspace_bytes);
+
+// lk_open_set_entropy_minimization_forward and lk_open_set_entropy_minimization_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_open_set_entropy_minimization_forward_backward(const lk_context *ctx,
+                                                            const struct lk_open_set_entropy_minimization_options *opts,
+                                                            lk_dtype dtype,
+                                                            size_t rows,
+                                                            size_t classes,
+                                                            const void *logits,
+                                                            const void *source_logits,
+                                                            const float *grad_loss,
+                                                            float *loss,
+                                                            uint8_t *selected,
+                                                            void *grad_logits,
+                                                            void *workspace,
+                                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * smooth_adversarial_comp_sum: Smooth adversarial comp-sum loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of smooth_adversarial_comp_sum. Set the defaults with
+// lk_smooth_adversarial_comp_sum_options_init(), then change what you need.
+typedef struct lk_smooth_adversarial_comp_sum_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Member of the comp-sum family. In [0, inf); default 1.
+  double tau;
+  // Divides the clean logits. In (0, inf); default 1.
+  double rho;
+  // Weight of the change of margins. In [0, inf); default 1.
+  double nu;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_smooth_adversarial_comp_sum_options;
+
+// Sets the size and the defaults of an options struct of smooth_adversarial_comp_sum.
+void lk_smooth_adversarial_comp_sum_options_init(struct lk_smooth_adversarial_comp_sum_options *opts);
+
+// Bytes of workspace that any function of smooth_adversarial_comp_sum needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_smooth_adversarial_comp_sum_workspace_size(const lk_context *ctx,
+                                                        const struct lk_smooth_adversarial_comp_sum_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t rows,
+                                                        size_t classes,
+                                                        size_t *bytes);
+
+// Smooth adversarial comp-sum loss.
+//
+// With z the clean logits, a those of the sample perturbed by an attack, Delta(x)_k = x_y - x_k and v =
+// -log p_y for
+// p = softmax(z / rho):
+//     loss_r = (exp((1 - tau) v) - 1) / (1 - tau) + nu |Delta(a) - Delta(z)|_2,    first term v at tau = 1.
+// The first term is comp_sum_cross_entropy of z / rho, the second says how much the attack moves the
+// margins. With
+// d = Delta(a) - Delta(z), N = |d| and t_k = -d_k / N, t_y = sum_k d_k / N (all 0 where N = 0), the
+// gradients are
+//     dadversarial_logits = s nu t,
+//     dlogits_k           = s p_y^(tau - 1) (p_k - (k = y)) / rho - s nu t_k.
+// Source: A. Mao, M. Mohri, Y. Zhong, Cross-Entropy Loss Functions: Theoretical Analysis and Applications,
+// 2023.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [rows, classes]    scores of the clean samples
+//   adversarial_logits dtype [rows, classes]
+//                                            scores of the attacked samples
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_smooth_adversarial_comp_sum_forward(const lk_context *ctx,
+                                                 const struct lk_smooth_adversarial_comp_sum_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t classes,
+                                                 const void *logits,
+                                                 const void *adversarial_logits,
+                                                 const int64_t *labels,
+                                                 float *loss,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
+
+// Gradient of lk_smooth_adversarial_comp_sum_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+//   grad_adversarial_logits dtype
+//                                            gradient, of the shape of adversarial_logits; may be
+//                                            adversarial_logits itself; NULL = not wanted
+lk_status lk_smooth_adversarial_comp_sum_backward(const lk_context *ctx,
+                                                  const struct lk_smooth_adversarial_comp_sum_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t rows,
+                                                  size_t classes,
+                                                  const void *logits,
+                                                  const void *adversarial_logits,
+                                                  const int64_t *labels,
+                                                  const float *grad_loss,
+                                                  void *grad_logits,
+                                                  void *grad_adversarial_logits,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
+
+// lk_smooth_adversarial_comp_sum_forward and lk_smooth_adversarial_comp_sum_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_smooth_adversarial_comp_sum_forward_backward(const lk_context *ctx,
+                                                          const struct lk_smooth_adversarial_comp_sum_options *opts,
+                                                          lk_dtype dtype,
+                                                          size_t rows,
+                                                          size_t classes,
+                                                          const void *logits,
+                                                          const void *adversarial_logits,
+                                                          const int64_t *labels,
+                                                          const float *grad_loss,
+                                                          float *loss,
+                                                          void *grad_logits,
+                                                          void *grad_adversarial_logits,
+                                                          void *workspace,
+                                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * source_free_adaptation: Weighted entropy of segmentations with a prior on the class ratios
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -1970,6 +2560,115 @@ lk_status lk_source_free_adaptation_forward_backward(const lk_context *ctx,
                                                      void *grad_logits,
                                                      void *workspace,
                                                      size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * spherical_softmax_cross_entropy: Spherical softmax and Taylor softmax: cross entropy of probabilities quadratic in the logits
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_SPHERICAL 0
+
+#define LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_TAYLOR 1
+
+// Options of spherical_softmax_cross_entropy. Set the defaults with
+// lk_spherical_softmax_cross_entropy_options_init(), then change what you need.
+typedef struct lk_spherical_softmax_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which quadratic. LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_SPHERICAL or
+  // LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_TAYLOR; default
+  // LK_SPHERICAL_SOFTMAX_CROSS_ENTROPY_KIND_SPHERICAL.
+  int32_t kind;
+  // Spherical: what is added to each square. In (0, inf); default 0.01.
+  double eps;
+  // Rows with this label count as absent: loss 0, gradient 0, not in the mean. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean divides by the number of rows that are not ignored. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or
+  // LK_REDUCTION_SUM; default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_spherical_softmax_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of spherical_softmax_cross_entropy.
+void lk_spherical_softmax_cross_entropy_options_init(struct lk_spherical_softmax_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of spherical_softmax_cross_entropy needs for these sizes, in memory
+// of the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_spherical_softmax_cross_entropy_workspace_size(const lk_context *ctx,
+                                                            const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                            lk_dtype dtype,
+                                                            size_t rows,
+                                                            size_t classes,
+                                                            size_t *bytes);
+
+// Spherical softmax and Taylor softmax: cross entropy of probabilities quadratic in the logits.
+//
+// Probabilities are f_k / sum_j f_j with a quadratic f instead of the exponential:
+//     spherical  f_k = z_k^2 + eps,         f'_k = 2 z_k
+//     taylor     f_k = 1 + z_k + z_k^2 / 2, f'_k = 1 + z_k     (at least 1/2)
+//     loss_r = log sum_k f_k - log f_y,     y = labels[r],
+//     dloss_r / dz_k = f'_k / sum f - [k = y] f'_y / f_y.
+// spherical does not see the sign of a logit. Both depend on the row only through sum z^2, sum z and
+// z_y, which is what factored_spherical_output makes use of. Logits whose squares overflow f32 are fine
+// (all sums are f64).
+// Source: P. Vincent, A. de Brébisson, X. Bouthillier, Efficient exact gradient update for training deep
+// networks with very large sparse targets, 2015; A. de Brébisson, P. Vincent, An exploration of softmax
+// alternatives belonging to the spherical loss family, 2016.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [rows, classes]    scores, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes) or ignore_index
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   saved           f32 [rows, 2]            statistics that spare backward a pass, or NULL
+lk_status lk_spherical_softmax_cross_entropy_forward(const lk_context *ctx,
+                                                     const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t rows,
+                                                     size_t classes,
+                                                     size_t logits_stride,
+                                                     const void *logits,
+                                                     const int64_t *labels,
+                                                     float *loss,
+                                                     float *saved,
+                                                     void *workspace,
+                                                     size_t workspace_bytes);
+
+// Gradient of lk_spherical_softmax_cross_entropy_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
+lk_status lk_spherical_softmax_cross_entropy_backward(const lk_context *ctx,
+                                                      const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                      lk_dtype dtype,
+                                                      size_t rows,
+                                                      size_t classes,
+                                                      size_t logits_stride,
+                                                      const void *logits,
+                                                      const int64_t *labels,
+                                                      const float *saved,
+                                                      const float *grad_loss,
+                                                      void *grad_logits,
+                                                      void *workspace,
+                                                      size_t workspace_bytes);
+
+// lk_spherical_softmax_cross_entropy_forward and lk_spherical_softmax_cross_entropy_backward in one pass
+// over memory. Arguments as there.
+lk_status lk_spherical_softmax_cross_entropy_forward_backward(const lk_context *ctx,
+                                                              const struct lk_spherical_softmax_cross_entropy_options *opts,
+                                                              lk_dtype dtype,
+                                                              size_t rows,
+                                                              size_t classes,
+                                                              size_t logits_stride,
+                                                              const void *logits,
+                                                              const int64_t *labels,
+                                                              const float *grad_loss,
+                                                              float *loss,
+                                                              void *grad_logits,
+                                                              void *workspace,
+                                                              size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * token_cross_entropy: Softmax cross entropy with label smoothing, class weights, z penalty and logit soft cap
@@ -2395,6 +3094,139 @@ lk_status lk_info_nce_forward_backward(const lk_context *ctx,
                                        void *grad_b,
                                        void *workspace,
                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * isogclr: SogCLR and iSogCLR: contrastive loss over all of the data, with a temperature for each sample
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of isogclr. Set the defaults with lk_isogclr_options_init(), then change what you need.
+typedef struct lk_isogclr_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Share of this batch in the moving average. In (0, 1]; default 0.8.
+  double gamma;
+  // What keeps temperatures from growing: the larger, the smaller they become. In [0, inf); default 0.3.
+  double rho;
+  // Of the temperatures; 0 keeps them. In [0, inf); default 0.
+  double learning_rate;
+  // Smallest temperature. In (0, inf); default 0.005.
+  double min_temperature;
+  // Largest temperature. In (0, inf); default 1.
+  double max_temperature;
+  // Compare directions: rows are divided by their lengths. 0 or 1; default 1.
+  uint8_t normalize;
+  // Mean divides by n. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM; default
+  // LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_isogclr_options;
+
+// Sets the size and the defaults of an options struct of isogclr.
+void lk_isogclr_options_init(struct lk_isogclr_options *opts);
+
+// Bytes of workspace that any function of isogclr needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_isogclr_workspace_size(const lk_context *ctx,
+                                    const struct lk_isogclr_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t d,
+                                    size_t *bytes);
+
+// SogCLR and iSogCLR: contrastive loss over all of the data, with a temperature for each sample.
+//
+// With S_ij = a^_i . b^_j and h_ij = S_ij - S_ii, the contrast of sample i with the batch is
+//     g_i = mean over j != i of exp(h_ij / t_i),    t = temperatures.
+// Its moving average over the steps of training stands for the mean over all of the data, which is what
+// makes small batches do:
+//     log u_i' = log((1 - gamma) u_i + gamma g_i),    loss_i = t_i (log u_i' + rho).
+// x^ = x / sqrt(|x|^2 + 1e-12) with normalize, else x. The gradient in h_ij is that of the estimator,
+// p_ij = exp(h_ij / t_i) / ((n - 1) u_i'), where u' counts as a constant; that in the temperature is
+//     temperature_grad_i = log u_i' + rho - sum_j p_ij h_ij / t_i,
+// and temperatures_next = min(max(t - learning_rate temperature_grad, min_temperature), max_temperature):
+// learning_rate 0 leaves them (SogCLR). log_u and temperatures are the state of the n samples of this
+// batch, which the caller looks up and writes back; start with log_u = 0 and, say, 0.1. Backward apart
+// from
+// forward needs the state before the step or saved. For two towers (image and text) call it twice with a
+// and
+// b exchanged, each with state of its own. The n x n similarities are never stored.
+// Source: Z.-H. Qiu et al., Not All Semantics are Created Equal: Contrastive Self-supervised Learning with
+// Automatic Temperature Individualization, 2023.
+//
+//   n               size_t                   number of samples, at least 2
+//   d               size_t                   length of a row, at least 1
+//   a               dtype [n, d]             anchors, one per row
+//   b               dtype [n, d]             what they are compared with; row i belongs to row i of a
+//   log_u           f32 [n]                  state: log of the moving average of each sample
+//   temperatures    f32 [n]                  state: temperature of each sample, in (0, inf)
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   log_u_next      f32 [n]                  log of the moving average after the step; may be log_u
+//                                            itself; NULL = not wanted
+//   temperature_grad f32 [n]
+//                                            gradient of each loss in its temperature; NULL = not wanted
+//   temperatures_next f32 [n]
+//                                            temperatures after the step; may be temperatures itself; NULL
+//                                            = not wanted
+//   saved           f32 [3*n]                statistics that spare backward a pass, or NULL
+lk_status lk_isogclr_forward(const lk_context *ctx,
+                             const struct lk_isogclr_options *opts,
+                             lk_dtype dtype,
+                             size_t n,
+                             size_t d,
+                             const void *a,
+                             const void *b,
+                             const float *log_u,
+                             const float *temperatures,
+                             float *loss,
+                             float *log_u_next,
+                             float *temperature_grad,
+                             float *temperatures_next,
+                             float *saved,
+                             void *workspace,
+                             size_t workspace_bytes);
+
+// Gradient of lk_isogclr_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_isogclr_backward(const lk_context *ctx,
+                              const struct lk_isogclr_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              size_t d,
+                              const void *a,
+                              const void *b,
+                              const float *log_u,
+                              const float *temperatures,
+                              const float *saved,
+                              const float *grad_loss,
+                              void *grad_a,
+                              void *grad_b,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// lk_isogclr_forward and lk_isogclr_backward in one pass over memory. Arguments as there.
+lk_status lk_isogclr_forward_backward(const lk_context *ctx,
+                                      const struct lk_isogclr_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      size_t d,
+                                      const void *a,
+                                      const void *b,
+                                      const float *log_u,
+                                      const float *temperatures,
+                                      const float *grad_loss,
+                                      float *loss,
+                                      float *log_u_next,
+                                      float *temperature_grad,
+                                      float *temperatures_next,
+                                      void *grad_a,
+                                      void *grad_b,
+                                      void *workspace,
+                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * nt_xent: NT-Xent: SimCLR's temperature-scaled cross entropy of two views
@@ -3036,6 +3868,249 @@ lk_status lk_binarize_indicators_forward(const lk_context *ctx,
                                          size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * dpo_loss: Direct preference optimisation, with its noise-robust forms
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_DPO_LOSS_KIND_DPO 0
+
+#define LK_DPO_LOSS_KIND_CDPO 1
+
+#define LK_DPO_LOSS_KIND_RDPO 2
+
+#define LK_DPO_LOSS_KIND_IPO 3
+
+#define LK_DPO_LOSS_KIND_HINGE 4
+
+// Options of dpo_loss. Set the defaults with lk_dpo_loss_options_init(), then change what you need.
+typedef struct lk_dpo_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Form of the loss. LK_DPO_LOSS_KIND_DPO or LK_DPO_LOSS_KIND_CDPO or LK_DPO_LOSS_KIND_RDPO or
+  // LK_DPO_LOSS_KIND_IPO or LK_DPO_LOSS_KIND_HINGE; default LK_DPO_LOSS_KIND_DPO.
+  int32_t kind;
+  // Strength of the tie to the reference. In (0, inf); default 0.1.
+  double beta;
+  // Probability that a preference is the wrong way round (cdpo, rdpo). In [0, 0.5); default 0.
+  double flip_probability;
+  // Mean divides by the number of pairs. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_dpo_loss_options;
+
+// Sets the size and the defaults of an options struct of dpo_loss.
+void lk_dpo_loss_options_init(struct lk_dpo_loss_options *opts);
+
+// Bytes of workspace that any function of dpo_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_dpo_loss_workspace_size(const lk_context *ctx,
+                                     const struct lk_dpo_loss_options *opts,
+                                     lk_dtype dtype,
+                                     size_t pairs,
+                                     size_t *bytes);
+
+// Direct preference optimisation, with its noise-robust forms.
+//
+// With d = (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected), h = beta d and
+// e = flip_probability:
+//     dpo    softplus(-h)                                         (Rafailov et al. 2023)
+//     cdpo   (1 - e) softplus(-h) + e softplus(h)                 (Mitchell 2023)
+//     rdpo   [(1 - e) softplus(-h) - e softplus(h)] / (1 - 2 e)
+//     ipo    (d - 1 / (2 beta))^2                                 (Azar et al. 2023)
+//     hinge  max(0, 1 - h)                                        (Zhao et al. 2023)
+// rdpo is unbiased: its mean over preferences that are flipped with probability e is dpo of the true ones.
+// margins is h. The gradient of policy_rejected is minus that of policy_chosen; the references have none.
+// Differences of the log-probabilities are taken without rounding.
+// Source: S. R. Chowdhury, A. Kini, N. Natarajan, Provably Robust DPO: Aligning Language Models with Noisy
+// Feedback, 2024.
+//
+//   pairs           size_t                   number of pairs of responses
+//   policy_chosen   dtype [pairs]            log-probability of the preferred response under the policy
+//   policy_rejected dtype [pairs]            log-probability of the other response under the policy
+//   reference_chosen dtype [pairs]
+//                                            log-probability of the preferred response under the reference
+//   reference_rejected dtype [pairs]
+//                                            log-probability of the other response under the reference
+//   loss            f32 [pairs] or [1]       the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   margins         f32 [pairs]              beta d of each pair: positive where the policy agrees; NULL =
+//                                            not wanted
+lk_status lk_dpo_loss_forward(const lk_context *ctx,
+                              const struct lk_dpo_loss_options *opts,
+                              lk_dtype dtype,
+                              size_t pairs,
+                              const void *policy_chosen,
+                              const void *policy_rejected,
+                              const void *reference_chosen,
+                              const void *reference_rejected,
+                              float *loss,
+                              float *margins,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// Gradient of lk_dpo_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_policy_chosen dtype
+//                                            gradient, of the shape of policy_chosen; NULL = not wanted
+//   grad_policy_rejected dtype
+//                                            gradient, of the shape of policy_rejected; NULL = not wanted
+lk_status lk_dpo_loss_backward(const lk_context *ctx,
+                               const struct lk_dpo_loss_options *opts,
+                               lk_dtype dtype,
+                               size_t pairs,
+                               const void *policy_chosen,
+                               const void *policy_rejected,
+                               const void *reference_chosen,
+                               const void *reference_rejected,
+                               const float *grad_loss,
+                               void *grad_policy_chosen,
+                               void *grad_policy_rejected,
+                               void *workspace,
+                               size_t workspace_bytes);
+
+// lk_dpo_loss_forward and lk_dpo_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_dpo_loss_forward_backward(const lk_context *ctx,
+                                       const struct lk_dpo_loss_options *opts,
+                                       lk_dtype dtype,
+                                       size_t pairs,
+                                       const void *policy_chosen,
+                                       const void *policy_rejected,
+                                       const void *reference_chosen,
+                                       const void *reference_rejected,
+                                       const float *grad_loss,
+                                       float *loss,
+                                       float *margins,
+                                       void *grad_policy_chosen,
+                                       void *grad_policy_rejected,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * fused_linear_sequence_log_prob: Log-probability of token sequences from hidden states, without the logits in memory
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of fused_linear_sequence_log_prob. Set the defaults with
+// lk_fused_linear_sequence_log_prob_options_init(), then change what you need.
+typedef struct lk_fused_linear_sequence_log_prob_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Number of sequences. At least 0; default 1.
+  int64_t sequences;
+  // Tokens with this label (prompt, padding) are not counted and get no gradient. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean over the counted tokens of a sequence instead of the sum. 0 or 1; default 0.
+  uint8_t average;
+} lk_fused_linear_sequence_log_prob_options;
+
+// Sets the size and the defaults of an options struct of fused_linear_sequence_log_prob.
+void lk_fused_linear_sequence_log_prob_options_init(struct lk_fused_linear_sequence_log_prob_options *opts);
+
+// Bytes of workspace that any function of fused_linear_sequence_log_prob needs for these sizes, in memory
+// of the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_fused_linear_sequence_log_prob_workspace_size(const lk_context *ctx,
+                                                           const struct lk_fused_linear_sequence_log_prob_options *opts,
+                                                           lk_dtype dtype,
+                                                           size_t tokens,
+                                                           size_t d,
+                                                           size_t classes,
+                                                           size_t *bytes);
+
+// Log-probability of token sequences from hidden states, without the logits in memory.
+//
+// sequence_log_prob of the logits z = hidden weight^T + bias, which are made a tile of tokens and classes
+// at
+// a time and never stored: with this and dpo_loss, preference training needs no memory of tokens x
+// classes.
+//     log_prob_s = sum over the counted tokens t of sequence s of log softmax(z_t)_(labels_t),
+// or their mean with average (0 for a sequence without counted tokens). Gradients, with the upstream g_s
+// of
+// each sequence (divided by its count with average) and G_tk = g_s (delta_k,y - p_k):
+//     d hidden = G weight,   d weight = G^T hidden,   d bias = sum_t G_t.
+// Products and sums are f32 or wider whatever the type of the call, gradients are rounded once. Work and
+// workspace as for fused_linear_cross_entropy: one matrix product forward, three backward; a tile, some
+// numbers
+// per token and sequence, and for f16 and bf16 the gradient of hidden in f32.
+// Source: R. Rafailov et al., Direct Preference Optimization: Your Language Model is Secretly a Reward
+// Model, 2023.
+//
+//   tokens          size_t                   number of tokens of all sequences
+//   d               size_t                   features of a token, at least 1
+//   classes         size_t                   size of the vocabulary, at least 1
+//   hidden          dtype [tokens, d]        features, one row per token
+//   weight          dtype [classes, d]       weights of the output layer, one row per class
+//   bias            dtype [classes]          bias of each class; NULL for none
+//   labels          int64 [tokens]           the token that follows, for each place, in [0, classes) or
+//                                            ignore_index
+//   segments        int64 [tokens]           sequence that each token belongs to, in any order, in [0,
+//                                            sequences)
+//   log_prob        f32 [sequences]          log-probability of each sequence; NULL = not wanted
+//   counts          f32 [sequences]          counted tokens of each sequence; NULL = not wanted
+//   saved           f32 [tokens, 3]          statistics that spare backward a pass, or NULL
+lk_status lk_fused_linear_sequence_log_prob_forward(const lk_context *ctx,
+                                                    const struct lk_fused_linear_sequence_log_prob_options *opts,
+                                                    lk_dtype dtype,
+                                                    size_t tokens,
+                                                    size_t d,
+                                                    size_t classes,
+                                                    const void *hidden,
+                                                    const void *weight,
+                                                    const void *bias,
+                                                    const int64_t *labels,
+                                                    const int64_t *segments,
+                                                    float *log_prob,
+                                                    float *counts,
+                                                    float *saved,
+                                                    void *workspace,
+                                                    size_t workspace_bytes);
+
+// Gradient of lk_fused_linear_sequence_log_prob_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of log_prob; NULL = ones
+//   grad_hidden     dtype                    gradient, of the shape of hidden; NULL = not wanted
+//   grad_weight     dtype                    gradient, of the shape of weight; NULL = not wanted
+//   grad_bias       dtype                    gradient, of the shape of bias; NULL = not wanted
+lk_status lk_fused_linear_sequence_log_prob_backward(const lk_context *ctx,
+                                                     const struct lk_fused_linear_sequence_log_prob_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t tokens,
+                                                     size_t d,
+                                                     size_t classes,
+                                                     const void *hidden,
+                                                     const void *weight,
+                                                     const void *bias,
+                                                     const int64_t *labels,
+                                                     const int64_t *segments,
+                                                     const float *saved,
+                                                     const float *grad_loss,
+                                                     void *grad_hidden,
+                                                     void *grad_weight,
+                                                     void *grad_bias,
+                                                     void *workspace,
+                                                     size_t workspace_bytes);
+
+// lk_fused_linear_sequence_log_prob_forward and lk_fused_linear_sequence_log_prob_backward in one pass
+// over memory. Arguments as there.
+lk_status lk_fused_linear_sequence_log_prob_forward_backward(const lk_context *ctx,
+                                                             const struct lk_fused_linear_sequence_log_prob_options *opts,
+                                                             lk_dtype dtype,
+                                                             size_t tokens,
+                                                             size_t d,
+                                                             size_t classes,
+                                                             const void *hidden,
+                                                             const void *weight,
+                                                             const void *bias,
+                                                             const int64_t *labels,
+                                                             const int64_t *segments,
+                                                             const float *grad_loss,
+                                                             float *log_prob,
+                                                             float *counts,
+                                                             void *grad_hidden,
+                                                             void *grad_weight,
+                                                             void *grad_bias,
+                                                             void *workspace,
+                                                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * hermite_features: Normalised Hermite polynomials of each value
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -3172,6 +4247,112 @@ lk_status lk_router_z_loss_forward_backward(const lk_context *ctx,
                                             void *grad_logits,
                                             void *workspace,
                                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * sequence_log_prob: Log-probability of token sequences
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of sequence_log_prob. Set the defaults with lk_sequence_log_prob_options_init(), then change
+// what you need.
+typedef struct lk_sequence_log_prob_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Number of sequences. At least 0; default 1.
+  int64_t sequences;
+  // Tokens with this label (prompt, padding) are not counted and get no gradient. Any integer; default
+  // -100.
+  int64_t ignore_index;
+  // Mean over the counted tokens of a sequence instead of the sum. 0 or 1; default 0.
+  uint8_t average;
+} lk_sequence_log_prob_options;
+
+// Sets the size and the defaults of an options struct of sequence_log_prob.
+void lk_sequence_log_prob_options_init(struct lk_sequence_log_prob_options *opts);
+
+// Bytes of workspace that any function of sequence_log_prob needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_sequence_log_prob_workspace_size(const lk_context *ctx,
+                                              const struct lk_sequence_log_prob_options *opts,
+                                              lk_dtype dtype,
+                                              size_t tokens,
+                                              size_t classes,
+                                              size_t *bytes);
+
+// Log-probability of token sequences.
+//
+// log_prob_s = sum over the counted tokens t of sequence s of log softmax(logits_t)_(labels_t),
+// or their mean with average (0 for a sequence without counted tokens). What dpo_loss and other preference
+// losses take. Gradient, for an upstream gradient g_s of each sequence (divided by its count with
+// average):
+//     d logits_tk = g_s (delta_k,y - p_k).
+// Tokens of a sequence may lie anywhere, sums are in f64 in the order of the tokens. A NaN makes its
+// sequence NaN. On CUDA every sequence looks at all segments: thousands of sequences in a call cost time.
+// Source: R. Rafailov et al., Direct Preference Optimization: Your Language Model is Secretly a Reward
+// Model, 2023.
+//
+//   tokens          size_t                   number of tokens of all sequences
+//   classes         size_t                   size of the vocabulary, at least 1
+//   logits_stride   size_t                   elements from one row of logits to the next; 0 = dense
+//   logits          dtype [tokens, classes]  scores, one row per token
+//   labels          int64 [tokens]           the token that follows, for each place, in [0, classes) or
+//                                            ignore_index
+//   segments        int64 [tokens]           sequence that each token belongs to, in any order, in [0,
+//                                            sequences)
+//   log_prob        f32 [sequences]          log-probability of each sequence; NULL = not wanted
+//   counts          f32 [sequences]          counted tokens of each sequence; NULL = not wanted
+//   saved           f32 [tokens, 3]          statistics that spare backward a pass, or NULL
+lk_status lk_sequence_log_prob_forward(const lk_context *ctx,
+                                       const struct lk_sequence_log_prob_options *opts,
+                                       lk_dtype dtype,
+                                       size_t tokens,
+                                       size_t classes,
+                                       size_t logits_stride,
+                                       const void *logits,
+                                       const int64_t *labels,
+                                       const int64_t *segments,
+                                       float *log_prob,
+                                       float *counts,
+                                       float *saved,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+// Gradient of lk_sequence_log_prob_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of log_prob; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape (and stride) of logits; may be logits
+//                                            itself; NULL = not wanted
+lk_status lk_sequence_log_prob_backward(const lk_context *ctx,
+                                        const struct lk_sequence_log_prob_options *opts,
+                                        lk_dtype dtype,
+                                        size_t tokens,
+                                        size_t classes,
+                                        size_t logits_stride,
+                                        const void *logits,
+                                        const int64_t *labels,
+                                        const int64_t *segments,
+                                        const float *saved,
+                                        const float *grad_loss,
+                                        void *grad_logits,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+// lk_sequence_log_prob_forward and lk_sequence_log_prob_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_sequence_log_prob_forward_backward(const lk_context *ctx,
+                                                const struct lk_sequence_log_prob_options *opts,
+                                                lk_dtype dtype,
+                                                size_t tokens,
+                                                size_t classes,
+                                                size_t logits_stride,
+                                                const void *logits,
+                                                const int64_t *labels,
+                                                const int64_t *segments,
+                                                const float *grad_loss,
+                                                float *log_prob,
+                                                float *counts,
+                                                void *grad_logits,
+                                                void *workspace,
+                                                size_t workspace_bytes);
 
 /* ====================================================================================================
  * Robust and distillation
@@ -3442,7 +4623,7 @@ typedef struct lk_multi_sample_dropout_cross_entropy_options {
   size_t struct_size;
   // Probability that a feature is dropped. In [0, 1); default 0.5.
   double dropout;
-  // Dropout samples per row; with masks their first extent, which Python takes from them. At least 1;
+  // Dropout samples per row; with masks their first extent, which Python takes from them. 1 to 1048576;
   // default 8.
   int64_t samples;
   // Key of the random numbers. Any integer; default 0.

@@ -9,8 +9,10 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// Every kernel must be launchable with the largest block.
-#define LK_KERNEL(name, Args) extern "C" __global__ void __launch_bounds__(1024) name(const __grid_constant__ Args a)
+// LK_KERNEL(name, Args, threads): the largest block it is launched with, which bounds its registers; 1024 if left out.
+#define LK_KERNEL_OF(name, Args, threads, ...) \
+  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
+#define LK_KERNEL(...) LK_KERNEL_OF(__VA_ARGS__, 1024, 0)
 #define LK_DYNAMIC_SHARED(T, name)                                          \
   extern __shared__ __align__(16) unsigned char lk_dynamic_shared_memory[]; \
   T* name = reinterpret_cast<T*>(lk_dynamic_shared_memory)

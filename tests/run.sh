@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 work=build/tests
 kernels="--features cuda,cuda-emulation --target-dir target/cuda" # apart, so that neither build undoes the other
-max_bytes=3000000
+max_bytes=8000000 # some 100 KB an entry
 passed=0 failed=0 skipped=0 began=$SECONDS summary=()
 
 section() {

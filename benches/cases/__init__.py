@@ -21,8 +21,9 @@ class Case:
     #: What distinguishes this case from the entry's others, in words.
     variant: str = ""
     options: dict = field(default_factory=dict)
-    #: `sampler(shape, generator)` by input, giving an f32 tensor. Optional inputs are given only if named
-    #: here; the others are drawn from N(0, 3^2), labels evenly, masks as coins.
+    #: `sampler(shape, generator)`, or with the sizes by name `sampler(shape, generator, sizes)`, by input, giving
+    #: an f32 tensor. Optional inputs are given only if named here; the others are drawn from N(0, 3^2), labels
+    #: evenly, masks as coins.
     inputs: dict = field(default_factory=dict)
     #: Inputs whose gradient is wanted; the first that has one unless given.
     gradients: tuple = ()

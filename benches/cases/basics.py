@@ -17,16 +17,16 @@ def positive(shape, generator):
     return 0.5 + torch.rand(shape, generator=generator)
 
 
-def ctc_labels(shape, generator):
-    return torch.randint(1, 64, shape, generator=generator)
+def ctc_labels(shape, generator, sizes):
+    return torch.randint(1, sizes["classes"], shape, generator=generator)
 
 
-def ctc_input_lengths(shape, generator):
-    return torch.full(shape, 200)
+def ctc_input_lengths(shape, generator, sizes):
+    return torch.full(shape, sizes["time"])
 
 
-def ctc_label_lengths(shape, generator):
-    return torch.full(shape, 40)
+def ctc_label_lengths(shape, generator, sizes):
+    return torch.full(shape, min(sizes["time"] // 5, sizes["max_label"]))
 
 
 def ctc(x):

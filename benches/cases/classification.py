@@ -12,6 +12,10 @@ def positive(shape, generator):
     return 0.5 + torch.rand(shape, generator=generator)
 
 
+def thirtieth(shape, generator):
+    return torch.randn(shape, generator=generator) / 30
+
+
 def label_logits(x):
     return x.logits.gather(1, x.labels[:, None])[:, 0]
 
@@ -36,6 +40,16 @@ def prior(shape, generator):
 def z_loss(x, a=0.1, b=10.0):
     std, mean = torch.std_mean(x.logits, 1, correction=0)
     return F.softplus(b - (label_logits(x) - mean) / std, beta=a).mean()
+
+
+def spherical(x):
+    f = x.logits**2 + 0.01
+    return (f.sum(1).log() - f.gather(1, x.labels[:, None])[:, 0].log()).mean()
+
+
+def taylor(x):
+    f = 1 + x.logits + x.logits**2 / 2
+    return (f.sum(1).log() - f.gather(1, x.labels[:, None])[:, 0].log()).mean()
 
 
 def entropy(log_p):
@@ -113,6 +127,15 @@ CASES = [
     Case("comp_sum_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, "tau = 1"),
     Case("comp_sum_cross_entropy", mean_absolute_error, LOGITS, "tau = 2", options={"tau": 2.0}),
     Case("z_loss", z_loss, LOGITS),
+    Case("spherical_softmax_cross_entropy", spherical, LOGITS),
+    Case("spherical_softmax_cross_entropy", taylor, LOGITS, "taylor", options={"kind": "taylor"}),
+    Case(
+        "fused_linear_cross_entropy",
+        lambda x: F.cross_entropy(F.linear(x.hidden, x.weight), x.labels),
+        ((1024, 512, 32000), (4096, 256, 10000)),
+        inputs={"hidden": thirtieth, "weight": thirtieth},
+        gradients=("hidden", "weight"),
+    ),
     Case("entropy_regularized_cross_entropy", entropy_regularized, LOGITS),
     Case("label_distributionally_robust", robust, LOGITS),
     Case("label_distributionally_robust", adaptive_robust, LOGITS, "adaptive", options={"adaptive": True}),

@@ -1,3 +1,5 @@
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -30,6 +32,22 @@ def nt_xent(x):
     return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
 
 
+def isogclr(x):
+    """With gamma = 1, where the moving average plays no part and autograd finds the estimator's gradient."""
+    s, t = unit(x.a) @ unit(x.b).T, x.temperatures.to(x.a.dtype)
+    h = (s - s.diagonal()[:, None]) / t[:, None]
+    others = h.masked_fill(torch.eye(len(h), dtype=torch.bool), float("-inf"))
+    return (t * (others.logsumexp(1) - math.log(len(h) - 1) + 0.3)).mean()
+
+
+def zeros(shape, generator):
+    return torch.zeros(shape)
+
+
+def tenths(shape, generator):
+    return torch.full(shape, 0.1)
+
+
 def fourteen(shape, generator):
     return torch.full(shape, 1 / 0.07)
 
@@ -49,4 +67,12 @@ CASES = [
         gradients=(*BOTH, "scale"),
     ),
     Case("nt_xent", nt_xent, ROWS, gradients=BOTH),
+    Case(
+        "isogclr",
+        isogclr,
+        ROWS,
+        options={"gamma": 1.0},
+        inputs={"log_u": zeros, "temperatures": tenths},
+        gradients=BOTH,
+    ),
 ]

@@ -10,7 +10,7 @@ def normal(shape, generator):
 
 
 def log_sum_kernels(x, y, bandwidth):
-    return torch.logsumexp((torch.cdist(x, y).square() / (-2 * bandwidth**2)).flatten(), 0)
+    return torch.logsumexp((torch.cdist(x.float(), y.float()).square() / (-2 * bandwidth**2)).flatten(), 0)
 
 
 def cs_divergence(x, bandwidth):

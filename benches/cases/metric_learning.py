@@ -10,9 +10,9 @@ def normal(shape, generator):
 
 
 def kernel_joint_entropy(x, bandwidth):
-    exponents = torch.cdist(x.a, x.a).square() / (-2 * bandwidth**2)
+    exponents = torch.cdist(x.a.float(), x.a.float()).square() / (-2 * bandwidth**2)
     if x.b is not None:
-        exponents = exponents + torch.cdist(x.b, x.b).square() / (-2 * bandwidth**2)
+        exponents = exponents + torch.cdist(x.b.float(), x.b.float()).square() / (-2 * bandwidth**2)
     return math.log(len(x.a)) - exponents.logsumexp(1).mean()
 
 

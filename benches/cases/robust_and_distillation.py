@@ -45,7 +45,24 @@ def unlearning_mse(x):
 
 ENSEMBLES = ((5, 4096, 1000), (5, 400, 32000))
 
+
+def multi_sample(x):
+    z = F.linear(2 * x.features * x.masks, x.weight)
+    return F.cross_entropy(z.flatten(0, 1), x.labels.repeat(len(z)))
+
+
+def small(shape, generator):
+    return torch.randn(shape, generator=generator) / 10
+
+
 CASES = [
+    Case(
+        "multi_sample_dropout_cross_entropy",
+        multi_sample,
+        ((512, 1024, 1000),),
+        inputs={"features": small, "weight": small, "masks": lambda shape, g: torch.randint(0, 2, shape, generator=g)},
+        gradients=("features", "weight"),
+    ),
     Case("distillation_kl", distillation, ROWS),
     Case("trades_loss", trades, ROWS, gradients=("logits", "adversarial_logits")),
     Case(

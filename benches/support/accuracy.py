@@ -49,7 +49,7 @@ def errors(case, entry, dtype, context, elements):
     dims = dict(zip(entry.dims, shape))
     x = subject.exact(arrays, free={name: dims[name] for name in entry.free_dims})
     with np.errstate(all="ignore"):
-        loss = float(subject.reference(x, case.options)[subject.first])
+        loss = float(np.sum(subject.reference(x, case.options)[subject.first]))
         exact = subject.gradients(x, case.options, calls.SCALES[dtype]) or {}
 
     def of(side):

@@ -1,5 +1,6 @@
 """The two sides of a case on the same memory: the library's C function, and torch with autograd."""
 
+import inspect
 import math
 from types import SimpleNamespace
 
@@ -35,7 +36,8 @@ def draw(case, entry, shape, dtype, seed=0):
         sampler = case.inputs.get(source.name)
         kind = _TYPES.get(source.type, DTYPES[dtype])
         if sampler:
-            value = sampler(sizes, generator).to(kind)
+            sized = (values,) if len(inspect.signature(sampler).parameters) == 3 else ()
+            value = sampler(sizes, generator, *sized).to(kind)
         elif source.optional:
             value = None
         elif source.type == "i64":

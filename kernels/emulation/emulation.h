@@ -147,7 +147,7 @@ template <class T>
 inline T __ldg(const T* p) { return *p; }
 
 // The launch entry copies the arguments: a kernel's parameter is by value on the device as well.
-#define LK_KERNEL(name, Args)                                                                            \
+#define LK_KERNEL(name, Args, ...)                                                                       \
   static void lk_body_##name(const Args& a);                                                             \
   static void lk_call_##name(const void* args) { lk_body_##name(*static_cast<const Args*>(args)); }      \
   extern "C" int lk_emulated_##name(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,     \

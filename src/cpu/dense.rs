@@ -93,10 +93,10 @@ struct Packed {
 }
 
 thread_local! {
-    static PACKED: RefCell<Box<Packed>> = RefCell::new(bytemuck_box());
+    static PACKED: RefCell<Box<Packed>> = RefCell::new(zeroed());
 }
 
-fn bytemuck_box() -> Box<Packed> {
+fn zeroed() -> Box<Packed> {
     let made = Box::<Packed>::new_uninit();
     // SAFETY: floats may have any bits, and these are written.
     unsafe {
@@ -136,7 +136,7 @@ fn tiles(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64], lower: bool) {
         }
         // SAFETY: each tile writes its own part of `c`, within bounds.
         PACKED.with_borrow_mut(|packed| {
-            cpu.isa.dispatch(Tile { a, b, keep, c: &target, row, column, packed: &mut **packed });
+            cpu.isa.dispatch(Tile { a, b, keep, c: &target, row, column, packed });
         });
     });
 }

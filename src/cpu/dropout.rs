@@ -16,15 +16,13 @@ pub struct Dropout<'a> {
 pub enum Masks<'a> {
     /// [samples, rows, d], 1 = kept.
     Given(&'a [u8]),
-    /// Kept where the word is at least this.
+    /// Kept where the word is at least this: see [`kept_from`].
     Drawn(Philox, u64),
 }
 
-impl Masks<'_> {
-    pub fn drawn(seed: u64, offset: u64, probability: f64) -> Self {
-        // word / 2^32 >= probability.
-        Masks::Drawn(Philox::new(seed, offset), (probability * 4_294_967_296.0).ceil() as u64)
-    }
+/// The least word with word / 2^32 >= probability.
+pub fn kept_from(probability: f64) -> u64 {
+    (probability * 4_294_967_296.0).ceil() as u64
 }
 
 /// Words drawn at a time.

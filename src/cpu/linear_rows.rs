@@ -52,7 +52,7 @@ pub struct Gradients<'a> {
 }
 
 impl Gradients<'_> {
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.x.is_some() || self.weight.is_some() || self.bias.is_some()
     }
 }
@@ -293,7 +293,7 @@ impl<'a> LinearRows<'a> {
     }
 
     /// The sum of the losses, each of which goes to its row if that is wanted.
-    fn losses(&self, cpu: &Cpu, out: Option<Cells>) -> f64 {
+    pub fn losses(&self, cpu: &Cpu, out: Option<Cells>) -> f64 {
         let blocks = Blocks::new(self.index.len(), 64, 1);
         cpu.sum(blocks.count, self.len() * 64, &|block| {
             let mut sum = 0.0;

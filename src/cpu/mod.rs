@@ -20,6 +20,7 @@ pub mod row;
 pub mod row_pair;
 pub mod row_sets;
 pub mod rows;
+pub mod sequences;
 pub mod simd;
 pub mod softcap;
 pub mod softmax;

@@ -150,10 +150,6 @@ impl<'a, T: Copy> Cells<'a, T> {
         unsafe { *self.0[index].get() }
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Pointer to place `index` and those after it.
     pub fn at(&self, index: usize) -> *mut T {
         self.0[index..].as_ptr().cast_mut().cast()

@@ -212,6 +212,7 @@ impl<T: Copy + Default, M: Fn(&[u32; CHUNK], &mut [T; CHUNK])> Kernel for Fill<'
 
 /// The words of consecutive blocks, computed side by side.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // arrays of the same length are walked side by side by index
 fn chunk(words: &mut [u32; CHUNK], counter: u64, key: [u32; 2]) {
     let mut c = [[0u32; SIDE_BY_SIDE]; 4];
     for i in 0..SIDE_BY_SIDE {

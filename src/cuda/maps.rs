@@ -79,7 +79,8 @@ pub fn run(dev: &dyn Device, kernels: [&str; 4], args: &[u8], plan: &MapsPlan) -
     let p = plan;
     let wants_loss = p.pass.forward() && !p.loss.is_null();
     let wants_gradient = p.pass.backward() && p.wants_gradient;
-    if !wants_loss && !wants_gradient && !(p.pass.forward() && p.wants_saved) {
+    let wants_saved = p.pass.forward() && p.wants_saved;
+    if !wants_loss && !wants_gradient && !wants_saved {
         return Ok(());
     }
     let [sums, totals, factors, gradient] = kernels;

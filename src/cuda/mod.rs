@@ -12,10 +12,12 @@ pub mod elements;
 pub mod emulator;
 mod error;
 pub mod gram;
+pub mod linear_rows;
 pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
+pub mod sequences;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 pub mod tiles;

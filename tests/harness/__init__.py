@@ -13,6 +13,8 @@ and may have
     gradient(x, o, s)    closed form of the gradients, for `s` = d objective / d (first output, unreduced);
                          itself checked against differences of `reference`. Without it gradients come from
                          differences, of some elements only
+    surrogate(x, o, at)  where gradients are those of an estimator: what they are the gradients of at x = at,
+                         per loss, with what counts as constant taken from `at`
     scale(x, o)          dict of the magnitudes that errors of outputs are measured against, of the shape of
                          the unreduced output; the size of the output unless given
     gradient_scale(x, o, s)   the same for gradients; the largest gradient of the row unless given

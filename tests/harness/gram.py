@@ -10,11 +10,16 @@ LARGE = (260, 333, 12)
 
 
 def differences(a, b):
-    return a[:, None, :] - b[None, :, :]
+    """Of all pairs, one dimension at a time: all of them at once would not fit the memory."""
+    for k in range(a.shape[1]):
+        yield a[:, None, k] - b[None, :, k]
 
 
 def exponents(a, b, bandwidth):
-    return (differences(a, b) ** 2).sum(axis=2) / (2 * np.asarray(bandwidth, a.dtype) ** 2)
+    total = np.zeros((len(a), len(b)), a.dtype)
+    for d in differences(a, b):
+        total += d**2
+    return total / (2 * np.asarray(bandwidth, a.dtype) ** 2)
 
 
 def logsumexp(x, axis=None):
@@ -25,13 +30,15 @@ def logsumexp(x, axis=None):
 
 def pull(weights, a, b):
     """sum_j weights_ij (a_i - b_j)."""
-    return (weights[:, :, None] * differences(a, b)).sum(axis=1)
+    return np.stack([(weights * d).sum(axis=1) for d in differences(a, b)], axis=1)
 
 
 def pull_scale(weights, e, a, b, factor):
     """What errors of `factor * pull` are measured against: an exponent has a relative error of some f32
     roundings, its exponential one of E times as many."""
-    d = np.abs(differences(a, b))
-    size = ((np.abs(weights) * (1 + np.where(np.isfinite(e), e, 0)))[:, :, None] * d).sum(axis=1).max(axis=1, keepdims=True)
-    lost = SMALLEST * d.sum(axis=1).max(axis=1, keepdims=True) / 5e-7
-    return np.broadcast_to(np.abs(factor) * (size + lost), a.shape)
+    trust = np.abs(weights) * (1 + np.where(np.isfinite(e), e, 0))
+    size, lost = np.zeros(len(a), a.dtype), np.zeros(len(a), a.dtype)
+    for d in differences(a, b):
+        size = np.maximum(size, (trust * np.abs(d)).sum(axis=1))
+        lost = np.maximum(lost, SMALLEST * np.abs(d).sum(axis=1) / 5e-7)
+    return np.broadcast_to((np.abs(factor) * (size + lost))[:, None], a.shape)

@@ -63,6 +63,7 @@ class RawCall:
             absent = [*(n for n in absent if n != chosen), *(n for n in alternatives if n != chosen)]
         self.buffers = {}
         self._lay_out()
+        absent = [*absent, *(b.name for b in self.buffers.values() if b.role == "gradient" and b.of in absent)]
         self._fill(absent)
         self._arguments(absent)
         self.snapshot = self.arena.copy()

@@ -1446,6 +1446,208 @@ struct comp_sum_cross_entropy {
   }
 };
 
+// Correctness-aware loss for training a calibrator of confidences.
+struct correctness_aware_calibration_options {
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows that are not ignored
+  lk_correctness_aware_calibration_options c_options() const noexcept {
+    lk_correctness_aware_calibration_options c;
+    lk_correctness_aware_calibration_options_init(&c);
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct correctness_aware_calibration_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  floats temperatures = {};  // [rows]: temperature of each sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> confidence = {};  // [rows]: p_m
+  span<std::uint8_t> correct = {};  // [rows]: 1 where the prediction is right
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  mutable_floats grad_temperatures = {};  // of the shape of temperatures; may be temperatures itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct correctness_aware_calibration {
+  static constexpr const char *name = "correctness_aware_calibration";
+  using options = correctness_aware_calibration_options;
+  using arguments = correctness_aware_calibration_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_correctness_aware_calibration_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.temperatures.data(),
+        a.labels.data(), a.loss.data(), a.confidence.data(), a.correct.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_correctness_aware_calibration_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.temperatures.data(),
+        a.labels.data(), a.grad_loss.data(), a.grad_logits.data(), a.grad_temperatures.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_correctness_aware_calibration_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.temperatures.data(),
+        a.labels.data(), a.grad_loss.data(), a.loss.data(), a.confidence.data(), a.correct.data(),
+        a.grad_logits.data(), a.grad_temperatures.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_correctness_aware_calibration_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("temperatures", a.temperatures, {a.rows})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("confidence", a.confidence, {a.rows})
+        .buffer("correct", a.correct, {a.rows})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes})
+        .buffer("grad_temperatures", a.grad_temperatures, {a.rows});
+    return check;
+  }
+};
+
+// Cross entropy plus a multiple of the entropy of the prediction.
+struct entropy_regularized_cross_entropy_options {
+  double entropy_weight = 1.0;  // weight of the entropy
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows that are not ignored
+  lk_entropy_regularized_cross_entropy_options c_options() const noexcept {
+    lk_entropy_regularized_cross_entropy_options c;
+    lk_entropy_regularized_cross_entropy_options_init(&c);
+    c.entropy_weight = entropy_weight;
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct entropy_regularized_cross_entropy_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  std::size_t logits_stride = 0;  // elements from one row of logits to the next; 0 = dense
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows, 4]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct entropy_regularized_cross_entropy {
+  static constexpr const char *name = "entropy_regularized_cross_entropy";
+  using options = entropy_regularized_cross_entropy_options;
+  using arguments = entropy_regularized_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_entropy_regularized_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_entropy_regularized_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.saved.data(), a.grad_loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_entropy_regularized_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_entropy_regularized_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes}, a.logits_stride)
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows, 4})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
 // Weights of a factored output layer: W = v u + 1 omega'.
 struct factored_spherical_dense_options {
   lk_factored_spherical_dense_options c_options() const noexcept {
@@ -1801,6 +2003,394 @@ struct fused_linear_cross_entropy {
   }
 };
 
+// Label-distributionally robust loss, with a fixed or adaptive temperature (LDR-KL, ALDR-KL).
+struct label_distributionally_robust_options {
+  double temperature = 1.0;  // t0
+  double margin = 0.1;  // how far the label should lead
+  bool adaptive = false;  // each row chooses its temperature
+  double alpha = 1.0;  // price of a larger temperature; adaptive only
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows that are not ignored
+  lk_label_distributionally_robust_options c_options() const noexcept {
+    lk_label_distributionally_robust_options c;
+    lk_label_distributionally_robust_options_init(&c);
+    c.temperature = temperature;
+    c.margin = margin;
+    c.adaptive = adaptive ? 1 : 0;
+    c.alpha = alpha;
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct label_distributionally_robust_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> temperatures = {};  // [rows]: the temperature of each row
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct label_distributionally_robust {
+  static constexpr const char *name = "label_distributionally_robust";
+  using options = label_distributionally_robust_options;
+  using arguments = label_distributionally_robust_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_label_distributionally_robust_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.loss.data(), a.temperatures.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_label_distributionally_robust_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.grad_loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_label_distributionally_robust_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.grad_loss.data(), a.loss.data(), a.temperatures.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_label_distributionally_robust_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("temperatures", a.temperatures, {a.rows})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Gap between the largest logit and the k-th largest.
+struct logit_gap_options {
+  std::int64_t order = 2;  // which logit to compare with the largest; at most classes
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_logit_gap_options c_options() const noexcept {
+    lk_logit_gap_options c;
+    lk_logit_gap_options_init(&c);
+    c.order = order;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct logit_gap_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<float> gap = {};  // [rows], or one element unless reduction is none: the gap
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of gap; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct logit_gap {
+  static constexpr const char *name = "logit_gap";
+  using options = logit_gap_options;
+  using arguments = logit_gap_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_logit_gap_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.gap.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_logit_gap_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_logit_gap_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.grad_loss.data(),
+        a.gap.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_logit_gap_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("gap", a.gap, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Entropy minimisation on the samples that adaptation makes more certain.
+struct open_set_entropy_minimization_options {
+  double threshold = 0.0;  // least rise of the confidence
+  Reduction reduction = Reduction::mean;  // mean divides by the number of selected rows
+  lk_open_set_entropy_minimization_options c_options() const noexcept {
+    lk_open_set_entropy_minimization_options c;
+    lk_open_set_entropy_minimization_options_init(&c);
+    c.threshold = threshold;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct open_set_entropy_minimization_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores of the adapted model
+  floats source_logits = {};  // [rows, classes]: scores of the original model
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<std::uint8_t> selected = {};  // [rows]: 1 where the row is selected
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct open_set_entropy_minimization {
+  static constexpr const char *name = "open_set_entropy_minimization";
+  using options = open_set_entropy_minimization_options;
+  using arguments = open_set_entropy_minimization_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_open_set_entropy_minimization_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.source_logits.data(),
+        a.loss.data(), a.selected.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_open_set_entropy_minimization_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.source_logits.data(),
+        a.grad_loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_open_set_entropy_minimization_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.source_logits.data(),
+        a.grad_loss.data(), a.loss.data(), a.selected.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_open_set_entropy_minimization_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("source_logits", a.source_logits, {a.rows, a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("selected", a.selected, {a.rows})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Smooth adversarial comp-sum loss.
+struct smooth_adversarial_comp_sum_options {
+  double tau = 1.0;  // member of the comp-sum family
+  double rho = 1.0;  // divides the clean logits
+  double nu = 1.0;  // weight of the change of margins
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_smooth_adversarial_comp_sum_options c_options() const noexcept {
+    lk_smooth_adversarial_comp_sum_options c;
+    lk_smooth_adversarial_comp_sum_options_init(&c);
+    c.tau = tau;
+    c.rho = rho;
+    c.nu = nu;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct smooth_adversarial_comp_sum_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [rows, classes]: scores of the clean samples
+  floats adversarial_logits = {};  // [rows, classes]: scores of the attacked samples
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  // of the shape of adversarial_logits; may be adversarial_logits itself
+  mutable_floats grad_adversarial_logits = {};
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct smooth_adversarial_comp_sum {
+  static constexpr const char *name = "smooth_adversarial_comp_sum";
+  using options = smooth_adversarial_comp_sum_options;
+  using arguments = smooth_adversarial_comp_sum_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_smooth_adversarial_comp_sum_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.adversarial_logits.data(),
+        a.labels.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_smooth_adversarial_comp_sum_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.adversarial_logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.grad_logits.data(), a.grad_adversarial_logits.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_smooth_adversarial_comp_sum_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits.data(), a.adversarial_logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(),
+        a.grad_adversarial_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_smooth_adversarial_comp_sum_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes})
+        .buffer("adversarial_logits", a.adversarial_logits, {a.rows, a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes})
+        .buffer("grad_adversarial_logits", a.grad_adversarial_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
 // Weighted entropy of segmentations with a prior on the class ratios.
 enum class source_free_adaptation_class_weighting : std::int32_t { inverse_prior = 0, uniform = 1 };
 
@@ -1899,6 +2489,110 @@ struct source_free_adaptation {
         .buffer("saved", a.saved, {a.batch, a.classes})
         .buffer("grad_loss", a.grad_loss, {each ? a.batch : 1})
         .buffer("grad_logits", a.grad_logits, {a.batch, a.classes, a.pixels});
+    return check;
+  }
+};
+
+// Spherical softmax and Taylor softmax: cross entropy of probabilities quadratic in the logits.
+enum class spherical_softmax_cross_entropy_kind : std::int32_t { spherical = 0, taylor = 1 };
+
+struct spherical_softmax_cross_entropy_options {
+  // which quadratic
+  losskit::spherical_softmax_cross_entropy_kind kind = losskit::spherical_softmax_cross_entropy_kind::spherical;
+  double eps = 0.01;  // spherical: what is added to each square
+  // rows with this label count as absent: loss 0, gradient 0, not in the mean
+  std::int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows that are not ignored
+  lk_spherical_softmax_cross_entropy_options c_options() const noexcept {
+    lk_spherical_softmax_cross_entropy_options c;
+    lk_spherical_softmax_cross_entropy_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.eps = eps;
+    c.ignore_index = ignore_index;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct spherical_softmax_cross_entropy_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  std::size_t logits_stride = 0;  // elements from one row of logits to the next; 0 = dense
+  floats logits = {};  // [rows, classes]: scores, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> saved = {};  // [rows, 2]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct spherical_softmax_cross_entropy {
+  static constexpr const char *name = "spherical_softmax_cross_entropy";
+  using options = spherical_softmax_cross_entropy_options;
+  using arguments = spherical_softmax_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_spherical_softmax_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.loss.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_spherical_softmax_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.saved.data(), a.grad_loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_spherical_softmax_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_spherical_softmax_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.rows, a.classes}, a.logits_stride)
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("saved", a.saved, {a.rows, 2})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
     return check;
   }
 };
@@ -2318,6 +3012,125 @@ struct info_nce {
         .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
         .buffer("grad_a", a.grad_a, {a.n, a.d})
         .buffer("grad_b", a.grad_b, {a.m, a.d});
+    return check;
+  }
+};
+
+// SogCLR and iSogCLR: contrastive loss over all of the data, with a temperature for each sample.
+struct isogclr_options {
+  double gamma = 0.8;  // share of this batch in the moving average
+  double rho = 0.3;  // what keeps temperatures from growing: the larger, the smaller they become
+  double learning_rate = 0.0;  // of the temperatures; 0 keeps them
+  double min_temperature = 0.005;  // smallest temperature
+  double max_temperature = 1.0;  // largest temperature
+  bool normalize = true;  // compare directions: rows are divided by their lengths
+  Reduction reduction = Reduction::mean;  // mean divides by n
+  lk_isogclr_options c_options() const noexcept {
+    lk_isogclr_options c;
+    lk_isogclr_options_init(&c);
+    c.gamma = gamma;
+    c.rho = rho;
+    c.learning_rate = learning_rate;
+    c.min_temperature = min_temperature;
+    c.max_temperature = max_temperature;
+    c.normalize = normalize ? 1 : 0;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct isogclr_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t d = 0;  // length of a row
+  floats a = {};  // [n, d]: anchors, one per row
+  floats b = {};  // [n, d]: what they are compared with; row i belongs to row i of a
+  span<const float> log_u = {};  // [n]: state: log of the moving average of each sample
+  span<const float> temperatures = {};  // [n]: state: temperature of each sample
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<float> log_u_next = {};  // [n]: log of the moving average after the step
+  span<float> temperature_grad = {};  // [n]: gradient of each loss in its temperature
+  span<float> temperatures_next = {};  // [n]: temperatures after the step
+  span<float> saved = {};  // [3*n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct isogclr {
+  static constexpr const char *name = "isogclr";
+  using options = isogclr_options;
+  using arguments = isogclr_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_isogclr_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.log_u.data(),
+        a.temperatures.data(), a.loss.data(), a.log_u_next.data(), a.temperature_grad.data(),
+        a.temperatures_next.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_isogclr_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.log_u.data(),
+        a.temperatures.data(), a.saved.data(), a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_isogclr_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.a.data(), a.b.data(), a.log_u.data(),
+        a.temperatures.data(), a.grad_loss.data(), a.loss.data(), a.log_u_next.data(),
+        a.temperature_grad.data(), a.temperatures_next.data(), a.grad_a.data(), a.grad_b.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_isogclr_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.d})
+        .buffer("b", a.b, {a.n, a.d})
+        .buffer("log_u", a.log_u, {a.n})
+        .buffer("temperatures", a.temperatures, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("log_u_next", a.log_u_next, {a.n})
+        .buffer("temperature_grad", a.temperature_grad, {a.n})
+        .buffer("temperatures_next", a.temperatures_next, {a.n})
+        .buffer("saved", a.saved, {3 * a.n})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_a", a.grad_a, {a.n, a.d})
+        .buffer("grad_b", a.grad_b, {a.n, a.d});
     return check;
   }
 };
@@ -2940,6 +3753,226 @@ struct binarize_indicators {
   }
 };
 
+// Direct preference optimisation, with its noise-robust forms.
+enum class dpo_loss_kind : std::int32_t { dpo = 0, cdpo = 1, rdpo = 2, ipo = 3, hinge = 4 };
+
+struct dpo_loss_options {
+  losskit::dpo_loss_kind kind = losskit::dpo_loss_kind::dpo;  // form of the loss
+  double beta = 0.1;  // strength of the tie to the reference
+  double flip_probability = 0.0;  // probability that a preference is the wrong way round (cdpo, rdpo)
+  Reduction reduction = Reduction::mean;  // mean divides by the number of pairs
+  lk_dpo_loss_options c_options() const noexcept {
+    lk_dpo_loss_options c;
+    lk_dpo_loss_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.beta = beta;
+    c.flip_probability = flip_probability;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct dpo_loss_arguments {
+  std::size_t pairs = 0;  // number of pairs of responses
+  floats policy_chosen = {};  // [pairs]: log-probability of the preferred response under the policy
+  floats policy_rejected = {};  // [pairs]: log-probability of the other response under the policy
+  floats reference_chosen = {};  // [pairs]: log-probability of the preferred response under the reference
+  floats reference_rejected = {};  // [pairs]: log-probability of the other response under the reference
+  span<float> loss = {};  // [pairs], or one element unless reduction is none: the loss
+  span<float> margins = {};  // [pairs]: beta d of each pair: positive where the policy agrees
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_policy_chosen = {};  // of the shape of policy_chosen
+  mutable_floats grad_policy_rejected = {};  // of the shape of policy_rejected
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct dpo_loss {
+  static constexpr const char *name = "dpo_loss";
+  using options = dpo_loss_options;
+  using arguments = dpo_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_dpo_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.pairs, a.policy_chosen.data(), a.policy_rejected.data(),
+        a.reference_chosen.data(), a.reference_rejected.data(), a.loss.data(), a.margins.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_dpo_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.pairs, a.policy_chosen.data(), a.policy_rejected.data(),
+        a.reference_chosen.data(), a.reference_rejected.data(), a.grad_loss.data(),
+        a.grad_policy_chosen.data(), a.grad_policy_rejected.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_dpo_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.pairs, a.policy_chosen.data(), a.policy_rejected.data(),
+        a.reference_chosen.data(), a.reference_rejected.data(), a.grad_loss.data(), a.loss.data(),
+        a.margins.data(), a.grad_policy_chosen.data(), a.grad_policy_rejected.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_dpo_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.pairs, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("policy_chosen", a.policy_chosen, {a.pairs})
+        .buffer("policy_rejected", a.policy_rejected, {a.pairs})
+        .buffer("reference_chosen", a.reference_chosen, {a.pairs})
+        .buffer("reference_rejected", a.reference_rejected, {a.pairs})
+        .buffer("loss", a.loss, {each ? a.pairs : 1})
+        .buffer("margins", a.margins, {a.pairs})
+        .buffer("grad_loss", a.grad_loss, {each ? a.pairs : 1})
+        .buffer("grad_policy_chosen", a.grad_policy_chosen, {a.pairs})
+        .buffer("grad_policy_rejected", a.grad_policy_rejected, {a.pairs});
+    return check;
+  }
+};
+
+// Log-probability of token sequences from hidden states, without the logits in memory.
+struct fused_linear_sequence_log_prob_options {
+  std::int64_t sequences = 1;  // number of sequences
+  // tokens with this label (prompt, padding) are not counted and get no gradient
+  std::int64_t ignore_index = -100;
+  bool average = false;  // mean over the counted tokens of a sequence instead of the sum
+  lk_fused_linear_sequence_log_prob_options c_options() const noexcept {
+    lk_fused_linear_sequence_log_prob_options c;
+    lk_fused_linear_sequence_log_prob_options_init(&c);
+    c.sequences = sequences;
+    c.ignore_index = ignore_index;
+    c.average = average ? 1 : 0;
+    return c;
+  }
+};
+
+struct fused_linear_sequence_log_prob_arguments {
+  std::size_t tokens = 0;  // number of tokens of all sequences
+  std::size_t d = 0;  // features of a token
+  std::size_t classes = 0;  // size of the vocabulary
+  floats hidden = {};  // [tokens, d]: features, one row per token
+  floats weight = {};  // [classes, d]: weights of the output layer, one row per class
+  floats bias = {};  // [classes]: bias of each class; leave out for none
+  span<const std::int64_t> labels = {};  // [tokens]: the token that follows, for each place
+  span<const std::int64_t> segments = {};  // [tokens]: sequence that each token belongs to, in any order
+  span<float> log_prob = {};  // [sequences]: log-probability of each sequence
+  span<float> counts = {};  // [sequences]: counted tokens of each sequence
+  span<float> saved = {};  // [tokens, 3]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of log_prob; left out = ones
+  mutable_floats grad_hidden = {};  // of the shape of hidden
+  mutable_floats grad_weight = {};  // of the shape of weight
+  mutable_floats grad_bias = {};  // of the shape of bias
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct fused_linear_sequence_log_prob {
+  static constexpr const char *name = "fused_linear_sequence_log_prob";
+  using options = fused_linear_sequence_log_prob_options;
+  using arguments = fused_linear_sequence_log_prob_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_fused_linear_sequence_log_prob_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.d, a.classes, a.hidden.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.segments.data(), a.log_prob.data(), a.counts.data(),
+        a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_fused_linear_sequence_log_prob_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.d, a.classes, a.hidden.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.segments.data(), a.saved.data(), a.grad_loss.data(),
+        a.grad_hidden.data(), a.grad_weight.data(), a.grad_bias.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_fused_linear_sequence_log_prob_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.d, a.classes, a.hidden.data(), a.weight.data(),
+        a.bias.data(), a.labels.data(), a.segments.data(), a.grad_loss.data(), a.log_prob.data(),
+        a.counts.data(), a.grad_hidden.data(), a.grad_weight.data(), a.grad_bias.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_fused_linear_sequence_log_prob_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.d, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    detail::Check check(name);
+    check.buffer("hidden", a.hidden, {a.tokens, a.d})
+        .buffer("weight", a.weight, {a.classes, a.d})
+        .buffer("bias", a.bias, {a.classes})
+        .buffer("labels", a.labels, {a.tokens})
+        .buffer("segments", a.segments, {a.tokens})
+        .buffer("log_prob", a.log_prob, {static_cast<std::size_t>(o.sequences)})
+        .buffer("counts", a.counts, {static_cast<std::size_t>(o.sequences)})
+        .buffer("saved", a.saved, {a.tokens, 3})
+        .buffer("grad_loss", a.grad_loss, {static_cast<std::size_t>(o.sequences)})
+        .buffer("grad_hidden", a.grad_hidden, {a.tokens, a.d})
+        .buffer("grad_weight", a.grad_weight, {a.classes, a.d})
+        .buffer("grad_bias", a.grad_bias, {a.classes});
+    return check;
+  }
+};
+
 // Normalised Hermite polynomials of each value.
 struct hermite_features_options {
   std::int64_t degree = 4;  // largest degree
@@ -3097,6 +4130,109 @@ struct router_z_loss {
         .buffer("loss", a.loss, {each ? a.tokens : 1})
         .buffer("grad_loss", a.grad_loss, {each ? a.tokens : 1})
         .buffer("grad_logits", a.grad_logits, {a.tokens, a.experts});
+    return check;
+  }
+};
+
+// Log-probability of token sequences.
+struct sequence_log_prob_options {
+  std::int64_t sequences = 1;  // number of sequences
+  // tokens with this label (prompt, padding) are not counted and get no gradient
+  std::int64_t ignore_index = -100;
+  bool average = false;  // mean over the counted tokens of a sequence instead of the sum
+  lk_sequence_log_prob_options c_options() const noexcept {
+    lk_sequence_log_prob_options c;
+    lk_sequence_log_prob_options_init(&c);
+    c.sequences = sequences;
+    c.ignore_index = ignore_index;
+    c.average = average ? 1 : 0;
+    return c;
+  }
+};
+
+struct sequence_log_prob_arguments {
+  std::size_t tokens = 0;  // number of tokens of all sequences
+  std::size_t classes = 0;  // size of the vocabulary
+  std::size_t logits_stride = 0;  // elements from one row of logits to the next; 0 = dense
+  floats logits = {};  // [tokens, classes]: scores, one row per token
+  span<const std::int64_t> labels = {};  // [tokens]: the token that follows, for each place
+  span<const std::int64_t> segments = {};  // [tokens]: sequence that each token belongs to, in any order
+  span<float> log_prob = {};  // [sequences]: log-probability of each sequence
+  span<float> counts = {};  // [sequences]: counted tokens of each sequence
+  span<float> saved = {};  // [tokens, 3]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of log_prob; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct sequence_log_prob {
+  static constexpr const char *name = "sequence_log_prob";
+  using options = sequence_log_prob_options;
+  using arguments = sequence_log_prob_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_sequence_log_prob_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.segments.data(), a.log_prob.data(), a.counts.data(), a.saved.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_sequence_log_prob_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.segments.data(), a.saved.data(), a.grad_loss.data(), a.grad_logits.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_sequence_log_prob_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.classes, a.logits_stride, a.logits.data(),
+        a.labels.data(), a.segments.data(), a.grad_loss.data(), a.log_prob.data(), a.counts.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_sequence_log_prob_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.tokens, a.classes}, a.logits_stride)
+        .buffer("labels", a.labels, {a.tokens})
+        .buffer("segments", a.segments, {a.tokens})
+        .buffer("log_prob", a.log_prob, {static_cast<std::size_t>(o.sequences)})
+        .buffer("counts", a.counts, {static_cast<std::size_t>(o.sequences)})
+        .buffer("saved", a.saved, {a.tokens, 3})
+        .buffer("grad_loss", a.grad_loss, {static_cast<std::size_t>(o.sequences)})
+        .buffer("grad_logits", a.grad_logits, {a.tokens, a.classes}, a.logits_stride);
     return check;
   }
 };

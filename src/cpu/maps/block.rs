@@ -142,7 +142,7 @@ impl<'a, S: Simd> Block<'a, S> {
                     }
                     let more = first % RUN != 0;
                     let total = if more { s.add(s.load(part.add(k)), total) } else { total };
-                    let ends = first + z.len() == classes || (first + GROUP) % RUN == 0;
+                    let ends = first + z.len() == classes || (first + GROUP).is_multiple_of(RUN);
                     let all = if first < RUN { total } else { s.add(s.load(sum.add(k)), total) };
                     s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
                 },

@@ -143,12 +143,23 @@ pub fn ln_1p<S: Simd>(s: S, x: S::F) -> S::F {
 /// ln(1 + t) for 0 <= t <= 1.
 #[inline(always)]
 pub fn ln_1p_unit<S: Simd>(s: S, t: S::F) -> S::F {
-    // (ln(1 + t) - t) / t^2, a minimax fit. Even and odd terms are summed apart, which halves the latency.
-    // The addend is as in `ln_poly`.
-    let tt = s.mul_add(t, t, s.splat(1e-30));
-    let even = polynomial!(s, tt, -0.499_996_48, -0.248_571_63, -0.137_538_03, -0.030_065_794);
-    let odd = polynomial!(s, tt, 0.333_213_24, 0.191_536_55, 0.079_204_54, 0.005_364_824_6);
-    s.mul_add(s.mul(s.mul_add(odd, t, even), t), t, t)
+    if !S::FMA {
+        return ln_1p(s, t); // the roundings of the products below would add up
+    }
+    // (ln(1 + t) - t) / t^2, a minimax fit. Even and odd terms summed apart would cost half a unit.
+    let p = polynomial!(
+        s,
+        t,
+        -0.499_996_48,
+        0.333_213_24,
+        -0.248_571_63,
+        0.191_536_55,
+        -0.137_538_03,
+        0.079_204_54,
+        -0.030_065_794,
+        0.005_364_824_6
+    );
+    s.mul_add(s.mul(t, p), t, t)
 }
 
 /// Hyperbolic tangent.

@@ -96,7 +96,9 @@ fn one_by_one(v: V) -> V {
     {
         let mut x = v[0];
         // SAFETY: does nothing.
-        unsafe { std::arch::asm!("/* {0} */", inout(xmm_reg) x, options(pure, nomem, nostack, preserves_flags)) };
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(xmm_reg) x, options(pure, nomem, nostack, preserves_flags))
+        };
         [x]
     }
     #[cfg(not(target_arch = "x86_64"))]

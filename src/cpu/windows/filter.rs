@@ -1,5 +1,8 @@
 //! The two directions of a separable window, on rows of a whole number of vector pairs.
 
+// Arrays of the same small length are walked side by side by index.
+#![allow(clippy::needless_range_loop)]
+
 use crate::cpu::simd::Simd;
 
 /// Rows are a multiple of this long, so that filters do two vectors at a time on every instruction set.

@@ -54,8 +54,7 @@ impl RowSetLoss<1> for Calibration<'_> {
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, r: usize, rows: &[Row; 1]) -> State {
         // SAFETY: sample r is within the checked buffer.
-        let temperature =
-            f64::from(unsafe { read_one(self.temperatures.dtype, self.temperatures.at(r)) });
+        let temperature = f64::from(unsafe { read_one(self.temperatures.dtype, self.temperatures.at(r)) });
         let stats = softmax_entropy::stats(s, &rows[0], (1.0 / temperature) as f32);
         let row = stats.entropy(s, 1.0 / temperature);
         let index = softmax_entropy::index_of(s, &rows[0], stats.top, 0);
@@ -112,4 +111,11 @@ pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> crate::registry::Result<()
     Ok(())
 }
 
-row_sets_cuda!(correctness_aware_calibration, rows, classes, [grad_logits, grad_temperatures], ignoring, [confidence, correct]);
+row_sets_cuda!(
+    correctness_aware_calibration,
+    rows,
+    classes,
+    [grad_logits, grad_temperatures],
+    ignoring,
+    [confidence, correct]
+);

@@ -19,11 +19,11 @@ pub mod loss;
 #[path = "factored_spherical_output/device.rs"]
 mod device;
 
+use crate::cpu::Cpu;
 use crate::cpu::dense::{View, lu, product, solve, symmetric_product};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::storage::{read_one, write_one};
 use crate::cpu::workspace::{Size, Workspace};
-use crate::cpu::Cpu;
 use crate::registry::Result;
 use crate::registry::entries::factored_spherical_output::{Args, Call};
 use loss::{Loss, Row};

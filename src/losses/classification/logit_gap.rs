@@ -3,8 +3,8 @@
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::Simd;
-use crate::cpu::storage::load_lanes;
 use crate::cpu::softmax_entropy::{index_of, two_largest};
+use crate::cpu::storage::load_lanes;
 use crate::registry::entries::logit_gap::{Args, Call};
 use crate::registry::{Error, Reduction, Result};
 

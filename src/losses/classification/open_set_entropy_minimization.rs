@@ -155,11 +155,13 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
             reduce::run(device, &flags, scratch.cast())?;
         }
         if pass.backward() && !a.grad_logits.is_null() {
-            device.launch("open_set_entropy_minimization_gradient", grid, block, 0, unsafe { bytes_of(a) })?;
+            device
+                .launch("open_set_entropy_minimization_gradient", grid, block, 0, unsafe { bytes_of(a) })?;
         }
     }
     if pass.forward() && !a.loss.is_null() && reduction != Reduction::None {
-        let total = ReduceArgs { n: a.rows, values: losses, loss_out: a.loss, divisor: 1.0, ..Default::default() };
+        let total =
+            ReduceArgs { n: a.rows, values: losses, loss_out: a.loss, divisor: 1.0, ..Default::default() };
         let mean = ReduceArgs { divisor_in: count, ..total };
         let total = if reduction == Reduction::Mean && a.rows > 0 { mean } else { total };
         reduce::run(device, &total, scratch.cast())?;

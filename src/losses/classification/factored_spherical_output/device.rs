@@ -161,7 +161,14 @@ fn step(dev: &dyn Device, args: &Args, at: &Layout, each: &dyn Fn(&str, u64) -> 
     product(dev, buffer(at.small).matrix(n, n), h, None, Some(tall(at.a)), buffer(at.a))?;
     if !args.q_next.is_null() {
         let (left, right) = (buffer(at.h).matrix(2 * n, d), buffer(at.a).matrix(2 * n, d));
-        product(dev, left.t(), right, None, Some(Buffer::f32(args.q).matrix(d, d)), Buffer::f32(args.q_next))?;
+        product(
+            dev,
+            left.t(),
+            right,
+            None,
+            Some(Buffer::f32(args.q).matrix(d, d)),
+            Buffer::f32(args.q_next),
+        )?;
     }
     each("fso_vectors", d)
 }

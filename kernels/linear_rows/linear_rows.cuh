@@ -1,0 +1,331 @@
+// Softmax cross entropy of logits x weight^T + bias that never exist as a whole: kernels for all entries of this kind.
+// Row i is sample i % samples (of dropout; else 1) of row i / samples of the call.
+#pragma once
+#include "../philox.cuh"
+#include "../skeletons/cross_entropy.cuh"
+#include "../skeletons/product_tile.cuh"
+
+// Mirrored by src/cuda/linear_rows.rs.
+struct lk_linear_rows_args {
+  const void* x;               // [rows, d]
+  const void* weight;          // [classes, d]
+  const void* bias;            // [classes] or NULL
+  const int64_t* labels;       // [rows]
+  const void* class_weights;   // [classes] or NULL
+  const uint8_t* masks;        // [samples, rows, d] or NULL
+  const int64_t* segments;     // [rows] or NULL: the place of a row's upstream gradient
+  const float* counts;         // [sequences] or NULL: what that gradient is divided by
+  const float* grad_loss;      // NULL = 1
+  const double* header;        // constants over all rows
+  float* losses;               // [rows] or NULL
+  float* stats;                // [rows x samples][3]: maximum, sum of the others, the label's logit before the cap
+  float* partials;             // [rows x samples][splits][4]
+  float* tile;                 // [tile_rows][tile_classes]: gradient of the logits
+  void* out;                   // the gradient that a kernel writes
+  float* sums;                 // what it is before it is rounded; NULL where `out` is f32
+  double* bias_sums;           // [tile_classes]
+  uint32_t* device_flags;
+  uint64_t rows, d, classes, sequences;
+  uint64_t first_row, tile_rows, first_class, tile_classes;  // the tile, in rows x samples
+  uint64_t seed, offset, kept_from;
+  int64_t ignore_index;
+  double label_smoothing, z_weight, softcap;
+  float factor;                // of dropout
+  float sign;                  // of the gradients
+  int32_t dtype, reduction, samples, splits;
+  uint8_t ignores, drops, first, last;  // first and last tile that adds to `out`
+};
+
+namespace lk {
+
+constexpr int kStats = 3, kPartial = 4;
+
+struct LinearRows {
+  const lk_linear_rows_args& a;
+
+  LK_DEVICE u64 count() const { return a.rows * static_cast<u64>(a.samples); }
+  LK_DEVICE u64 row(u64 i) const { return a.samples == 1 ? i : i / static_cast<u64>(a.samples); }
+
+  LK_DEVICE bool ignored(u64 r) const { return a.ignores && a.labels[r] == a.ignore_index; }
+  LK_DEVICE bool in_range(u64 r) const {
+    return static_cast<u64>(a.labels[r]) < a.classes && (!a.segments || static_cast<u64>(a.segments[r]) < a.sequences);
+  }
+  LK_DEVICE bool valid(u64 r) const { return !ignored(r) && in_range(r); }
+
+  // What dropout multiplies feature p of row i by.
+  LK_DEVICE float kept(u64 i, u64 p) const {
+    if (!a.drops) return 1.0f;
+    const u64 r = row(i), e = ((i - r * static_cast<u64>(a.samples)) * a.rows + r) * a.d + p;
+    const bool keep = a.masks ? a.masks[e] != 0 : Philox{a.seed, a.offset}.word(e) >= a.kept_from;
+    return keep ? a.factor : 0.0f;
+  }
+
+  LK_DEVICE float x(u64 i, u64 p) const {
+    const float v = load1(a.x, a.dtype, row(i) * a.d + p);
+    return a.drops ? v * kept(i, p) : v;
+  }
+  LK_DEVICE float weight(u64 k, u64 p) const { return load1(a.weight, a.dtype, k * a.d + p); }
+
+  LK_DEVICE CrossEntropy loss() const {
+    return CrossEntropy(a.class_weights, a.dtype, a.classes, a.label_smoothing, a.z_weight, a.softcap, a.header);
+  }
+
+  // Logits of rows i0 .. and classes k0 .. below `end`; 0 beyond.
+  LK_DEVICE void logits(ProductShared& shared, u64 i0, u64 k0, u64 end, float (&z)[kMicro][kMicro]) const {
+    const u64 n = count();
+#pragma unroll
+    for (auto& row : z) {
+#pragma unroll
+      for (float& e : row) e = 0.0f;
+    }
+    product_tile<true, true>(
+        shared, [&](int i, u64 p) { return i0 + i < n && p < a.d ? x(i0 + i, p) : 0.0f; },
+        [&](int j, u64 p) { return k0 + j < end && p < a.d ? weight(k0 + j, p) : 0.0f; }, a.d, z);
+    if (!a.bias) return;
+#pragma unroll
+    for (int j = 0; j < kMicro; ++j) {
+      const u64 k = k0 + threadIdx.x % 16 * kMicro + j;
+      const float bias = k < end ? load1(a.bias, a.dtype, k) : 0.0f;
+#pragma unroll
+      for (int i = 0; i < kMicro; ++i) z[i][j] += bias;
+    }
+  }
+
+  // What the gradient of row r is multiplied by.
+  LK_DEVICE float upstream(u64 r) const {
+    if (a.segments) {
+      const float g = a.grad_loss ? a.grad_loss[a.segments[r]] : 1.0f;
+      return a.sign * (a.counts ? g / a.counts[a.segments[r]] : g);
+    }
+    double g = a.grad_loss ? a.grad_loss[a.reduction == LK_REDUCTION_NONE ? r : 0] : 1.0;
+    if (a.reduction == LK_REDUCTION_MEAN) g = a.header[kHeaderNormaliser] != 0.0 ? g / a.header[kHeaderNormaliser] : 0.0;
+    return static_cast<float>(a.sign * g / a.samples);
+  }
+};
+
+// Of classes [split * width, ...) of a block's rows: the running statistics, for linear_rows_losses to merge.
+LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
+  __shared__ ProductShared shared;
+  const LinearRows rows{a};
+  const u64 n = rows.count(), i0 = u64(blockIdx.x) * kTile, tiles = (a.classes + kTile - 1) / kTile;
+  const u64 each = (tiles + a.splits - 1) / a.splits * kTile, start = blockIdx.y * each;
+  const u64 end = start + each < a.classes ? start + each : a.classes;
+  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+  CrossEntropy loss = rows.loss();
+  CrossEntropy::Acc acc[kMicro];
+  u64 label[kMicro];
+#pragma unroll
+  for (int i = 0; i < kMicro; ++i) {
+    const u64 row = i0 + ty * kMicro + i;
+    acc[i] = loss.init();
+    label[i] = row < n && rows.valid(rows.row(row)) ? static_cast<u64>(a.labels[rows.row(row)]) : a.classes;
+  }
+  for (u64 k0 = start; k0 < end; k0 += kTile) {
+    float z[kMicro][kMicro];
+    rows.logits(shared, i0, k0, end, z);
+    const u64 k = k0 + tx * kMicro;
+#pragma unroll
+    for (int i = 0; i < kMicro; ++i) {
+      if (label[i] == a.classes) continue;
+      loss.label = label[i];
+      if (label[i] >= k && label[i] < k + kMicro) {
+        a.stats[(i0 + ty * kMicro + i) * kStats + 2] = z[i][label[i] - k];
+      }
+      if (k + kMicro <= end) {
+        loss.add(acc[i], z[i], k);
+      } else {
+        for (int j = 0; j < kMicro && k + j < end; ++j) {
+          float one[1] = {z[i][j]};
+          loss.add(acc[i], one, k + j);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kMicro; ++i) {
+    const float max = reduce_lanes(loss.max(acc[i]), 16, [](float x, float y) { return fmaxf(x, y); });
+    loss.rebase(acc[i], max);
+    const CrossEntropy::Acc all =
+        reduce_lanes(acc[i], 16, [&](const CrossEntropy::Acc& x, const CrossEntropy::Acc& y) { return loss.merge(x, y); });
+    const u64 row = i0 + ty * kMicro + i;
+    if (tx == 0 && row < n) {
+      float* to = a.partials + (row * a.splits + blockIdx.y) * kPartial;
+      to[0] = all.softmax.max;
+      to[1] = all.softmax.sum;
+      to[2] = all.gap;
+      to[3] = all.weight;
+    }
+  }
+}
+
+// One thread per row of the call: statistics of its samples, and the mean of their losses.
+LK_DEVICE void linear_losses(const lk_linear_rows_args& a) {
+  const LinearRows rows{a};
+  const u64 r = u64(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (r >= a.rows) return;
+  const bool ignored = rows.ignored(r), valid = !ignored && rows.in_range(r);
+  if (!ignored && !valid) atomicOr(a.device_flags, kFlagLabel);
+  float total = 0.0f;
+  for (u64 i = r * a.samples; i < (r + 1) * a.samples; ++i) {
+    float* stats = a.stats + i * kStats;
+    if (!valid) {
+      stats[0] = stats[1] = stats[2] = 0.0f;
+      continue;
+    }
+    CrossEntropy loss = rows.loss();
+    float max = -infinity();
+    const float* from = a.partials + i * a.splits * kPartial;
+    for (int s = 0; s < a.splits; ++s) max = fmaxf(max, from[s * kPartial]);
+    CrossEntropy::Acc acc = loss.init();
+    loss.rebase(acc, max);
+    for (int s = 0; s < a.splits; ++s) {
+      const float* p = from + s * kPartial;
+      CrossEntropy::Acc part = {{p[0], p[1]}, p[2], p[3]};
+      loss.rebase(part, max);
+      acc = loss.merge(acc, part);
+    }
+    loss.begin(stats[2], static_cast<u64>(a.labels[r]));
+    loss.rebase(acc, max);
+    const CrossEntropy::Row row = loss.finish(acc);
+    stats[0] = row.softmax.max;
+    stats[1] = row.softmax.rest;
+    total += loss.loss(row);
+  }
+  if (a.losses) a.losses[r] = valid ? total / a.samples : ignored ? 0.0f : quiet_nan();
+}
+
+// The tile: gradient of the logits, 0 in rows that do not count.
+LK_DEVICE void linear_gradient(const lk_linear_rows_args& a) {
+  __shared__ ProductShared shared;
+  __shared__ CrossEntropy::Row row[kTile];
+  __shared__ u64 label[kTile];
+  const LinearRows rows{a};
+  const u64 i0 = a.first_row + u64(blockIdx.y) * kTile, k0 = a.first_class + u64(blockIdx.x) * kTile;
+  const u64 last_row = a.first_row + a.tile_rows, end = a.first_class + a.tile_classes;
+  CrossEntropy loss = rows.loss();
+  if (threadIdx.x < kTile) {
+    const u64 i = i0 + threadIdx.x, r = rows.row(i);
+    label[threadIdx.x] = a.classes;
+    if (i < last_row && rows.valid(r)) {
+      const float* stats = a.stats + i * kStats;
+      label[threadIdx.x] = static_cast<u64>(a.labels[r]);
+      loss.begin(stats[2], label[threadIdx.x]);
+      row[threadIdx.x] = loss.restored(stats[0], stats[1]);
+      loss.scale(row[threadIdx.x], rows.upstream(r));
+    } else if (i < last_row && !rows.ignored(r) && k0 == 0) {
+      atomicOr(a.device_flags, kFlagLabel);
+    }
+  }
+  float z[kMicro][kMicro];
+  rows.logits(shared, i0, k0, end, z);  // its barriers publish `row` and `label`
+  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+#pragma unroll
+  for (int i = 0; i < kMicro; ++i) {
+    const unsigned at = ty * kMicro + i;
+    if (i0 + at >= last_row) continue;
+    float* to = a.tile + (i0 + at - a.first_row) * a.tile_classes;
+#pragma unroll
+    for (int j = 0; j < kMicro; ++j) {
+      const u64 k = k0 + tx * kMicro + j;
+      if (k >= end) continue;
+      to[k - a.first_class] = label[at] == a.classes ? 0.0f : loss.gradient(row[at], z[i][j], k, k == label[at]);
+    }
+  }
+}
+
+// Adds to element e of a gradient: f32 in place, others in sums that the last tile rounds.
+LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, float value) {
+  if (!a.sums) {
+    float* out = static_cast<float*>(a.out) + e;
+    *out = a.first ? value : *out + value;
+    return;
+  }
+  if (!a.first) value += a.sums[sum];
+  if (a.last) {
+    store1(a.out, a.dtype, e, value);
+  } else {
+    a.sums[sum] = value;
+  }
+}
+
+// Gradient of x: rows of the call in blocks of 64 by 64 features, the samples of a row one after the other.
+LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
+  __shared__ ProductShared shared;
+  const LinearRows rows{a};
+  const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, last = first + a.tile_rows / samples;
+  const u64 r0 = first + u64(blockIdx.y) * kTile, j0 = u64(blockIdx.x) * kTile;
+  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+  float total[kMicro][kMicro] = {};
+  for (u64 m = 0; m < samples; ++m) {
+    float sum[kMicro][kMicro] = {};
+    product_tile<true, false>(
+        shared,
+        [&](int i, u64 p) {
+          const u64 r = r0 + i;
+          return r < last && p < a.tile_classes ? a.tile[(r * samples + m - a.first_row) * a.tile_classes + p] : 0.0f;
+        },
+        [&](int j, u64 p) {
+          return j0 + j < a.d && p < a.tile_classes ? rows.weight(a.first_class + p, j0 + j) : 0.0f;
+        },
+        a.tile_classes, sum);
+#pragma unroll
+    for (int i = 0; i < kMicro; ++i) {
+#pragma unroll
+      for (int j = 0; j < kMicro; ++j) {
+        const u64 r = r0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
+        if (r < last && p < a.d) total[i][j] = fmaf(sum[i][j], rows.kept(r * samples + m, p), total[i][j]);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kMicro; ++i) {
+#pragma unroll
+    for (int j = 0; j < kMicro; ++j) {
+      const u64 r = r0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
+      // Not what 0 times a NaN of the weight gives.
+      if (r < last && p < a.d) accumulate(a, r * a.d + p, r * a.d + p, rows.valid(r) ? total[i][j] : 0.0f);
+    }
+  }
+}
+
+// Gradient of the weight: 64 classes by 64 features. Rows that do not count may hold anything.
+LK_DEVICE void linear_to_weight(const lk_linear_rows_args& a) {
+  __shared__ ProductShared shared;
+  const LinearRows rows{a};
+  const u64 k0 = u64(blockIdx.y) * kTile, j0 = u64(blockIdx.x) * kTile;
+  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+  float sum[kMicro][kMicro] = {};
+  product_tile<false, false>(
+      shared,
+      [&](int i, u64 p) {
+        return k0 + i < a.tile_classes && p < a.tile_rows ? a.tile[p * a.tile_classes + k0 + i] : 0.0f;
+      },
+      [&](int j, u64 p) {
+        const u64 i = a.first_row + p;
+        return j0 + j < a.d && p < a.tile_rows && rows.valid(rows.row(i)) ? rows.x(i, j0 + j) : 0.0f;
+      },
+      a.tile_rows, sum);
+#pragma unroll
+  for (int i = 0; i < kMicro; ++i) {
+#pragma unroll
+    for (int j = 0; j < kMicro; ++j) {
+      const u64 k = k0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
+      if (k < a.tile_classes && p < a.d) accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, sum[i][j]);
+    }
+  }
+}
+
+// Gradient of the bias: one thread per class.
+LK_DEVICE void linear_to_bias(const lk_linear_rows_args& a) {
+  const u64 k = u64(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (k >= a.tile_classes) return;
+  double sum = a.first ? 0.0 : a.bias_sums[k];
+  for (u64 i = 0; i < a.tile_rows; ++i) sum += a.tile[i * a.tile_classes + k];
+  if (a.last) {
+    store1(a.out, a.dtype, a.first_class + k, static_cast<float>(sum));
+  } else {
+    a.bias_sums[k] = sum;
+  }
+}
+
+}  // namespace lk

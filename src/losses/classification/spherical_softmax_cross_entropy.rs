@@ -1,0 +1,132 @@
+//! l = log sum_k f_k - log f_y = log(1 + rest / f_y),  f = z^2 + eps or 1 + z + z^2 / 2, rest the sum of f over
+//! the other classes.
+
+use crate::cpu::rows::{self, Row, RowLoss, RowOut, rows_problem};
+use crate::cpu::{Cpu, simd::Simd};
+#[cfg(gpu)]
+use crate::cuda::{self, Device, bytes_of, rows::rows_plan};
+use crate::registry::Result;
+use crate::registry::entries::spherical_softmax_cross_entropy::Call;
+#[cfg(gpu)]
+use crate::registry::{Reduction, entries::spherical_softmax_cross_entropy::Args};
+use bytemuck::{Pod, Zeroable};
+
+struct SphericalSoftmax {
+    taylor: bool,
+    eps: f64,
+}
+
+/// Root of the sum of f over the other classes, in two floats: the sum itself may be beyond f32.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Root {
+    root: f32,
+    tail: f32,
+}
+
+struct State {
+    /// Sum of f over the other classes.
+    rest: f64,
+    /// f of the label, and f'.
+    f: f64,
+    own: f64,
+}
+
+impl RowLoss for SphericalSoftmax {
+    type Stats = Root;
+
+    #[inline(always)]
+    fn stats<S: Simd>(&self, s: S, row: &Row, label: usize) -> Root {
+        let others = (row.len - 1) as f64;
+        let mut sums = [(s.d_zero(), s.d_zero()); 4];
+        row.blocks(
+            s,
+            #[inline(always)]
+            |start, block| {
+                let own = label.wrapping_sub(start);
+                sums = if self.taylor {
+                    rows::fold_without(
+                        s,
+                        block,
+                        own,
+                        0.0,
+                        sums,
+                        #[inline(always)]
+                        |(squares, sum), z, _| (s.d_mul_add(squares, z, z), s.d_add(sum, z)),
+                    )
+                } else {
+                    rows::fold_without(
+                        s,
+                        block,
+                        own,
+                        0.0,
+                        sums,
+                        #[inline(always)]
+                        |(squares, sum), z, _| (s.d_mul_add(squares, z, z), sum),
+                    )
+                };
+            },
+        );
+        let [a, b, c, d] = sums;
+        let squares = rows::total(s, [a.0, b.0, c.0, d.0]);
+        let rest = if self.taylor {
+            others + rows::total(s, [a.1, b.1, c.1, d.1]) + squares / 2.0
+        } else {
+            squares + others * self.eps
+        };
+        let exact = rest.sqrt();
+        let root = exact as f32;
+        Root { root, tail: if root.is_finite() { (exact - f64::from(root)) as f32 } else { 0.0 } }
+    }
+
+    type State = State;
+
+    #[inline(always)]
+    fn state<S: Simd>(&self, _s: S, stats: Root, row: &Row, label: usize) -> State {
+        let root = f64::from(stats.root) + f64::from(stats.tail);
+        let z = f64::from(row.get(label));
+        let (f, own) =
+            if self.taylor { (1.0 + z + z * z / 2.0, 1.0 + z) } else { (z * z + self.eps, 2.0 * z) };
+        State { rest: root * root, f, own }
+    }
+
+    #[inline(always)]
+    fn loss<S: Simd>(&self, _s: S, state: &State, _label: usize) -> f32 {
+        (state.rest / state.f).ln_1p() as f32
+    }
+
+    /// dl/dz_k = f'_k / sum f; of the label -f'_y rest / (f_y sum f).
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, s: S, state: &State, row: &Row, label: usize, scale: f32, out: &RowOut) {
+        let all = state.rest + state.f;
+        let factor = f64::from(scale) * if self.taylor { 1.0 } else { 2.0 } / all;
+        // In two equal parts, which f32 can hold where it cannot hold the square of a large logit.
+        let root = factor.abs().sqrt();
+        let (one, two) = (s.splat(root as f32), s.splat(root.copysign(factor) as f32));
+        let shift = s.splat(if self.taylor { 1.0 } else { 0.0 });
+        row.map_to(
+            s,
+            out,
+            #[inline(always)]
+            |z, _| s.mul(s.mul(s.add(z, shift), one), two),
+        );
+        out.set(label, (-f64::from(scale) * state.own / state.f * (state.rest / all)) as f32);
+    }
+}
+
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
+    let loss = SphericalSoftmax { taylor: call.opts.kind == 1, eps: call.opts.eps };
+    rows::run(cpu, &loss, rows_problem!(call));
+    Ok(())
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    let plan = rows_plan!(a);
+    Ok(cuda::rows::run(device, "spherical_softmax_cross_entropy", unsafe { bytes_of(a) }, &plan)?)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    cuda::rows::workspace_size(a.rows, a.classes, Reduction::from_code(a.opts.reduction), false)
+}
