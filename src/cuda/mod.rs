@@ -17,6 +17,7 @@ pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
+pub mod sort;
 pub mod sequences;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
