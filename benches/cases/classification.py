@@ -108,6 +108,20 @@ def smooth_adversarial(x):
     return F.cross_entropy(x.logits, x.labels) + change.norm(dim=1).mean()
 
 
+def signs(shape, generator):
+    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
+
+
+def ensloss(x):
+    """box_cox = 0."""
+    with torch.no_grad():
+        margin = (x.target * x.scores).float()
+        w = torch.empty_like(margin)
+        w[margin.argsort(stable=True)] = x.draws.exp().clamp(max=1).sort(descending=True).values
+        w = torch.where(margin > 1, w / margin, w) + 1e-6
+    return -(w * x.target * x.scores).mean()
+
+
 CASES = [
     Case("token_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, in_readme=3),
     Case(
@@ -156,4 +170,10 @@ CASES = [
         gradients=("logits", "adversarial_logits"),
     ),
     Case("source_free_adaptation", source_free_adaptation, ((4, 4, 96**3),), inputs={"prior": prior}),
+    Case(
+        "ensloss",
+        ensloss,
+        ((1 << 20,),),
+        inputs={"target": signs, "draws": lambda shape, g: torch.randn(shape, generator=g)},
+    ),
 ]
