@@ -254,6 +254,100 @@ lk_status lk_bce_with_logits_forward_backward(const lk_context *ctx,
                                               size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * cosine_embedding_loss: Cosine embedding loss of pairs of vectors
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of cosine_embedding_loss. Set the defaults with lk_cosine_embedding_loss_options_init(), then
+// change what you need.
+typedef struct lk_cosine_embedding_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Cosine below which a pair of target -1 costs nothing. In [-1, 1]; default 0.
+  double margin;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_cosine_embedding_loss_options;
+
+// Sets the size and the defaults of an options struct of cosine_embedding_loss.
+void lk_cosine_embedding_loss_options_init(struct lk_cosine_embedding_loss_options *opts);
+
+// Bytes of workspace that any function of cosine_embedding_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_cosine_embedding_loss_workspace_size(const lk_context *ctx,
+                                                  const struct lk_cosine_embedding_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t rows,
+                                                  size_t d,
+                                                  size_t *bytes);
+
+// Cosine embedding loss of pairs of vectors.
+//
+// With A = |a|^2 + 1e-12, B = |b|^2 + 1e-12 and c = a.b / sqrt(A B) of each row,
+//     loss_r = 1 - c                 where target is +1: vectors that should point the same way,
+//     loss_r = max(0, c - margin)    where target is -1: vectors that should not.
+// Only the sign of target counts; 0 is taken for -1. With w = -s for +1 and s (c > margin) for -1 the
+// gradients are
+//     da = w (b / sqrt(A B) - a c / A),    db = w (a / sqrt(A B) - b c / B).
+// Source: semantics of torch.nn.functional.cosine_embedding_loss.
+//
+//   rows            size_t                   number of pairs
+//   d               size_t                   length of a vector, at least 1
+//   a               dtype [rows, d]          first vectors
+//   b               dtype [rows, d]          second vectors
+//   target          dtype [rows]             +1 or -1
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_cosine_embedding_loss_forward(const lk_context *ctx,
+                                           const struct lk_cosine_embedding_loss_options *opts,
+                                           lk_dtype dtype,
+                                           size_t rows,
+                                           size_t d,
+                                           const void *a,
+                                           const void *b,
+                                           const void *target,
+                                           float *loss,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+// Gradient of lk_cosine_embedding_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; may be a itself; NULL = not
+//                                            wanted
+//   grad_b          dtype                    gradient, of the shape of b; may be b itself; NULL = not
+//                                            wanted
+lk_status lk_cosine_embedding_loss_backward(const lk_context *ctx,
+                                            const struct lk_cosine_embedding_loss_options *opts,
+                                            lk_dtype dtype,
+                                            size_t rows,
+                                            size_t d,
+                                            const void *a,
+                                            const void *b,
+                                            const void *target,
+                                            const float *grad_loss,
+                                            void *grad_a,
+                                            void *grad_b,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+// lk_cosine_embedding_loss_forward and lk_cosine_embedding_loss_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_cosine_embedding_loss_forward_backward(const lk_context *ctx,
+                                                    const struct lk_cosine_embedding_loss_options *opts,
+                                                    lk_dtype dtype,
+                                                    size_t rows,
+                                                    size_t d,
+                                                    const void *a,
+                                                    const void *b,
+                                                    const void *target,
+                                                    const float *grad_loss,
+                                                    float *loss,
+                                                    void *grad_a,
+                                                    void *grad_b,
+                                                    void *workspace,
+                                                    size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * ctc_loss: Connectionist temporal classification: sequences of labels without alignment
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -1410,6 +1504,112 @@ lk_status lk_softmax_focal_loss_forward_backward(const lk_context *ctx,
                                                  void *grad_logits,
                                                  void *workspace,
                                                  size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * triplet_margin_loss: Triplet margin loss
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of triplet_margin_loss. Set the defaults with lk_triplet_margin_loss_options_init(), then change
+// what you need.
+typedef struct lk_triplet_margin_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // How much farther the negative should be. In (0, inf); default 1.
+  double margin;
+  // Norm. In [1, inf); default 2.
+  double p;
+  // Added to each difference. In [0, inf); default 0.000001.
+  double eps;
+  // Use the nearer of anchor and positive to the negative. 0 or 1; default 0.
+  uint8_t swap;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_triplet_margin_loss_options;
+
+// Sets the size and the defaults of an options struct of triplet_margin_loss.
+void lk_triplet_margin_loss_options_init(struct lk_triplet_margin_loss_options *opts);
+
+// Bytes of workspace that any function of triplet_margin_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_triplet_margin_loss_workspace_size(const lk_context *ctx,
+                                                const struct lk_triplet_margin_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t rows,
+                                                size_t d,
+                                                size_t *bytes);
+
+// Triplet margin loss.
+//
+// With D(x, y) = (sum_j |x_j - y_j + eps|^p)^(1/p),
+//     loss_r = max(0, margin + D(anchor, positive) - D(anchor, negative)).
+// With swap the second distance is the smaller of D(anchor, negative) and D(positive, negative), the first
+// if they
+// are equal. Where the loss is positive,
+//     dD/dx = sign(u) (|u| / D)^(p - 1),    u = x - y + eps,    dD/dy = -dD/dx,    0 where D = 0;
+// elsewhere gradients are 0.
+// Source: V. Balntas, E. Riba, D. Ponsa, K. Mikolajczyk, Learning Local Feature Descriptors with Triplets
+// and Shallow Convolutional Neural Networks, 2016; semantics of torch.nn.functional.triplet_margin_loss.
+//
+//   rows            size_t                   number of triplets
+//   d               size_t                   length of a vector, at least 1
+//   anchor          dtype [rows, d]          reference vectors
+//   positive        dtype [rows, d]          vectors that should be near
+//   negative        dtype [rows, d]          vectors that should be far
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_triplet_margin_loss_forward(const lk_context *ctx,
+                                         const struct lk_triplet_margin_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t rows,
+                                         size_t d,
+                                         const void *anchor,
+                                         const void *positive,
+                                         const void *negative,
+                                         float *loss,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_triplet_margin_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_anchor     dtype                    gradient, of the shape of anchor; may be anchor itself; NULL
+//                                            = not wanted
+//   grad_positive   dtype                    gradient, of the shape of positive; may be positive itself;
+//                                            NULL = not wanted
+//   grad_negative   dtype                    gradient, of the shape of negative; may be negative itself;
+//                                            NULL = not wanted
+lk_status lk_triplet_margin_loss_backward(const lk_context *ctx,
+                                          const struct lk_triplet_margin_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t rows,
+                                          size_t d,
+                                          const void *anchor,
+                                          const void *positive,
+                                          const void *negative,
+                                          const float *grad_loss,
+                                          void *grad_anchor,
+                                          void *grad_positive,
+                                          void *grad_negative,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// lk_triplet_margin_loss_forward and lk_triplet_margin_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_triplet_margin_loss_forward_backward(const lk_context *ctx,
+                                                  const struct lk_triplet_margin_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t rows,
+                                                  size_t d,
+                                                  const void *anchor,
+                                                  const void *positive,
+                                                  const void *negative,
+                                                  const float *grad_loss,
+                                                  float *loss,
+                                                  void *grad_anchor,
+                                                  void *grad_positive,
+                                                  void *grad_negative,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
 
 /* ====================================================================================================
  * Classification
@@ -4529,6 +4729,94 @@ lk_status lk_alpha_scaled_mse_forward_backward(const lk_context *ctx,
                                                size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * binary_kl_distillation: Distillation of each class as a binary decision (BinaryKL)
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of binary_kl_distillation. Set the defaults with lk_binary_kl_distillation_options_init(), then
+// change what you need.
+typedef struct lk_binary_kl_distillation_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Divides the logits of both. In (0, inf); default 2.
+  double temperature;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_binary_kl_distillation_options;
+
+// Sets the size and the defaults of an options struct of binary_kl_distillation.
+void lk_binary_kl_distillation_options_init(struct lk_binary_kl_distillation_options *opts);
+
+// Bytes of workspace that any function of binary_kl_distillation needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_binary_kl_distillation_workspace_size(const lk_context *ctx,
+                                                   const struct lk_binary_kl_distillation_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   size_t *bytes);
+
+// Distillation of each class as a binary decision (BinaryKL).
+//
+// With T = temperature, q = sigmoid(teacher / T) and p = sigmoid(student / T) for each class,
+//     loss_r = T^2 sum_k [q log(q / p) + (1 - q) log((1 - q) / (1 - p))].
+// Unlike distillation_kl it teaches the size of the logits too, which softmax throws away. In dual-head
+// distillation
+// the student's logits are those of the auxiliary head. The gradient for the student is s T (p - q); the
+// teacher is a
+// constant. Loss and gradient of a student close to its teacher keep their digits.
+// Source: P. Yang, C.-C. Zong, S.-J. Huang, L. Feng, B. An, Dual-Head Knowledge Distillation: Enhancing
+// Logits Utilization with an Auxiliary Head, 2024.
+//
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   student         dtype [rows, classes]    logits of the student
+//   teacher         dtype [rows, classes]    logits of the teacher
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_binary_kl_distillation_forward(const lk_context *ctx,
+                                            const struct lk_binary_kl_distillation_options *opts,
+                                            lk_dtype dtype,
+                                            size_t rows,
+                                            size_t classes,
+                                            const void *student,
+                                            const void *teacher,
+                                            float *loss,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+// Gradient of lk_binary_kl_distillation_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_student    dtype                    gradient, of the shape of student; may be student itself;
+//                                            NULL = not wanted
+lk_status lk_binary_kl_distillation_backward(const lk_context *ctx,
+                                             const struct lk_binary_kl_distillation_options *opts,
+                                             lk_dtype dtype,
+                                             size_t rows,
+                                             size_t classes,
+                                             const void *student,
+                                             const void *teacher,
+                                             const float *grad_loss,
+                                             void *grad_student,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+// lk_binary_kl_distillation_forward and lk_binary_kl_distillation_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_binary_kl_distillation_forward_backward(const lk_context *ctx,
+                                                     const struct lk_binary_kl_distillation_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t rows,
+                                                     size_t classes,
+                                                     const void *student,
+                                                     const void *teacher,
+                                                     const float *grad_loss,
+                                                     float *loss,
+                                                     void *grad_student,
+                                                     void *workspace,
+                                                     size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * distillation_kl: Knowledge distillation: divergence of softened distributions
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -4611,6 +4899,102 @@ lk_status lk_distillation_kl_forward_backward(const lk_context *ctx,
                                               void *grad_student,
                                               void *workspace,
                                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * ensemble_cross_entropy: Cross entropy of the average of an ensemble
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_ENSEMBLE_CROSS_ENTROPY_AVERAGE_LOGITS 0
+
+#define LK_ENSEMBLE_CROSS_ENTROPY_AVERAGE_PROBABILITIES 1
+
+// Options of ensemble_cross_entropy. Set the defaults with lk_ensemble_cross_entropy_options_init(), then
+// change what you need.
+typedef struct lk_ensemble_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // What is averaged. LK_ENSEMBLE_CROSS_ENTROPY_AVERAGE_LOGITS or
+  // LK_ENSEMBLE_CROSS_ENTROPY_AVERAGE_PROBABILITIES; default LK_ENSEMBLE_CROSS_ENTROPY_AVERAGE_LOGITS.
+  int32_t average;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_ensemble_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of ensemble_cross_entropy.
+void lk_ensemble_cross_entropy_options_init(struct lk_ensemble_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of ensemble_cross_entropy needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_ensemble_cross_entropy_workspace_size(const lk_context *ctx,
+                                                   const struct lk_ensemble_cross_entropy_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t models,
+                                                   size_t rows,
+                                                   size_t classes,
+                                                   size_t *bytes);
+
+// Cross entropy of the average of an ensemble.
+//
+// average = logits:         loss_r = -log p_y,             p = softmax(mean over models of z^m),
+//     average = probabilities:  loss_r = -log mean over m of p^m_y,    p^m = softmax(z^m).
+// Gradients for z^m_k: s (p_k - (k = y)) / models, or s h_m (p^m_k - (k = y)) with h_m = p^m_y / sum over
+// models of
+// p_y: models that give the label little probability are hardly taught.
+// Source: H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli, The Pitfalls of Simplicity Bias in
+// Neural Networks, 2020, on ensembles of such networks.
+//
+//   models          size_t                   number of models, at least 1
+//   rows            size_t                   number of samples
+//   classes         size_t                   number of classes, at least 1
+//   logits          dtype [models, rows, classes]
+//                                            scores of each model, one row per sample
+//   labels          int64 [rows]             class of each sample, in [0, classes)
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_ensemble_cross_entropy_forward(const lk_context *ctx,
+                                            const struct lk_ensemble_cross_entropy_options *opts,
+                                            lk_dtype dtype,
+                                            size_t models,
+                                            size_t rows,
+                                            size_t classes,
+                                            const void *logits,
+                                            const int64_t *labels,
+                                            float *loss,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+// Gradient of lk_ensemble_cross_entropy_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; NULL = not wanted
+lk_status lk_ensemble_cross_entropy_backward(const lk_context *ctx,
+                                             const struct lk_ensemble_cross_entropy_options *opts,
+                                             lk_dtype dtype,
+                                             size_t models,
+                                             size_t rows,
+                                             size_t classes,
+                                             const void *logits,
+                                             const int64_t *labels,
+                                             const float *grad_loss,
+                                             void *grad_logits,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+// lk_ensemble_cross_entropy_forward and lk_ensemble_cross_entropy_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_ensemble_cross_entropy_forward_backward(const lk_context *ctx,
+                                                     const struct lk_ensemble_cross_entropy_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t models,
+                                                     size_t rows,
+                                                     size_t classes,
+                                                     const void *logits,
+                                                     const int64_t *labels,
+                                                     const float *grad_loss,
+                                                     float *loss,
+                                                     void *grad_logits,
+                                                     void *workspace,
+                                                     size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * multi_sample_dropout_cross_entropy: Mean cross entropy of an output layer over several dropout samples of its features
@@ -4833,6 +5217,199 @@ lk_status lk_trades_loss_forward_backward(const lk_context *ctx,
                                           void *grad_adversarial_logits,
                                           void *workspace,
                                           size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * unlearning_cross_entropy: Unlearning by random labels: forget some samples, retain others
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of unlearning_cross_entropy. Set the defaults with lk_unlearning_cross_entropy_options_init(),
+// then change what you need.
+typedef struct lk_unlearning_cross_entropy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of what is retained. In [0, inf); default 1.
+  double retain_weight;
+} lk_unlearning_cross_entropy_options;
+
+// Sets the size and the defaults of an options struct of unlearning_cross_entropy.
+void lk_unlearning_cross_entropy_options_init(struct lk_unlearning_cross_entropy_options *opts);
+
+// Bytes of workspace that any function of unlearning_cross_entropy needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_unlearning_cross_entropy_workspace_size(const lk_context *ctx,
+                                                     const struct lk_unlearning_cross_entropy_options *opts,
+                                                     lk_dtype dtype,
+                                                     size_t n,
+                                                     size_t m,
+                                                     size_t classes,
+                                                     size_t *bytes);
+
+// Unlearning by random labels: forget some samples, retain others.
+//
+// loss = mean CE(forget_logits, random_labels) + retain_weight mean CE(retain_logits, retain_labels)
+// with the cross entropy CE = -log softmax(z)_y. A side without samples counts 0.
+// Source: C. Fan, J. Liu, Y. Zhang, E. Wong, D. Wei, S. Liu, SalUn: Empowering Machine Unlearning via
+// Gradient-based Weight Saliency in Both Image Classification and Generation, 2023.
+//
+//   n               size_t                   number of samples to forget
+//   m               size_t                   number of samples to retain
+//   classes         size_t                   number of classes, at least 1
+//   forget_logits   dtype [n, classes]       scores of samples to forget
+//   random_labels   int64 [n]                random classes for them, in [0, classes)
+//   retain_logits   dtype [m, classes]       scores of samples to retain
+//   retain_labels   int64 [m]                their classes, in [0, classes)
+//   loss            f32 []                   the loss; NULL = not wanted
+lk_status lk_unlearning_cross_entropy_forward(const lk_context *ctx,
+                                              const struct lk_unlearning_cross_entropy_options *opts,
+                                              lk_dtype dtype,
+                                              size_t n,
+                                              size_t m,
+                                              size_t classes,
+                                              const void *forget_logits,
+                                              const int64_t *random_labels,
+                                              const void *retain_logits,
+                                              const int64_t *retain_labels,
+                                              float *loss,
+                                              void *workspace,
+                                              size_t workspace_bytes);
+
+// Gradient of lk_unlearning_cross_entropy_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_forget_logits dtype
+//                                            gradient, of the shape of forget_logits; may be forget_logits
+//                                            itself; NULL = not wanted
+//   grad_retain_logits dtype
+//                                            gradient, of the shape of retain_logits; may be retain_logits
+//                                            itself; NULL = not wanted
+lk_status lk_unlearning_cross_entropy_backward(const lk_context *ctx,
+                                               const struct lk_unlearning_cross_entropy_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               size_t m,
+                                               size_t classes,
+                                               const void *forget_logits,
+                                               const int64_t *random_labels,
+                                               const void *retain_logits,
+                                               const int64_t *retain_labels,
+                                               const float *grad_loss,
+                                               void *grad_forget_logits,
+                                               void *grad_retain_logits,
+                                               void *workspace,
+                                               size_t workspace_bytes);
+
+// lk_unlearning_cross_entropy_forward and lk_unlearning_cross_entropy_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_unlearning_cross_entropy_forward_backward(const lk_context *ctx,
+                                                       const struct lk_unlearning_cross_entropy_options *opts,
+                                                       lk_dtype dtype,
+                                                       size_t n,
+                                                       size_t m,
+                                                       size_t classes,
+                                                       const void *forget_logits,
+                                                       const int64_t *random_labels,
+                                                       const void *retain_logits,
+                                                       const int64_t *retain_labels,
+                                                       const float *grad_loss,
+                                                       float *loss,
+                                                       void *grad_forget_logits,
+                                                       void *grad_retain_logits,
+                                                       void *workspace,
+                                                       size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * unlearning_mse: Unlearning of a diffusion model by mismatched concepts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of unlearning_mse. Set the defaults with lk_unlearning_mse_options_init(), then change what you
+// need.
+typedef struct lk_unlearning_mse_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of what is retained. In [0, inf); default 1.
+  double retain_weight;
+} lk_unlearning_mse_options;
+
+// Sets the size and the defaults of an options struct of unlearning_mse.
+void lk_unlearning_mse_options_init(struct lk_unlearning_mse_options *opts);
+
+// Bytes of workspace that any function of unlearning_mse needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_unlearning_mse_workspace_size(const lk_context *ctx,
+                                           const struct lk_unlearning_mse_options *opts,
+                                           lk_dtype dtype,
+                                           size_t n,
+                                           size_t m,
+                                           size_t *bytes);
+
+// Unlearning of a diffusion model by mismatched concepts.
+//
+// loss = mean (forget_pred - mismatched_target)^2 + retain_weight mean (retain_pred - retain_target)^2
+// The mismatched target is the prediction for another concept. A side without elements counts 0. Both
+// targets are
+// constants.
+// Source: C. Fan, J. Liu, Y. Zhang, E. Wong, D. Wei, S. Liu, SalUn: Empowering Machine Unlearning via
+// Gradient-based Weight Saliency in Both Image Classification and Generation, 2023.
+//
+//   n               size_t                   number of elements to forget
+//   m               size_t                   number of elements to retain
+//   forget_pred     dtype [n]                predictions for the concept to forget
+//   mismatched_target dtype [n]
+//                                            predictions for another concept
+//   retain_pred     dtype [m]                predictions for concepts to retain
+//   retain_target   dtype [m]                their targets
+//   loss            f32 []                   the loss; NULL = not wanted
+lk_status lk_unlearning_mse_forward(const lk_context *ctx,
+                                    const struct lk_unlearning_mse_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t m,
+                                    const void *forget_pred,
+                                    const void *mismatched_target,
+                                    const void *retain_pred,
+                                    const void *retain_target,
+                                    float *loss,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// Gradient of lk_unlearning_mse_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_forget_pred dtype
+//                                            gradient, of the shape of forget_pred; may be forget_pred
+//                                            itself; NULL = not wanted
+//   grad_retain_pred dtype
+//                                            gradient, of the shape of retain_pred; may be retain_pred
+//                                            itself; NULL = not wanted
+lk_status lk_unlearning_mse_backward(const lk_context *ctx,
+                                     const struct lk_unlearning_mse_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     size_t m,
+                                     const void *forget_pred,
+                                     const void *mismatched_target,
+                                     const void *retain_pred,
+                                     const void *retain_target,
+                                     const float *grad_loss,
+                                     void *grad_forget_pred,
+                                     void *grad_retain_pred,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+// lk_unlearning_mse_forward and lk_unlearning_mse_backward in one pass over memory. Arguments as there.
+lk_status lk_unlearning_mse_forward_backward(const lk_context *ctx,
+                                             const struct lk_unlearning_mse_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t m,
+                                             const void *forget_pred,
+                                             const void *mismatched_target,
+                                             const void *retain_pred,
+                                             const void *retain_target,
+                                             const float *grad_loss,
+                                             float *loss,
+                                             void *grad_forget_pred,
+                                             void *grad_retain_pred,
+                                             void *workspace,
+                                             size_t workspace_bytes);
 
 /* ====================================================================================================
  * Segmentation

@@ -296,7 +296,11 @@ impl CrossEntropy<'_> {
             return;
         }
         // The label's own element from 1 - p_y, which p_y - 1 would lose.
-        let mut g = soft * odds.own - hard * odds.others;
+        // The sign of a zero as rows in lanes have it.
+        let mut g = -hard * odds.others;
+        if soft != 0.0 {
+            g += soft * odds.own;
+        }
         if smoothed {
             g -= self.share * self.class_weight(label);
         }

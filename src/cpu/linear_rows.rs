@@ -6,15 +6,19 @@
 //! the gradient of weight needs f32 memory for one of them only. What a tile is depends on sizes alone, and so do
 //! the sums.
 
+mod sums;
+mod units;
+
+use self::sums::Sums;
+use self::units::{ColumnSums, LossOf, UnitRows};
 use crate::cpu::Cpu;
 use crate::cpu::cross_entropy::{CrossEntropy, Part, Stats};
 use crate::cpu::dropout::Dropout;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply, widen};
 use crate::cpu::parallel::{Blocks, Cells};
-use crate::cpu::row::{Row, RowOut};
-use crate::cpu::rows::{self, RowLoss};
-use crate::cpu::simd::{Isa, Kernel, Simd};
-use crate::cpu::storage::{self, load_vector};
+use crate::cpu::rows::RowLoss;
+use crate::cpu::simd::Isa;
+use crate::cpu::storage;
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::{DType, Floats, FloatsMut, Pass, Reduction};
 use std::ops::Range;
@@ -427,194 +431,6 @@ impl<'a> LinearRows<'a> {
 /// Part `i` of `n` rows or columns.
 fn part(i: usize, n: usize) -> Range<usize> {
     i * UNIT..n.min((i + 1) * UNIT)
-}
-
-/// Rows of a gradient as f32: the buffer itself, or sums that are rounded into it.
-#[derive(Clone, Copy)]
-struct Sums<'a> {
-    ptr: *mut f32,
-    out: FloatsMut<'a>,
-    /// Row of `out` that is row 0 here.
-    first: usize,
-    rounded: bool,
-}
-
-// SAFETY: blocks write rows of their own.
-unsafe impl Send for Sums<'_> {}
-unsafe impl Sync for Sums<'_> {}
-
-impl<'a> Sums<'a> {
-    fn of(out: FloatsMut<'a>, sums: Option<Places<'a, f32>>) -> Self {
-        Self::part_of(out, sums, 0)
-    }
-
-    fn part_of(out: FloatsMut<'a>, sums: Option<Places<'a, f32>>, first: usize) -> Self {
-        let ptr = match sums {
-            Some(sums) => sums.at(0),
-            // SAFETY: a row of the buffer, which is of f32.
-            None => unsafe { out.row(first) }.cast(),
-        };
-        Sums { ptr, out, first, rounded: sums.is_some() }
-    }
-
-    fn at(&self, row: usize) -> *mut f32 {
-        self.ptr.wrapping_add(row * self.out.columns)
-    }
-
-    fn clear(&self, rows: usize) {
-        // SAFETY: the rows are there; zero bytes are 0.0.
-        unsafe { self.ptr.write_bytes(0, rows * self.out.columns) };
-    }
-
-    fn round(&self, cpu: &Cpu, rows: usize) {
-        if self.rounded {
-            cpu.run(rows, rows * self.out.columns * 6, &|r| {
-                // SAFETY: row r is in both buffers.
-                let to = unsafe { self.out.row(self.first + r) };
-                cpu.isa.dispatch(Round { from: self.at(r), to, out: self.out });
-            });
-        }
-    }
-}
-
-struct Round<'a> {
-    from: *const f32,
-    to: *mut u8,
-    out: FloatsMut<'a>,
-}
-
-impl Kernel for Round<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        // SAFETY: a row of both.
-        unsafe { storage::write(s, self.out.dtype, self.from, self.to, self.out.columns, false) };
-    }
-}
-
-struct LossOf<'a> {
-    loss: &'a CrossEntropy<'a>,
-    stats: Stats,
-    label: usize,
-}
-
-impl Kernel for LossOf<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> f32 {
-        let state = self.loss.state_of(s, self.stats);
-        self.loss.loss(s, &state, self.label)
-    }
-}
-
-/// What happens to a unit's logits, row by row.
-struct UnitRows<'a, 'b, F> {
-    rows: &'b LinearRows<'a>,
-    /// First row of the tile.
-    first: usize,
-    /// The unit's rows and classes within the tile.
-    i: Range<usize>,
-    k: Range<usize>,
-    classes: &'b Range<usize>,
-    scale: Option<&'b F>,
-    slot: usize,
-}
-
-impl<F: Fn(usize) -> f32> Kernel for UnitRows<'_, '_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let UnitRows { rows: all, first, i, k, classes, scale, slot } = self;
-        let (loss, n) = (all.p.loss, k.len());
-        let first_class = classes.start + k.start;
-        let mut bias = storage::Scratch::<UNIT>::new();
-        if let Some(from) = all.p.bias {
-            for at in (0..n).step_by(S::LANES) {
-                // SAFETY: one bias per class; the scratch is of whole vectors.
-                unsafe { s.store(bias.ptr().add(at), load_vector(s, from, first_class + at)) };
-            }
-        }
-        let bias = all.p.bias.map(|_| bias.ptr().cast_const());
-        let mut scratch = storage::Scratch::<UNIT>::new();
-        for i in i {
-            let logits = all.tile.at(i * classes.len() + k.start);
-            if let Some(bias) = bias {
-                // SAFETY: n logits and biases.
-                unsafe {
-                    rows::map_into(
-                        s,
-                        logits,
-                        logits,
-                        n,
-                        #[inline(always)]
-                        |z, at| s.add(z, s.load(bias.add(at))),
-                    );
-                }
-            }
-            // SAFETY: n logits that this unit alone reads and writes.
-            let row = unsafe { Row::of_floats(logits, n, scratch.ptr()) };
-            let label = all.label(first + i);
-            match scale {
-                None => {
-                    let place = i * PARTS + slot;
-                    let part = loss.part(s, &row, first_class, label);
-                    // SAFETY: written when the forward pass began.
-                    all.parts.set(place, loss.merge(unsafe { all.parts.get(place) }, part));
-                }
-                Some(scale) => {
-                    // SAFETY: known before any gradient.
-                    let state = loss.state_of(s, unsafe { all.stats.get(first + i) });
-                    // SAFETY: as the row.
-                    let out = unsafe { RowOut::of_floats(logits) };
-                    loss.part_gradient(s, &state, &row, first_class, label, scale(first + i), &out);
-                }
-            }
-        }
-    }
-}
-
-/// Adds the sums of some columns of a tile.
-struct ColumnSums<'a> {
-    g: *const f32,
-    rows: usize,
-    stride: usize,
-    k: Range<usize>,
-    sums: Places<'a, f64>,
-}
-
-impl Kernel for ColumnSums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut sums = [0f64; BIAS_UNIT];
-        let mut partial = [0f32; BIAS_UNIT];
-        // Few enough rows at a time for f32.
-        const TOGETHER: usize = 16;
-        for first in (0..self.rows).step_by(TOGETHER) {
-            partial.fill(0.0);
-            for i in first..self.rows.min(first + TOGETHER) {
-                for at in (0..self.k.len()).step_by(S::LANES) {
-                    let lanes = S::LANES.min(self.k.len() - at);
-                    // SAFETY: within the tile, and within the array.
-                    unsafe {
-                        let g =
-                            storage::load_lanes(s, self.g.add(i * self.stride + self.k.start + at), lanes);
-                        let sum = partial.as_mut_ptr().add(at);
-                        s.store(sum, s.add(s.load(sum), g));
-                    }
-                }
-            }
-            sums.iter_mut().zip(&partial).for_each(|(sum, &g)| *sum += f64::from(g));
-        }
-        for (k, sum) in self.k.zip(sums) {
-            // SAFETY: cleared when the class tile began; this block's place.
-            self.sums.set(k, unsafe { self.sums.get(k) } + sum);
-        }
-    }
 }
 
 #[cfg(test)]

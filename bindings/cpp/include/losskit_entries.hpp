@@ -106,6 +106,102 @@ struct bce_with_logits {
   }
 };
 
+// Cosine embedding loss of pairs of vectors.
+struct cosine_embedding_loss_options {
+  double margin = 0.0;  // cosine below which a pair of target -1 costs nothing
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_cosine_embedding_loss_options c_options() const noexcept {
+    lk_cosine_embedding_loss_options c;
+    lk_cosine_embedding_loss_options_init(&c);
+    c.margin = margin;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct cosine_embedding_loss_arguments {
+  std::size_t rows = 0;  // number of pairs
+  std::size_t d = 0;  // length of a vector
+  floats a = {};  // [rows, d]: first vectors
+  floats b = {};  // [rows, d]: second vectors
+  floats target = {};  // [rows]: +1 or -1
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a; may be a itself
+  mutable_floats grad_b = {};  // of the shape of b; may be b itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct cosine_embedding_loss {
+  static constexpr const char *name = "cosine_embedding_loss";
+  using options = cosine_embedding_loss_options;
+  using arguments = cosine_embedding_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cosine_embedding_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.a.data(), a.b.data(), a.target.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cosine_embedding_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.a.data(), a.b.data(), a.target.data(),
+        a.grad_loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_cosine_embedding_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.a.data(), a.b.data(), a.target.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_a.data(), a.grad_b.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_cosine_embedding_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.rows, a.d})
+        .buffer("b", a.b, {a.rows, a.d})
+        .buffer("target", a.target, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_a", a.grad_a, {a.rows, a.d})
+        .buffer("grad_b", a.grad_b, {a.rows, a.d});
+    return check;
+  }
+};
+
 // Connectionist temporal classification: sequences of labels without alignment.
 struct ctc_loss_options {
   std::int64_t blank = 0;  // class of the blank, below classes
@@ -1341,6 +1437,111 @@ struct softmax_focal_loss {
         .buffer("saved", a.saved, {a.rows, 3})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
+// Triplet margin loss.
+struct triplet_margin_loss_options {
+  double margin = 1.0;  // how much farther the negative should be
+  double p = 2.0;  // norm
+  double eps = 1e-6;  // added to each difference
+  bool swap = false;  // use the nearer of anchor and positive to the negative
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_triplet_margin_loss_options c_options() const noexcept {
+    lk_triplet_margin_loss_options c;
+    lk_triplet_margin_loss_options_init(&c);
+    c.margin = margin;
+    c.p = p;
+    c.eps = eps;
+    c.swap = swap ? 1 : 0;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct triplet_margin_loss_arguments {
+  std::size_t rows = 0;  // number of triplets
+  std::size_t d = 0;  // length of a vector
+  floats anchor = {};  // [rows, d]: reference vectors
+  floats positive = {};  // [rows, d]: vectors that should be near
+  floats negative = {};  // [rows, d]: vectors that should be far
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_anchor = {};  // of the shape of anchor; may be anchor itself
+  mutable_floats grad_positive = {};  // of the shape of positive; may be positive itself
+  mutable_floats grad_negative = {};  // of the shape of negative; may be negative itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct triplet_margin_loss {
+  static constexpr const char *name = "triplet_margin_loss";
+  using options = triplet_margin_loss_options;
+  using arguments = triplet_margin_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_triplet_margin_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.anchor.data(), a.positive.data(),
+        a.negative.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_triplet_margin_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.anchor.data(), a.positive.data(),
+        a.negative.data(), a.grad_loss.data(), a.grad_anchor.data(), a.grad_positive.data(),
+        a.grad_negative.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_triplet_margin_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.anchor.data(), a.positive.data(),
+        a.negative.data(), a.grad_loss.data(), a.loss.data(), a.grad_anchor.data(),
+        a.grad_positive.data(), a.grad_negative.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_triplet_margin_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("anchor", a.anchor, {a.rows, a.d})
+        .buffer("positive", a.positive, {a.rows, a.d})
+        .buffer("negative", a.negative, {a.rows, a.d})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_anchor", a.grad_anchor, {a.rows, a.d})
+        .buffer("grad_positive", a.grad_positive, {a.rows, a.d})
+        .buffer("grad_negative", a.grad_negative, {a.rows, a.d});
     return check;
   }
 };
@@ -4427,6 +4628,97 @@ struct alpha_scaled_mse {
   }
 };
 
+// Distillation of each class as a binary decision (BinaryKL).
+struct binary_kl_distillation_options {
+  double temperature = 2.0;  // divides the logits of both
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_binary_kl_distillation_options c_options() const noexcept {
+    lk_binary_kl_distillation_options c;
+    lk_binary_kl_distillation_options_init(&c);
+    c.temperature = temperature;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct binary_kl_distillation_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats student = {};  // [rows, classes]: logits of the student
+  floats teacher = {};  // [rows, classes]: logits of the teacher
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_student = {};  // of the shape of student; may be student itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct binary_kl_distillation {
+  static constexpr const char *name = "binary_kl_distillation";
+  using options = binary_kl_distillation_options;
+  using arguments = binary_kl_distillation_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_binary_kl_distillation_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.student.data(), a.teacher.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_binary_kl_distillation_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.student.data(), a.teacher.data(),
+        a.grad_loss.data(), a.grad_student.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_binary_kl_distillation_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.classes, a.student.data(), a.teacher.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_student.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_binary_kl_distillation_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("student", a.student, {a.rows, a.classes})
+        .buffer("teacher", a.teacher, {a.rows, a.classes})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_student", a.grad_student, {a.rows, a.classes});
+    return check;
+  }
+};
+
 // Knowledge distillation: divergence of softened distributions.
 struct distillation_kl_options {
   double temperature = 4.0;  // divides the logits of both
@@ -4514,6 +4806,101 @@ struct distillation_kl {
         .buffer("loss", a.loss, {each ? a.rows : 1})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_student", a.grad_student, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Cross entropy of the average of an ensemble.
+enum class ensemble_cross_entropy_average : std::int32_t { logits = 0, probabilities = 1 };
+
+struct ensemble_cross_entropy_options {
+  // what is averaged
+  losskit::ensemble_cross_entropy_average average = losskit::ensemble_cross_entropy_average::logits;
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_ensemble_cross_entropy_options c_options() const noexcept {
+    lk_ensemble_cross_entropy_options c;
+    lk_ensemble_cross_entropy_options_init(&c);
+    c.average = static_cast<std::int32_t>(average);
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct ensemble_cross_entropy_arguments {
+  std::size_t models = 0;  // number of models
+  std::size_t rows = 0;  // number of samples
+  std::size_t classes = 0;  // number of classes
+  floats logits = {};  // [models, rows, classes]: scores of each model, one row per sample
+  span<const std::int64_t> labels = {};  // [rows]: class of each sample
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct ensemble_cross_entropy {
+  static constexpr const char *name = "ensemble_cross_entropy";
+  using options = ensemble_cross_entropy_options;
+  using arguments = ensemble_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ensemble_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.models, a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ensemble_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.models, a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.grad_loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ensemble_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.models, a.rows, a.classes, a.logits.data(), a.labels.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_ensemble_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.models, a.rows, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.models, a.rows, a.classes})
+        .buffer("labels", a.labels, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_logits", a.grad_logits, {a.models, a.rows, a.classes});
     return check;
   }
 };
@@ -4727,6 +5114,201 @@ struct trades_loss {
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.rows, a.classes})
         .buffer("grad_adversarial_logits", a.grad_adversarial_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Unlearning by random labels: forget some samples, retain others.
+struct unlearning_cross_entropy_options {
+  double retain_weight = 1.0;  // weight of what is retained
+  lk_unlearning_cross_entropy_options c_options() const noexcept {
+    lk_unlearning_cross_entropy_options c;
+    lk_unlearning_cross_entropy_options_init(&c);
+    c.retain_weight = retain_weight;
+    return c;
+  }
+};
+
+struct unlearning_cross_entropy_arguments {
+  std::size_t n = 0;  // number of samples to forget
+  std::size_t m = 0;  // number of samples to retain
+  std::size_t classes = 0;  // number of classes
+  floats forget_logits = {};  // [n, classes]: scores of samples to forget
+  span<const std::int64_t> random_labels = {};  // [n]: random classes for them
+  floats retain_logits = {};  // [m, classes]: scores of samples to retain
+  span<const std::int64_t> retain_labels = {};  // [m]: their classes
+  span<float> loss = {};  // []: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_forget_logits = {};  // of the shape of forget_logits; may be forget_logits itself
+  mutable_floats grad_retain_logits = {};  // of the shape of retain_logits; may be retain_logits itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct unlearning_cross_entropy {
+  static constexpr const char *name = "unlearning_cross_entropy";
+  using options = unlearning_cross_entropy_options;
+  using arguments = unlearning_cross_entropy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_unlearning_cross_entropy_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.classes, a.forget_logits.data(),
+        a.random_labels.data(), a.retain_logits.data(), a.retain_labels.data(), a.loss.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_unlearning_cross_entropy_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.classes, a.forget_logits.data(),
+        a.random_labels.data(), a.retain_logits.data(), a.retain_labels.data(), a.grad_loss.data(),
+        a.grad_forget_logits.data(), a.grad_retain_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_unlearning_cross_entropy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.classes, a.forget_logits.data(),
+        a.random_labels.data(), a.retain_logits.data(), a.retain_labels.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_forget_logits.data(), a.grad_retain_logits.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_unlearning_cross_entropy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.m, a.classes, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("forget_logits", a.forget_logits, {a.n, a.classes})
+        .buffer("random_labels", a.random_labels, {a.n})
+        .buffer("retain_logits", a.retain_logits, {a.m, a.classes})
+        .buffer("retain_labels", a.retain_labels, {a.m})
+        .buffer("loss", a.loss, {})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_forget_logits", a.grad_forget_logits, {a.n, a.classes})
+        .buffer("grad_retain_logits", a.grad_retain_logits, {a.m, a.classes});
+    return check;
+  }
+};
+
+// Unlearning of a diffusion model by mismatched concepts.
+struct unlearning_mse_options {
+  double retain_weight = 1.0;  // weight of what is retained
+  lk_unlearning_mse_options c_options() const noexcept {
+    lk_unlearning_mse_options c;
+    lk_unlearning_mse_options_init(&c);
+    c.retain_weight = retain_weight;
+    return c;
+  }
+};
+
+struct unlearning_mse_arguments {
+  std::size_t n = 0;  // number of elements to forget
+  std::size_t m = 0;  // number of elements to retain
+  floats forget_pred = {};  // [n]: predictions for the concept to forget
+  floats mismatched_target = {};  // [n]: predictions for another concept
+  floats retain_pred = {};  // [m]: predictions for concepts to retain
+  floats retain_target = {};  // [m]: their targets
+  span<float> loss = {};  // []: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_forget_pred = {};  // of the shape of forget_pred; may be forget_pred itself
+  mutable_floats grad_retain_pred = {};  // of the shape of retain_pred; may be retain_pred itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct unlearning_mse {
+  static constexpr const char *name = "unlearning_mse";
+  using options = unlearning_mse_options;
+  using arguments = unlearning_mse_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_unlearning_mse_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.forget_pred.data(), a.mismatched_target.data(),
+        a.retain_pred.data(), a.retain_target.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_unlearning_mse_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.forget_pred.data(), a.mismatched_target.data(),
+        a.retain_pred.data(), a.retain_target.data(), a.grad_loss.data(), a.grad_forget_pred.data(),
+        a.grad_retain_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_unlearning_mse_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.forget_pred.data(), a.mismatched_target.data(),
+        a.retain_pred.data(), a.retain_target.data(), a.grad_loss.data(), a.loss.data(),
+        a.grad_forget_pred.data(), a.grad_retain_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_unlearning_mse_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.m, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("forget_pred", a.forget_pred, {a.n})
+        .buffer("mismatched_target", a.mismatched_target, {a.n})
+        .buffer("retain_pred", a.retain_pred, {a.m})
+        .buffer("retain_target", a.retain_target, {a.m})
+        .buffer("loss", a.loss, {})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_forget_pred", a.grad_forget_pred, {a.n})
+        .buffer("grad_retain_pred", a.grad_retain_pred, {a.m});
     return check;
   }
 };

@@ -92,6 +92,9 @@ def _output(entry, output):
 
 
 def _example(entry):
+    if entry.example:
+        lines = ["import numpy, losskit", "rng = numpy.random.default_rng(0)", *entry.example.strip().splitlines()]
+        return "\n".join("    >>> " + line for line in lines)
     sizes = {dim: max(size, entry.dims[dim].minimum) for dim, size in zip(entry.dims, itertools.cycle(_SIZES))}
     sizes = entry.values(sizes, {})
     if entry.elementwise and len(entry.dims) == 1:
@@ -115,7 +118,7 @@ def _example(entry):
     output = next(iter(entry.outputs.values()))
     single = output.reduced and entry.reduction.default != "none"
     if output.length:
-        text.append(f"    >>> len(result.{output.name}) == result.{output.length}")
+        text.append(f"    >>> len(result.{output.name}) == int(result.{output.length})")
         text.append("    True")
     else:
         text.append(f"    >>> result.{output.name}.shape")
@@ -127,8 +130,15 @@ def _example(entry):
     return "\n".join(text)
 
 
+def _prose(text):
+    """Long lines wrapped; those that begin with a space stay as they are."""
+    return "\n".join(
+        line if line.startswith(" ") or not line else textwrap.fill(line, _WIDTH + 4) for line in text.rstrip().splitlines()
+    )
+
+
 def function(entry):
-    doc = [_sentence(entry.summary), "", entry.doc.rstrip(), "", "Args:"]
+    doc = [_sentence(entry.summary), "", _prose(_python(entry.doc)), "", "Args:"]
     doc += [_input(entry, source) for source in entry.positional]
     doc += ["", "Keyword Args:"]
     doc += [_item(f"{dim} (int)", _capital(_sentence(entry.dims[dim].doc))) for dim in entry.free_dims]

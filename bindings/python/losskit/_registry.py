@@ -153,6 +153,7 @@ class Entry(_Described):
     def __init__(self, raw):
         self.name, self.kind, self.family = raw["name"], raw["kind"], raw["family"]
         self.summary, self.paper, self.doc = raw["summary"], raw["paper"], raw["doc"]
+        self.example = raw.get("example", "")
         self.elementwise = raw["elementwise"]
         self.saved = tuple(map(Extent, raw["saved"]))
         self.devices = tuple(raw["devices"])

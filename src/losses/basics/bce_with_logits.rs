@@ -35,7 +35,9 @@ impl ElementLoss<4, 2> for BceWithLogits {
 /// w (1 - t) and w q t: the weight of what z speaks against, and of what it speaks for.
 #[inline(always)]
 fn factors<S: Simd>(s: S, [z, t, w, q]: [S::F; 4]) -> [S::F; 2] {
-    let (negative, positive) = (s.mul_add(s.neg(w), t, w), s.mul(s.mul(w, q), t));
+    // w - w t rounded twice would lose the digits of a small 1 - t.
+    let negative = if S::FMA { s.mul_add(s.neg(w), t, w) } else { s.mul(w, s.sub(s.splat(1.0), t)) };
+    let positive = s.mul(s.mul(w, q), t);
     let below = s.lt(z, s.zero());
     [s.select(below, positive, negative), s.select(below, negative, positive)]
 }

@@ -102,10 +102,14 @@ impl TripletMargin {
             #[inline(always)]
             |most| most,
         );
-        let most_of =
-            |i: usize| [0, 1, 2, 3].map(|j| s.reduce_max(most[j][i])).into_iter().fold(0.0, larger);
-        let most = [most_of(0), most_of(1), most_of(2)];
-        let inverse = most.map(|m| s.splat(if m > 0.0 { 1.0 / m } else { m }));
+        let (mut largest, mut inverse) = ([0.0; 3], [s.zero(); 3]);
+        for i in 0..3 {
+            let pairs = [s.max_nan(most[0][i], most[1][i]), s.max_nan(most[2][i], most[3][i])];
+            let m = s.reduce_max(s.max_nan(pairs[0], pairs[1]));
+            largest[i] = m;
+            inverse[i] = s.splat(if m > 0.0 { 1.0 / m } else { m });
+        }
+        let most = largest;
         let p = s.splat(self.p as f32);
         let mut sums = [0.0; 3];
         self.fold(
@@ -132,10 +136,6 @@ impl TripletMargin {
         let norm = |i: usize| if most[i] == 0.0 { 0.0 } else { of(i) };
         [norm(0), norm(1), norm(2)]
     }
-}
-
-fn larger(a: f32, b: f32) -> f32 {
-    if b > a || b.is_nan() { b } else { a }
 }
 
 /// x^p for x >= 0 and p > 0.

@@ -244,9 +244,8 @@ impl OfProbabilities<'_> {
     fn stats<S: Simd>(&self, s: S, m: usize, r: usize) -> SoftmaxStats {
         let mut scratch = Scratch::<BLOCK>::new();
         // SAFETY: within the checked buffer.
-        let row = unsafe {
-            Row::new(&self.0.logits, m * self.0.rows + r, scratch.ptr(), std::ptr::null_mut(), 0)
-        };
+        let row =
+            unsafe { Row::new(&self.0.logits, m * self.0.rows + r, scratch.ptr(), std::ptr::null_mut(), 0) };
         softmax::stats(s, &row, self.0.labels[r] as usize)
     }
 }

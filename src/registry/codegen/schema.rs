@@ -16,6 +16,9 @@ pub struct Entry {
     /// Authors, title, year.
     pub paper: String,
     pub doc: String,
+    /// Python statements that make a call, where arbitrary inputs of some small sizes are none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub example: String,
     pub dims: Vec<Dim>,
     /// The one dimension stands for any shape; bindings with shapes flatten and keep it.
     #[serde(default)]
