@@ -17,8 +17,8 @@ pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
-pub mod sort;
 pub mod sequences;
+pub mod sort;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 pub mod tiles;

@@ -123,7 +123,14 @@ pub unsafe fn floats<'a>(
 /// A view of f32 values.
 pub fn floats_of(values: &[f32]) -> Floats<'_> {
     let len = values.len();
-    Floats { ptr: values.as_ptr().cast(), dtype: DType::F32, len, columns: len, stride: len, lifetime: PhantomData }
+    Floats {
+        ptr: values.as_ptr().cast(),
+        dtype: DType::F32,
+        len,
+        columns: len,
+        stride: len,
+        lifetime: PhantomData,
+    }
 }
 
 /// # Safety

@@ -18,21 +18,23 @@ def _draws(x, o):
 
 
 def _w(x, o):
+    """w, how much larger the size of its terms is, and the margins."""
     d = np.asarray(_draws(x, o), np.float64)
     with np.errstate(all="ignore"):
-        if o.box_cox == 0:
-            t = np.exp(d)
-        else:
-            t = np.exp(np.log(np.maximum(1 + o.box_cox * d, 0)) / o.box_cox)
+        inside = np.maximum(1 + o.box_cox * d, 0)
+        t = np.exp(d) if o.box_cox == 0 else np.exp(np.log(inside) / o.box_cox)
         t = np.minimum(t, 1)
+        # Draws that the library makes are rounded to f32: a relative error of 1 + box_cox draw near 0.
+        size = np.where(t < 1, 1 + np.abs(d) / np.maximum(inside, 1e-6) / 4, 1)
         margin = x.target * x.scores
-        w = np.empty(margin.shape, margin.dtype)
-        w[np.argsort(margin, kind="stable")] = np.sort(t)[::-1]
-        return np.where(margin > 1, w / np.where(margin > 1, margin, 1), w) + 1e-6, margin
+        w, sizes = np.empty((2, *margin.shape), margin.dtype)
+        steep, flat = np.argsort(-t), np.argsort(margin, kind="stable")
+        w[flat], sizes[flat] = t[steep], size[steep]
+        return np.where(margin > 1, w / np.where(margin > 1, margin, 1), w) + 1e-6, sizes, margin
 
 
 def reference(x, o):
-    w, margin = _w(x, o)
+    w, _, margin = _w(x, o)
     return {"loss": -w * margin, "slopes": -w}
 
 
@@ -41,9 +43,13 @@ def gradient(x, o, s):
 
 
 def scale(x, o):
-    """A power of 1 + box_cox draw near 0 comes from the rounding of that sum."""
-    w, margin = _w(x, o)
-    return {"loss": np.abs(w * margin), "slopes": np.abs(w)}
+    w, size, margin = _w(x, o)
+    return {"loss": np.abs(w * margin) * size, "slopes": np.abs(w) * size}
+
+
+def gradient_scale(x, o, s):
+    w, size, _ = _w(x, o)
+    return {"scores": np.abs(s) * w * size}
 
 
 def _signs(rng, shape, _distribution, _sizes):

@@ -68,7 +68,13 @@ pub fn cpu(_cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
         };
         // Not max, which drops a NaN.
         let larger = term > total || term.is_nan();
-        total = if norm != Norm::Max { total + term } else if larger { term } else { total };
+        total = if norm != Norm::Max {
+            total + term
+        } else if larger {
+            term
+        } else {
+            total
+        };
     };
     if n == 0 {
     } else if call.opts.equal_mass == 0 {

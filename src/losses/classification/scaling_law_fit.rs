@@ -72,7 +72,8 @@ impl Data<'_> {
         for _ in 0..MOST_STEPS {
             let free = [0, 1, 2].map(|i| {
                 let (low, high) = bounds[i];
-                let out = (at[i] <= low && sums.gradient[i] > 0.0) || (at[i] >= high && sums.gradient[i] < 0.0);
+                let out =
+                    (at[i] <= low && sums.gradient[i] > 0.0) || (at[i] >= high && sums.gradient[i] < 0.0);
                 !out && (i < 2 || with_constant)
             });
             let step = solve(&sums, damping, free);
