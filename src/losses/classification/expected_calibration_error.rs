@@ -1,5 +1,6 @@
 //! How far confidences are from accuracies, bin by bin.
 
+use crate::cpu::parallel::Cells;
 use crate::cpu::sort;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::entries::expected_calibration_error::{Args, Call};
@@ -17,6 +18,12 @@ impl Bin {
         self.count += 1;
         self.confidence += f64::from(confidence);
         self.correct += u64::from(correct != 0);
+    }
+
+    fn merge(&mut self, other: &Bin) {
+        self.count += other.count;
+        self.confidence += other.confidence;
+        self.correct += other.correct;
     }
 
     fn gap(&self) -> f64 {
@@ -46,14 +53,31 @@ pub fn check(a: &Args) -> Result<()> {
     Ok(())
 }
 
+/// How many parts of the samples have bins of their own: by sizes alone, as sums depend on it.
+fn parts(n: u64, bins: i64) -> u64 {
+    if bins > 1024 { 1 } else { (n >> 15).clamp(1, 16) }
+}
+
+/// Adding it rounds a number below 2^51 to an integer, which is left in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+
+/// Which of the bins of equal width; a NaN goes to any.
+fn place(confidence: f32, bins: usize) -> usize {
+    // The product is exact, so that this is its ceiling less 1.
+    let product = f64::from(confidence) * bins as f64;
+    let rounded = product + ROUND;
+    let whole = (rounded.to_bits() & ((1 << 51) - 1)) as usize;
+    (whole + usize::from(rounded - ROUND < product)).saturating_sub(1).min(bins - 1)
+}
+
 pub fn cpu_workspace(a: &Args) -> u64 {
     match a.opts.equal_mass {
-        0 => Size::default().add::<Bin>(a.opts.bins as u64).bytes(),
+        0 => Size::default().add::<Bin>((a.opts.bins as u64).saturating_mul(parts(a.n, a.opts.bins))).bytes(),
         _ => Size::default().add::<u64>(a.n).add::<u64>(a.n).bytes(),
     }
 }
 
-pub fn cpu(_cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
+pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
     let (n, bins) = (call.n, call.opts.bins as usize);
     let norm = [Norm::L1, Norm::L2, Norm::Max][call.opts.norm as usize];
     let (confidence, correct) = (call.confidence, call.correct);
@@ -78,11 +102,21 @@ pub fn cpu(_cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
     };
     if n == 0 {
     } else if call.opts.equal_mass == 0 {
-        let all = room.take(bins, Bin::default());
-        for (&c, &right) in confidence.iter().zip(correct) {
-            // Exact in f64; a NaN goes to the first.
-            let place = (f64::from(c) * bins as f64).ceil() - 1.0;
-            all[(place.max(0.0) as usize).min(bins - 1)].add(c, right);
+        let parts = parts(n as u64, call.opts.bins) as usize;
+        let all = room.take(parts * bins, Bin::default());
+        let places = Cells::new(all);
+        cpu.run(parts, n * 5, &|part| {
+            let range = n * part / parts..n * (part + 1) / parts;
+            for (&c, &right) in confidence[range.clone()].iter().zip(&correct[range]) {
+                let at = part * bins + place(c, bins);
+                let mut bin = places.get(at);
+                bin.add(c, right);
+                places.set(at, bin);
+            }
+        });
+        let (all, others) = all.split_at_mut(bins);
+        for (i, other) in others.iter().enumerate() {
+            all[i % bins].merge(other);
         }
         all.iter().for_each(&mut take);
     } else {
