@@ -1821,6 +1821,108 @@ lk_status lk_correctness_aware_calibration_forward_backward(const lk_context *ct
                                                             size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * ensloss: Stochastic ensemble of calibrated losses
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of ensloss. Set the defaults with lk_ensloss_options_init(), then change what you need.
+typedef struct lk_ensloss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Parameter of the transformation. In (-inf, inf); default 0.
+  double box_cox;
+  // Key of the random numbers; without draws only. Any integer; default 0.
+  uint64_t seed;
+  // First counter block of the random numbers. Any integer; default 0.
+  uint64_t offset;
+  // Mean divides by the number of samples. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_ensloss_options;
+
+// Sets the size and the defaults of an options struct of ensloss.
+void lk_ensloss_options_init(struct lk_ensloss_options *opts);
+
+// Bytes of workspace that any function of ensloss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_ensloss_workspace_size(const lk_context *ctx,
+                                    const struct lk_ensloss_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t *bytes);
+
+// Stochastic ensemble of calibrated losses.
+//
+// Each batch has the slopes of another convex calibrated loss, drawn at random. With margins m_i =
+// target_i score_i
+// and normal numbers d_j of this batch,
+// the inverse Box-Cox transformation gives x_j = exp(d_j) for box_cox = 0, else max(1 + box_cox d_j, 0)^(1
+// / box_cox),
+// and then at most 1. The largest x goes to the smallest margin and so on, equal margins in the order
+// given. Where
+// m_i > 1, x is divided by m_i; 1e-6 is added. The result is w_i, and
+//     slopes_i = -w_i,    loss_i = -w_i m_i,    gradient for score_i: -s w_i target_i.
+// w is a constant for the gradient. Without draws number j is draw j of Philox with seed and offset
+// (Box-Muller). The
+// caller changes seed or offset every batch, and draws another box_cox every few steps. At most 2^32 - 1
+// samples.
+// Source: B. Dai, EnsLoss: Stochastic Calibrated Loss Ensembles for Preventing Overfitting in
+// Classification, 2024.
+//
+//   n               size_t                   number of samples
+//   scores          dtype [n]                scores
+//   target          dtype [n]                +1 or -1
+//   draws           f32 [n]                  normal numbers; NULL to draw them
+//   loss            f32 [n] or [1]           the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   slopes          f32 [n]                  slope of the loss at each margin; NULL = not wanted
+//   saved           f32 [n]                  statistics that spare backward a pass, or NULL
+lk_status lk_ensloss_forward(const lk_context *ctx,
+                             const struct lk_ensloss_options *opts,
+                             lk_dtype dtype,
+                             size_t n,
+                             const void *scores,
+                             const void *target,
+                             const float *draws,
+                             float *loss,
+                             float *slopes,
+                             float *saved,
+                             void *workspace,
+                             size_t workspace_bytes);
+
+// Gradient of lk_ensloss_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_scores     dtype                    gradient, of the shape of scores; may be scores itself; NULL
+//                                            = not wanted
+lk_status lk_ensloss_backward(const lk_context *ctx,
+                              const struct lk_ensloss_options *opts,
+                              lk_dtype dtype,
+                              size_t n,
+                              const void *scores,
+                              const void *target,
+                              const float *draws,
+                              const float *saved,
+                              const float *grad_loss,
+                              void *grad_scores,
+                              void *workspace,
+                              size_t workspace_bytes);
+
+// lk_ensloss_forward and lk_ensloss_backward in one pass over memory. Arguments as there.
+lk_status lk_ensloss_forward_backward(const lk_context *ctx,
+                                      const struct lk_ensloss_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      const void *scores,
+                                      const void *target,
+                                      const float *draws,
+                                      const float *grad_loss,
+                                      float *loss,
+                                      float *slopes,
+                                      void *grad_scores,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * entropy_regularized_cross_entropy: Cross entropy plus a multiple of the entropy of the prediction
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -1920,6 +2022,73 @@ lk_status lk_entropy_regularized_cross_entropy_forward_backward(const lk_context
                                                                 void *grad_logits,
                                                                 void *workspace,
                                                                 size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * expected_calibration_error: Expected calibration error and its relatives
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_EXPECTED_CALIBRATION_ERROR_NORM_L1 0
+
+#define LK_EXPECTED_CALIBRATION_ERROR_NORM_L2 1
+
+#define LK_EXPECTED_CALIBRATION_ERROR_NORM_MAX 2
+
+// Options of expected_calibration_error. Set the defaults with
+// lk_expected_calibration_error_options_init(), then change what you need.
+typedef struct lk_expected_calibration_error_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Number of bins. 1 to 4294967295; default 15.
+  int64_t bins;
+  // How gaps are combined. LK_EXPECTED_CALIBRATION_ERROR_NORM_L1 or
+  // LK_EXPECTED_CALIBRATION_ERROR_NORM_L2 or LK_EXPECTED_CALIBRATION_ERROR_NORM_MAX; default
+  // LK_EXPECTED_CALIBRATION_ERROR_NORM_L1.
+  int32_t norm;
+  // Bins of as many samples each; fewer than 2^32 samples. 0 or 1; default 0.
+  uint8_t equal_mass;
+} lk_expected_calibration_error_options;
+
+// Sets the size and the defaults of an options struct of expected_calibration_error.
+void lk_expected_calibration_error_options_init(struct lk_expected_calibration_error_options *opts);
+
+// Bytes of workspace that any function of expected_calibration_error needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_expected_calibration_error_workspace_size(const lk_context *ctx,
+                                                       const struct lk_expected_calibration_error_options *opts,
+                                                       lk_dtype dtype,
+                                                       size_t n,
+                                                       size_t *bytes);
+
+// Expected calibration error and its relatives.
+//
+// Samples are sorted into bins by confidence. With n_b samples in bin b and gap_b = |mean confidence -
+// accuracy| of
+// them (0 for an empty bin),
+//     l1:   value = sum_b (n_b / n) gap_b
+//     l2:   value = sqrt(sum_b (n_b / n) gap_b^2)
+//     max:  value = max_b gap_b.
+// Bin b of equal width holds confidences in (b / bins, (b + 1) / bins], and 0 is in the first. With
+// equal_mass bin b
+// holds places floor(b n / bins) up to floor((b + 1) n / bins) in ascending order, equal confidences in
+// the order
+// given. Without samples the value is 0. correct is true where it is not 0.
+// Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, Obtaining Well Calibrated Probabilities Using
+// Bayesian Binning, 2015; C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On Calibration of Modern Neural
+// Networks, 2017.
+//
+//   n               size_t                   number of samples
+//   confidence      f32 [n]                  confidence of each prediction, in [0, 1]
+//   correct         uint8 (0 or 1) [n]       1 where the prediction is right
+//   value           f32 []                   the calibration error; NULL = not wanted
+lk_status lk_expected_calibration_error_forward(const lk_context *ctx,
+                                                const struct lk_expected_calibration_error_options *opts,
+                                                lk_dtype dtype,
+                                                size_t n,
+                                                const float *confidence,
+                                                const uint8_t *correct,
+                                                float *value,
+                                                void *workspace,
+                                                size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * factored_spherical_dense: Weights of a factored output layer: W = v u + 1 omega'
@@ -2544,6 +2713,64 @@ lk_status lk_open_set_entropy_minimization_forward_backward(const lk_context *ct
                                                             void *grad_logits,
                                                             void *workspace,
                                                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * scaling_law_fit: Fit of a scaling law: power law plus constant
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of scaling_law_fit. Set the defaults with lk_scaling_law_fit_options_init(), then change what
+// you need.
+typedef struct lk_scaling_law_fit_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Fit l_inf; else it is 0. 0 or 1; default 1.
+  uint8_t with_constant;
+} lk_scaling_law_fit_options;
+
+// Sets the size and the defaults of an options struct of scaling_law_fit.
+void lk_scaling_law_fit_options_init(struct lk_scaling_law_fit_options *opts);
+
+// Bytes of workspace that any function of scaling_law_fit needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_scaling_law_fit_workspace_size(const lk_context *ctx,
+                                            const struct lk_scaling_law_fit_options *opts,
+                                            lk_dtype dtype,
+                                            size_t n,
+                                            size_t *bytes);
+
+// Fit of a scaling law: power law plus constant.
+//
+// Minimises sum_i (log(l_inf + (x0 / x_i)^alpha) - log y_i)^2 over alpha in [1e-6, 10], x0 > 0 and 0 <=
+// l_inf < min y,
+// or l_inf = 0 without the constant: the least of the minima that Levenberg-Marquardt iterations in f64
+// find from
+// alpha in {0.05, 0.2, 0.5, 1} and l_inf in {0, 1/2, 0.9} min y. x may be model size, data or compute, y
+// the loss;
+// l_inf is what no amount of x removes. residual is the root mean square of the differences of logarithms.
+// With NaN
+// in x or y all outputs are NaN.
+// Source: T. Henighan et al., Scaling Laws for Autoregressive Generative Modeling, 2020.
+//
+//   n               size_t                   number of measurements; at least 4 with the constant, at
+//                                            least 3
+//   x               f32 [n]                  sizes, in (0, inf)
+//   y               f32 [n]                  losses, in (0, inf)
+//   alpha           f32 []                   exponent; NULL = not wanted
+//   log_x0          f32 []                   natural logarithm of the scale x0; NULL = not wanted
+//   l_inf           f32 []                   irreducible loss; NULL = not wanted
+//   residual        f32 []                   root mean square in log space; NULL = not wanted
+lk_status lk_scaling_law_fit_forward(const lk_context *ctx,
+                                     const struct lk_scaling_law_fit_options *opts,
+                                     lk_dtype dtype,
+                                     size_t n,
+                                     const float *x,
+                                     const float *y,
+                                     float *alpha,
+                                     float *log_x0,
+                                     float *l_inf,
+                                     float *residual,
+                                     void *workspace,
+                                     size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * smooth_adversarial_comp_sum: Smooth adversarial comp-sum loss

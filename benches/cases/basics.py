@@ -5,6 +5,8 @@ from . import Case
 
 FLAT = ((64 << 20,),)
 LABELS = ((65536, 1024),)
+VECTORS = ((65536, 256), (4096, 1000))
+TRIPLET = ("anchor", "positive", "negative")
 
 
 def uniform(shape, generator):
@@ -52,6 +54,10 @@ def focal(x):
 
 
 
+def triplet(x, **options):
+    return F.triplet_margin_loss(x.anchor, x.positive, x.negative, **options)
+
+
 CASES = [
     Case("mse_loss", lambda x: F.mse_loss(x.pred, x.target), FLAT),
     Case("mse_loss", lambda x: F.mse_loss(x.pred, x.target), FLAT, "both gradients", gradients=("pred", "target")),
@@ -85,4 +91,14 @@ CASES = [
         "gaussian_nll", lambda x: F.gaussian_nll_loss(x.pred, x.target, x.var), FLAT, inputs={"var": positive}
     ),
     Case("poisson_nll", lambda x: F.poisson_nll_loss(x.pred, x.target), FLAT, inputs={"pred": logs, "target": uniform}),
+    Case(
+        "cosine_embedding_loss",
+        lambda x: F.cosine_embedding_loss(x.a, x.b, x.target),
+        VECTORS,
+        inputs={"target": signs},
+        gradients=("a", "b"),
+    ),
+    Case("triplet_margin_loss", triplet, VECTORS, gradients=TRIPLET),
+    Case("triplet_margin_loss", lambda x: triplet(x, swap=True), VECTORS, "swap", options={"swap": True}, gradients=TRIPLET),
+    Case("triplet_margin_loss", lambda x: triplet(x, p=3), VECTORS, "p = 3", options={"p": 3.0}, gradients=TRIPLET),
 ]

@@ -98,7 +98,7 @@ def logit_gap(x, order=2):
 def open_set(x):
     m = x.source_logits.argmax(1, keepdim=True)
     log_p = x.logits.log_softmax(1)
-    selected = (log_p.exp().gather(1, m) >= x.source_logits.softmax(1).gather(1, m))[:, 0]
+    selected = (log_p.exp().gather(1, m) - x.source_logits.softmax(1).gather(1, m) >= -1)[:, 0]
     return (entropy(log_p) * selected).sum() / selected.sum()
 
 
@@ -106,6 +106,20 @@ def smooth_adversarial(x):
     a, y = x.adversarial_logits, x.labels[:, None]
     change = (a.gather(1, y) - a) - (x.logits.gather(1, y) - x.logits)
     return F.cross_entropy(x.logits, x.labels) + change.norm(dim=1).mean()
+
+
+def signs(shape, generator):
+    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
+
+
+def ensloss(x):
+    """box_cox = 0."""
+    with torch.no_grad():
+        margin = (x.target * x.scores).float()
+        w = torch.empty_like(margin)
+        w[margin.argsort(stable=True)] = x.draws.exp().clamp(max=1).sort(descending=True).values
+        w = torch.where(margin > 1, w / margin, w) + 1e-6
+    return -(w * x.target * x.scores).mean()
 
 
 CASES = [
@@ -148,7 +162,7 @@ CASES = [
     ),
     Case("logit_gap", logit_gap, LOGITS),
     Case("logit_gap", lambda x: logit_gap(x, 10), LOGITS, "order 10", options={"order": 10}),
-    Case("open_set_entropy_minimization", open_set, LOGITS),
+    Case("open_set_entropy_minimization", open_set, LOGITS, options={"threshold": -1.0}),
     Case(
         "smooth_adversarial_comp_sum",
         smooth_adversarial,
@@ -156,4 +170,10 @@ CASES = [
         gradients=("logits", "adversarial_logits"),
     ),
     Case("source_free_adaptation", source_free_adaptation, ((4, 4, 96**3),), inputs={"prior": prior}),
+    Case(
+        "ensloss",
+        ensloss,
+        ((1 << 20,),),
+        inputs={"target": signs, "draws": lambda shape, g: torch.randn(shape, generator=g)},
+    ),
 ]

@@ -1,3 +1,5 @@
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -15,6 +17,33 @@ def distillation(x):
 def trades(x):
     p, q = F.log_softmax(x.logits, -1), F.log_softmax(x.adversarial_logits, -1)
     return F.cross_entropy(x.logits, x.labels) + 6 * F.kl_div(q, p, log_target=True, reduction="batchmean")
+
+
+def binary_kl(x):
+    t, z = x.teacher / 2, x.student / 2
+    q = t.sigmoid()
+    each = q * (F.logsigmoid(t) - F.logsigmoid(z)) + (1 - q) * (F.logsigmoid(-t) - F.logsigmoid(-z))
+    return 4 * each.sum(-1).mean()
+
+
+def ensemble(x):
+    return F.cross_entropy(x.logits.mean(0), x.labels)
+
+
+def ensemble_of_probabilities(x):
+    log_p = torch.logsumexp(x.logits.log_softmax(-1), 0) - math.log(len(x.logits))
+    return F.nll_loss(log_p, x.labels)
+
+
+def unlearning(x):
+    return F.cross_entropy(x.forget_logits, x.random_labels) + F.cross_entropy(x.retain_logits, x.retain_labels)
+
+
+def unlearning_mse(x):
+    return F.mse_loss(x.forget_pred, x.mismatched_target) + F.mse_loss(x.retain_pred, x.retain_target)
+
+
+ENSEMBLES = ((5, 4096, 1000), (5, 400, 32000))
 
 
 def multi_sample(x):
@@ -48,5 +77,26 @@ CASES = [
         lambda x: F.mse_loss(2 * (x.pred - x.initial), x.target) / 4,
         FLAT,
         options={"alpha": 2.0},
+    ),
+    Case("binary_kl_distillation", binary_kl, ROWS),
+    Case("ensemble_cross_entropy", ensemble, ENSEMBLES),
+    Case(
+        "ensemble_cross_entropy",
+        ensemble_of_probabilities,
+        ENSEMBLES,
+        "probabilities",
+        options={"average": "probabilities"},
+    ),
+    Case(
+        "unlearning_cross_entropy",
+        unlearning,
+        ((2048, 2048, 1000), (1024, 1024, 32000)),
+        gradients=("forget_logits", "retain_logits"),
+    ),
+    Case(
+        "unlearning_mse",
+        unlearning_mse,
+        ((32 << 20, 32 << 20),),
+        gradients=("forget_pred", "retain_pred"),
     ),
 ]

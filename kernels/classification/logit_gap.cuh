@@ -2,6 +2,7 @@
 #pragma once
 #include "losskit_args/logit_gap.h"
 #include "../skeletons/row_sets.cuh"
+#include "../skeletons/sort.cuh"
 
 namespace lk {
 
@@ -67,11 +68,6 @@ struct LogitGap : RowSetBase<lk_logit_gap_args, 1> {
 };
 
 // Any order: bit by bit, from counts of the logits that are at least as large.
-LK_DEVICE uint32_t order_key(float z) {
-  const uint32_t bits = __float_as_uint(z + 0.0f);  // the two zeros are one
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
 struct Count {
   uint32_t n[2];
 };
@@ -104,7 +100,7 @@ LK_DEVICE void find_ranked(const void* z, const lk_logit_gap_args& a, bool prese
     const u64 n = count_in_row(z, a.dtype, a.classes, present, scratch, [&](float x, u64) { return order_key(x) >= candidate; });
     if (n >= order) key = candidate;
   }
-  value = __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key);
+  value = order_value(key);
   const u64 larger = count_in_row(z, a.dtype, a.classes, present, scratch, [&](float x, u64) { return order_key(x) > key; });
   // The last index with fewer than enough equal ones up to it, plus one.
   u64 low = 0, width = a.classes;

@@ -26,6 +26,7 @@ pub mod simd;
 pub mod softcap;
 pub mod softmax;
 pub mod softmax_entropy;
+pub mod sort;
 pub mod special;
 pub mod storage;
 pub mod tiles;

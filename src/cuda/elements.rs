@@ -23,6 +23,8 @@ pub struct ElementsPlan {
     pub pass: Pass,
     /// Device pointer; null = not wanted.
     pub loss: *mut f32,
+    /// Outputs beside the loss, or what backward can use.
+    pub wants_more: bool,
     /// Any of the gradients.
     pub wants_gradient: bool,
     pub workspace: *mut c_void,
@@ -42,7 +44,8 @@ pub fn run(dev: &dyn Device, kernel: &str, args: &[u8], plan: &ElementsPlan) -> 
     let p = plan;
     let wants_loss = p.pass.forward() && !p.loss.is_null();
     let wants_gradient = p.pass.backward() && p.wants_gradient;
-    if !wants_loss && !wants_gradient {
+    let wants_more = p.pass.forward() && p.wants_more;
+    if !wants_loss && !wants_gradient && !wants_more {
         return Ok(());
     }
     let reduced = wants_loss && p.reduction != Reduction::None;

@@ -18,6 +18,7 @@ pub mod neighbors;
 pub mod reduce;
 pub mod rows;
 pub mod sequences;
+pub mod sort;
 #[cfg(all(test, feature = "cuda-emulation"))]
 mod tests;
 pub mod tiles;

@@ -36,6 +36,7 @@ macro_rules! elements_entry {
                 reduction: Reduction::from_code(a.opts.reduction),
                 pass: crate::registry::Pass::from_code(a.pass),
                 loss: a.loss,
+                wants_more: false,
                 wants_gradient: $(!a.$gradient.is_null())||+,
                 workspace: a.workspace,
             };

@@ -9,7 +9,7 @@ pub use descriptor::{
     Buffer, BufferRole, Dim, Element, Entry, Extent, Factor, Index, MAX_BUFFERS, Opt, Pass, Range, Rule,
 };
 pub use error::{Error, Result, Status};
-pub use views::{DType, Floats, FloatsMut, Reduction};
+pub use views::{DType, Floats, FloatsMut, Reduction, floats_of};
 
 /// The registry as JSON.
 pub const JSON: &str = include_str!(concat!(env!("OUT_DIR"), "/registry.json"));

@@ -120,6 +120,19 @@ pub unsafe fn floats<'a>(
     Floats { ptr: ptr.cast(), dtype, len, columns, stride, lifetime: PhantomData }
 }
 
+/// A view of f32 values.
+pub fn floats_of(values: &[f32]) -> Floats<'_> {
+    let len = values.len();
+    Floats {
+        ptr: values.as_ptr().cast(),
+        dtype: DType::F32,
+        len,
+        columns: len,
+        stride: len,
+        lifetime: PhantomData,
+    }
+}
+
 /// # Safety
 /// See [`floats`].
 pub unsafe fn floats_mut<'a>(

@@ -1750,6 +1750,107 @@ struct correctness_aware_calibration {
   }
 };
 
+// Stochastic ensemble of calibrated losses.
+struct ensloss_options {
+  double box_cox = 0.0;  // parameter of the transformation
+  std::uint64_t seed = 0;  // key of the random numbers; without draws only
+  std::uint64_t offset = 0;  // first counter block of the random numbers
+  Reduction reduction = Reduction::mean;  // mean divides by the number of samples
+  lk_ensloss_options c_options() const noexcept {
+    lk_ensloss_options c;
+    lk_ensloss_options_init(&c);
+    c.box_cox = box_cox;
+    c.seed = seed;
+    c.offset = offset;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct ensloss_arguments {
+  std::size_t n = 0;  // number of samples
+  floats scores = {};  // [n]: scores
+  floats target = {};  // [n]: +1 or -1
+  span<const float> draws = {};  // [n]: normal numbers; leave out to draw them
+  span<float> loss = {};  // [n], or one element unless reduction is none: the loss
+  span<float> slopes = {};  // [n]: slope of the loss at each margin
+  span<float> saved = {};  // [n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_scores = {};  // of the shape of scores; may be scores itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct ensloss {
+  static constexpr const char *name = "ensloss";
+  using options = ensloss_options;
+  using arguments = ensloss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ensloss_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.target.data(), a.draws.data(),
+        a.loss.data(), a.slopes.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ensloss_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.target.data(), a.draws.data(),
+        a.saved.data(), a.grad_loss.data(), a.grad_scores.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ensloss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.target.data(), a.draws.data(),
+        a.grad_loss.data(), a.loss.data(), a.slopes.data(), a.grad_scores.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_ensloss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("scores", a.scores, {a.n})
+        .buffer("target", a.target, {a.n})
+        .buffer("draws", a.draws, {a.n})
+        .buffer("loss", a.loss, {each ? a.n : 1})
+        .buffer("slopes", a.slopes, {a.n})
+        .buffer("saved", a.saved, {a.n})
+        .buffer("grad_loss", a.grad_loss, {each ? a.n : 1})
+        .buffer("grad_scores", a.grad_scores, {a.n});
+    return check;
+  }
+};
+
 // Cross entropy plus a multiple of the entropy of the prediction.
 struct entropy_regularized_cross_entropy_options {
   double entropy_weight = 1.0;  // weight of the entropy
@@ -1845,6 +1946,74 @@ struct entropy_regularized_cross_entropy {
         .buffer("saved", a.saved, {a.rows, 4})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.rows, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
+// Expected calibration error and its relatives.
+enum class expected_calibration_error_norm : std::int32_t { l1 = 0, l2 = 1, max = 2 };
+
+struct expected_calibration_error_options {
+  std::int64_t bins = 15;  // number of bins
+  // how gaps are combined
+  losskit::expected_calibration_error_norm norm = losskit::expected_calibration_error_norm::l1;
+  bool equal_mass = false;  // bins of as many samples each; fewer than 2^32 samples
+  lk_expected_calibration_error_options c_options() const noexcept {
+    lk_expected_calibration_error_options c;
+    lk_expected_calibration_error_options_init(&c);
+    c.bins = bins;
+    c.norm = static_cast<std::int32_t>(norm);
+    c.equal_mass = equal_mass ? 1 : 0;
+    return c;
+  }
+};
+
+struct expected_calibration_error_arguments {
+  std::size_t n = 0;  // number of samples
+  span<const float> confidence = {};  // [n]: confidence of each prediction
+  span<const std::uint8_t> correct = {};  // [n]: 1 where the prediction is right
+  span<float> value = {};  // []: the calibration error
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct expected_calibration_error {
+  static constexpr const char *name = "expected_calibration_error";
+  using options = expected_calibration_error_options;
+  using arguments = expected_calibration_error_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_expected_calibration_error_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.confidence.data(), a.correct.data(), a.value.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_expected_calibration_error_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("confidence", a.confidence, {a.n})
+        .buffer("correct", a.correct, {a.n})
+        .buffer("value", a.value, {});
     return check;
   }
 };
@@ -2486,6 +2655,73 @@ struct open_set_entropy_minimization {
         .buffer("selected", a.selected, {a.rows})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Fit of a scaling law: power law plus constant.
+struct scaling_law_fit_options {
+  bool with_constant = true;  // fit l_inf; else it is 0
+  lk_scaling_law_fit_options c_options() const noexcept {
+    lk_scaling_law_fit_options c;
+    lk_scaling_law_fit_options_init(&c);
+    c.with_constant = with_constant ? 1 : 0;
+    return c;
+  }
+};
+
+struct scaling_law_fit_arguments {
+  std::size_t n = 0;  // number of measurements; at least 4 with the constant
+  span<const float> x = {};  // [n]: sizes
+  span<const float> y = {};  // [n]: losses
+  span<float> alpha = {};  // []: exponent
+  span<float> log_x0 = {};  // []: natural logarithm of the scale x0
+  span<float> l_inf = {};  // []: irreducible loss
+  span<float> residual = {};  // []: root mean square in log space
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct scaling_law_fit {
+  static constexpr const char *name = "scaling_law_fit";
+  using options = scaling_law_fit_options;
+  using arguments = scaling_law_fit_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_scaling_law_fit_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.x.data(), a.y.data(), a.alpha.data(), a.log_x0.data(),
+        a.l_inf.data(), a.residual.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_scaling_law_fit_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.n})
+        .buffer("y", a.y, {a.n})
+        .buffer("alpha", a.alpha, {})
+        .buffer("log_x0", a.log_x0, {})
+        .buffer("l_inf", a.l_inf, {})
+        .buffer("residual", a.residual, {});
     return check;
   }
 };

@@ -4,6 +4,7 @@ use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax_entropy::{index_of, two_largest};
+use crate::cpu::sort;
 use crate::cpu::storage::load_lanes;
 use crate::registry::entries::logit_gap::{Args, Call};
 use crate::registry::{Error, Reduction, Result};
@@ -55,16 +56,6 @@ fn among_few<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
     (value, best[..order].iter().filter(|&&b| b > value).count())
 }
 
-/// Integers in the order of the values; the two zeros are one.
-fn key(value: f32) -> u32 {
-    let bits = (value + 0.0).to_bits();
-    bits ^ (((bits as i32 >> 31) as u32) | 1 << 31)
-}
-
-fn value_of(key: u32) -> f32 {
-    f32::from_bits(key ^ (((!key as i32 >> 31) as u32) | 1 << 31))
-}
-
 /// Value of the order-th largest element, and how many are larger: its digits one by one, from counts of the
 /// elements that share those found so far.
 #[inline(always)]
@@ -79,7 +70,7 @@ fn ranked<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
             #[inline(always)]
             |_, block| {
                 for &z in block {
-                    let key = key(z);
+                    let key = sort::key(z);
                     if key & mask == prefix {
                         counts[(key >> shift & 255) as usize] += 1;
                     }
@@ -93,7 +84,7 @@ fn ranked<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
         }
         prefix |= (place as u32) << shift;
     }
-    (value_of(prefix), larger)
+    (sort::value(prefix), larger)
 }
 
 impl RowSetLoss<1> for LogitGap {

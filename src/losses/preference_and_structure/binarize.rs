@@ -140,6 +140,7 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
         reduction: Reduction::None,
         pass: Pass::from_code(a.pass),
         loss: a.output.cast(),
+        wants_more: false,
         wants_gradient: !a.grad_input.is_null(),
         workspace: a.workspace,
     };

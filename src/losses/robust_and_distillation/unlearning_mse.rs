@@ -66,6 +66,7 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
         reduction: Reduction::Sum,
         pass: crate::registry::Pass::from_code(a.pass),
         loss: a.loss,
+        wants_more: false,
         wants_gradient: !a.grad_forget_pred.is_null() || !a.grad_retain_pred.is_null(),
         workspace: a.workspace,
     };
