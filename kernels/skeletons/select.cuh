@@ -15,10 +15,13 @@ constexpr uint32_t kSelectHalf = 0x3ff;   // the lowest digit of halves, which w
 struct SelectState {
   uint64_t counts[kSelectValues];
   uint64_t ties[kSelectBlocks];  // in each block's part
+  uint64_t taken;                // k
   uint64_t wanted, found;        // of the elements that share the digits so far
   uint64_t end;
   uint32_t key, digit, has_nan, unused;
 };
+
+static_assert(sizeof(SelectState) == 8 * (kSelectValues + kSelectBlocks) + 48, "as src/cuda/select.rs has it");
 
 }  // namespace lk
 
@@ -71,6 +74,7 @@ LK_DEVICE void select_start(const lk_select_args& a) {
   SelectState& s = a.states[blockIdx.y];
   for (int i = threadIdx.x; i < kSelectValues; i += blockDim.x) s.counts[i] = 0;
   if (threadIdx.x != 0) return;
+  s.taken = a.k;
   s.wanted = a.k;
   s.found = a.k;
   s.end = a.k >= a.n ? ~u64(0) : 0;

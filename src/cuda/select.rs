@@ -10,7 +10,7 @@ const THREADS: u32 = 256;
 /// Elements that are worth a block.
 const LEAST: u64 = 2048;
 /// Bytes of a `SelectState`.
-const STATE: u64 = (2048 + MAX_BLOCKS) * 8 + 40;
+const STATE: u64 = (2048 + MAX_BLOCKS) * 8 + 48;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
