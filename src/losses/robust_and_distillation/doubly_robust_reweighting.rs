@@ -107,8 +107,9 @@ impl Kernel for Terms<'_> {
     fn run<S: Simd>(self, s: S) -> Sums {
         let (mut terms, mut less, mut all) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         let Samples { losses, prior, temperature } = self.samples;
-        let mut priors = [1.0; BLOCK];
+        let (mut values, mut priors) = ([0.0f32; BLOCK], [1.0f32; BLOCK]);
         let (mut weights, mut slopes) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let mut scaled = [[0.0; BLOCK]; 2];
         sweep(
             s,
             losses,
@@ -116,23 +117,31 @@ impl Kernel for Terms<'_> {
             #[inline(always)]
             |start, losses| {
                 let n = losses.len();
+                values[..n].copy_from_slice(losses);
                 if let Some(prior) = prior {
                     priors[..n].copy_from_slice(&prior[start..start + n]);
                 }
                 let Some(inverse) = self.inverse else {
-                    for (losses, priors) in losses.chunks(LANES).zip(priors[..n].chunks(LANES)) {
-                        for i in 0..losses.len() {
-                            let (e, m) = exp_negative((f64::from(losses[i]) - self.top) / temperature);
-                            let p = f64::from(priors[i]);
-                            terms[i] += p * e;
-                            less[i] += p * m;
-                            all[i] += p;
+                    // Whole vectors; what fills the last one up counts nothing.
+                    let whole = n.next_multiple_of(LANES);
+                    values[n..whole].fill(self.top as f32);
+                    priors[n..whole].fill(0.0);
+                    for i in 0..whole {
+                        let (e, m) = exp_negative((f64::from(values[i]) - self.top) / temperature);
+                        let p = f64::from(priors[i]);
+                        (scaled[0][i], scaled[1][i]) = (p * e, p * m);
+                    }
+                    for start in (0..whole).step_by(LANES) {
+                        for lane in 0..LANES {
+                            terms[lane] += scaled[0][start + lane];
+                            less[lane] += scaled[1][start + lane];
+                            all[lane] += f64::from(priors[start + lane]);
                         }
                     }
                     return;
                 };
                 for i in 0..n {
-                    let (e, _) = exp_negative((f64::from(losses[i]) - self.top) / temperature);
+                    let (e, _) = exp_negative((f64::from(values[i]) - self.top) / temperature);
                     let w = f64::from(priors[i]) * e * inverse;
                     weights[i] = w as f32;
                     slopes[i] = (w * self.upstream) as f32;
