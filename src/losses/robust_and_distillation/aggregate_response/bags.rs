@@ -1,76 +1,56 @@
 //! Sums over a bag, and what its instances' gradients take from it.
 
-/// The number value exp(-shift), shift >= 0: sums of probabilities that are all below f64 keep their digits.
+/// Logits beyond this are summed in units of their own: their probabilities are about to leave the range of f64.
+pub const FAR: f64 = 600.0;
+
+/// Of the instances of a bag: their number, the sum of q, and that of 1 - q (logistic), in units of exp(-shift).
 #[derive(Clone, Copy)]
-pub struct Scaled {
-    value: f64,
-    shift: f64,
-}
-
-impl Scaled {
-    const ZERO: Scaled = Scaled { value: 0.0, shift: f64::INFINITY };
-
-    /// `q` = sigmoid(x), which far down is exp(x).
-    #[inline(always)]
-    fn sigmoid(x: f64, q: f64) -> Scaled {
-        if x < -600.0 { Scaled { value: 1.0, shift: -x } } else { Scaled { value: q, shift: 0.0 } }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, other: Scaled) {
-        if self.shift == other.shift {
-            self.value += other.value;
-            return;
-        }
-        let shift = self.shift.min(other.shift);
-        self.value = self.value * (shift - self.shift).exp() + other.value * (shift - other.shift).exp();
-        self.shift = shift;
-    }
-
-    fn over(self, count: f64) -> Scaled {
-        Scaled { value: self.value / count, ..self }
-    }
-
-    fn number(self) -> f64 {
-        self.value * (-self.shift).exp()
-    }
-
-    /// Its logarithm, `rest` being 1 less it.
-    fn ln(self, rest: Scaled) -> f64 {
-        let rest = rest.number();
-        if rest < 0.5 { (-rest).ln_1p() } else { self.value.ln() - self.shift }
-    }
-}
-
-/// Of the instances of a bag: their number, the sum of q, and that of 1 - q (logistic).
-#[derive(Clone, Copy)]
+#[repr(align(32))]
 pub struct Bag {
     count: f64,
-    sum: Scaled,
-    rest: Scaled,
+    sums: [f64; 2],
+}
+
+/// Of the two sums; 0 where all logits of a call are near.
+pub type Shifts = [f64; 2];
+/// Those of a bag without instances.
+pub const NO_SHIFTS: Shifts = [f64::INFINITY; 2];
+
+/// Adds value exp(-by) to sum exp(-shift).
+fn add(sum: &mut f64, shift: &mut f64, value: f64, by: f64) {
+    if *shift == by {
+        *sum += value;
+        return;
+    }
+    let least = shift.min(by);
+    *sum = *sum * (least - *shift).exp() + value * (least - by).exp();
+    *shift = least;
 }
 
 impl Bag {
-    pub const EMPTY: Bag = Bag { count: 0.0, sum: Scaled::ZERO, rest: Scaled::ZERO };
+    pub const EMPTY: Bag = Bag { count: 0.0, sums: [0.0; 2] };
 
     #[inline(always)]
-    pub fn take(&mut self, x: f32) {
+    pub fn take(&mut self, q: f64, rest: f64) {
         self.count += 1.0;
-        self.sum.add(Scaled { value: f64::from(x), shift: 0.0 });
+        self.sums[0] += q;
+        self.sums[1] += rest;
     }
 
-    #[inline(always)]
-    pub fn take_logit(&mut self, x: f32, q: f64, rest: f64) {
-        let x = f64::from(x);
+    /// `q` = sigmoid(x), which far down is exp(x); the same of `rest` and -x.
+    pub fn take_far(&mut self, shifts: &mut Shifts, x: f64, q: f64, rest: f64) {
         self.count += 1.0;
-        self.sum.add(Scaled::sigmoid(x, q));
-        self.rest.add(Scaled::sigmoid(-x, rest));
+        for (side, (x, value)) in [(x, q), (-x, rest)].into_iter().enumerate() {
+            let (value, by) = if x < -FAR { (1.0, -x) } else { (value, 0.0) };
+            add(&mut self.sums[side], &mut shifts[side], value, by);
+        }
     }
 
-    pub fn merge(&mut self, other: &Bag) {
+    pub fn merge(&mut self, shifts: &mut Shifts, other: &Bag, by: &Shifts) {
         self.count += other.count;
-        self.sum.add(other.sum);
-        self.rest.add(other.rest);
+        for side in 0..2 {
+            add(&mut self.sums[side], &mut shifts[side], other.sums[side], by[side]);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -78,32 +58,32 @@ impl Bag {
     }
 
     /// Loss of a bag that is not empty, and its slopes.
-    pub fn finish(&self, logistic: bool, y: f64) -> (f64, Slope) {
-        let (m, c) = (self.sum.over(self.count), self.count);
+    pub fn finish(&self, logistic: bool, shifts: &Shifts, y: f64) -> (f64, Slope) {
+        let c = self.count;
+        let means = self.sums.map(|sum| sum / c);
         if !logistic {
-            let d = m.number() - y;
-            return (d * d, Slope { y, k: 2.0 * d / c, ..Slope::default() });
+            let d = means[0] - y;
+            return (d * d, Slope { y, k: 2.0 * d / c, inverse: [0.0; 2] });
         }
-        let rest = self.rest.over(c);
-        // 0 log 0 is 0.
-        let term = |y: f64, log: f64| if y == 0.0 { 0.0 } else { -y * log };
-        let loss = term(y, m.ln(rest)) + term(1.0 - y, rest.ln(m));
-        let k = ((1.0 - y) * m.number() - y * rest.number()) / c;
-        let slope = Slope {
-            y,
-            k,
-            inverse: [1.0 / m.value, 1.0 / rest.value],
-            shifts: [m.shift, rest.shift],
+        let numbers = [0, 1].map(|side| means[side] * (-shifts[side]).exp());
+        // The logarithm of a mean near 1 from the other one.
+        let log = |side: usize| match numbers[1 - side] {
+            other if other < 0.5 => (-other).ln_1p(),
+            _ => means[side].ln() - shifts[side],
         };
-        (loss, slope)
+        // 0 log 0 is 0.
+        let term = |y: f64, side: usize| if y == 0.0 { 0.0 } else { -y * log(side) };
+        let k = ((1.0 - y) * numbers[0] - y * numbers[1]) / c;
+        (term(y, 0) + term(1.0 - y, 1), Slope { y, k, inverse: means.map(|mean| 1.0 / mean) })
     }
 }
 
-/// k times q exp(shift) inverse times the same of 1 - q is the slope of a bag's loss at one of its instances (logistic).
+/// k (q inverse) ((1 - q) inverse), q and 1 - q in the units of the bag, is the slope of its loss at an instance
+/// (logistic).
 #[derive(Clone, Copy, Default)]
+#[repr(align(32))]
 pub struct Slope {
     pub y: f64,
     pub k: f64,
     pub inverse: [f64; 2],
-    pub shifts: [f64; 2],
 }
