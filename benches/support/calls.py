@@ -23,6 +23,8 @@ def shrink(shape, elements):
 
 
 def wanted_gradients(case, entry):
+    if "forward_backward" not in entry.functions:
+        return ()
     return case.gradients or entry.differentiable[:1]
 
 
@@ -65,7 +67,7 @@ class Losskit:
             sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape_with(entry.values({}, case.options))]
             self.outputs[output.name] = torch.zeros(sizes, dtype=_TYPES.get(output.type, DTYPES[dtype]))
         first = next(iter(self.outputs.values()))
-        self._upstream = torch.full_like(first, SCALES[dtype])
+        self._upstream = torch.full_like(first, SCALES[dtype]) if self.gradients else None
         places = {
             "input": inputs.get,
             "output": self.outputs.get,

@@ -81,7 +81,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let n = call.n;
     let k = taken(call.opts.forget_rate, n as u64);
     let losses = [call.losses_a, call.losses_b];
-    let mut selected = [call.selected_b.as_deref_mut(), call.selected_a.as_deref_mut()].map(|s| s.map(Cells::new));
+    let mut selected =
+        [call.selected_b.as_deref_mut(), call.selected_a.as_deref_mut()].map(|s| s.map(Cells::new));
     let gradients = [call.grad_losses_a, call.grad_losses_b];
     let blocks = Blocks::new(n, 16 * BLOCK, BLOCK);
     for side in 0..2 {

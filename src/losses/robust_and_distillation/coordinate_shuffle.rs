@@ -21,14 +21,29 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        if self.x.dtype == DType::F32 { self.mix::<u32>() } else { self.mix::<u16>() }
+        // Masks rather than a choice: not every compiler makes vectors of that.
+        if self.x.dtype == DType::F32 {
+            self.mix(
+                #[inline(always)]
+                |own: u32, other: u32, taken: u8| {
+                    own ^ ((own ^ other) & u32::from(taken != 0).wrapping_neg())
+                },
+            );
+        } else {
+            self.mix(
+                #[inline(always)]
+                |own: u16, other: u16, taken: u8| {
+                    own ^ ((own ^ other) & u16::from(taken != 0).wrapping_neg())
+                },
+            );
+        }
     }
 }
 
 impl Rows<'_> {
     /// `T` has the size of an element.
     #[inline(always)]
-    fn mix<T: Copy>(self) {
+    fn mix<T: Copy>(self, choose: impl Fn(T, T, u8) -> T) {
         let d = self.mask.len();
         for row in self.range {
             // SAFETY: rows of the checked buffers; this block alone writes its rows.
@@ -38,7 +53,7 @@ impl Rows<'_> {
                 (of(row), of(self.permutation[row] as usize), to)
             };
             for (to, ((&own, &other), &taken)) in to.iter_mut().zip(own.iter().zip(other).zip(self.mask)) {
-                *to = if taken != 0 { other } else { own };
+                *to = choose(own, other, taken);
             }
         }
     }

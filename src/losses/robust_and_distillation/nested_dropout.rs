@@ -33,7 +33,9 @@ impl Kernel for Rows<'_> {
                     Some(from) if from.dtype == to.dtype => {
                         std::ptr::copy_nonoverlapping(from.at(start), to.at(start), kept * size)
                     }
-                    Some(from) => storage::write(s, to.dtype, from.at(start).cast(), to.at(start), kept, false),
+                    Some(from) => {
+                        storage::write(s, to.dtype, from.at(start).cast(), to.at(start), kept, false)
+                    }
                     None => (start..start + kept).for_each(|i| storage::write_one(to.dtype, 1.0, to.at(i))),
                 }
                 std::ptr::write_bytes(to.at(start + kept), 0, (channels - kept) * size);
@@ -65,7 +67,8 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
         return Ok(());
     }
     let blocks = n.div_ceil(2048).min(1 << 16) as u32;
-    Ok(device.launch("nested_dropout", [blocks, 1, 1], [256, 1, 1], 0, unsafe { crate::cuda::bytes_of(a) })?)
+    Ok(device
+        .launch("nested_dropout", [blocks, 1, 1], [256, 1, 1], 0, unsafe { crate::cuda::bytes_of(a) })?)
 }
 
 #[cfg(gpu)]

@@ -42,7 +42,11 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
                 #[inline(always)]
                 |words, out| {
                     for (out, &word) in out.iter_mut().zip(words) {
-                        *out = above((f64::from(word) + 0.5) * (channels as f64 / 4_294_967_296.0), last, channels);
+                        *out = above(
+                            (f64::from(word) + 0.5) * (channels as f64 / 4_294_967_296.0),
+                            last,
+                            channels,
+                        );
                     }
                 },
             ),
