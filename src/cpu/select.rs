@@ -13,6 +13,10 @@ use crate::registry::{DType, Floats};
 /// Shift and bits of the digits of a key, the highest first. (kernels/skeletons/select.cuh has the same.)
 const DIGITS: [(u32, u32); 3] = [(21, 11), (10, 11), (0, 10)];
 const VALUES: usize = 1 << 11;
+/// Tables of counts that neighbours go to in turns: the next need not wait for the last.
+const WAYS: usize = 4;
+/// Elements that their 32 bits have room for; whole blocks.
+const MOST: usize = 1 << 30;
 
 /// Which floats come first. Equal ones are taken in the order given.
 #[derive(Clone, Copy, PartialEq)]
@@ -100,12 +104,16 @@ impl<'a> Keys<'a> {
         for digit in 0..digits {
             counts.iter().for_each(|c| c.store(0, Ordering::Relaxed));
             cpu.run(self.blocks.count, self.bytes(), &|block| {
-                let mut mine = [[0; VALUES]; 2];
-                let range = self.blocks.range(block);
-                cpu.isa.dispatch(Count { keys: self, range, digit, above: rank.key, counts: &mut mine });
-                for (to, (a, b)) in counts.iter().zip(mine[0].iter().zip(&mine[1])) {
-                    if a + b > 0 {
-                        to.fetch_add(a + b, Ordering::Relaxed);
+                let all = self.blocks.range(block);
+                for start in all.clone().step_by(MOST) {
+                    let mut mine = [[0; VALUES]; WAYS];
+                    let range = start..all.end.min(start + MOST);
+                    cpu.isa.dispatch(Count { keys: self, range, digit, above: rank.key, counts: &mut mine });
+                    for (value, to) in counts.iter().enumerate() {
+                        let sum = mine.iter().map(|counts| counts[value]).sum::<u32>();
+                        if sum > 0 {
+                            to.fetch_add(sum.into(), Ordering::Relaxed);
+                        }
                     }
                 }
             });
@@ -181,8 +189,7 @@ struct Count<'a> {
     range: std::ops::Range<usize>,
     digit: usize,
     above: u32,
-    /// Neighbours in different ones: the next need not wait for the last.
-    counts: &'a mut [[u64; VALUES]; 2],
+    counts: &'a mut [[u32; VALUES]; WAYS],
 }
 
 impl Kernel for Count<'_> {
@@ -192,22 +199,27 @@ impl Kernel for Count<'_> {
     fn run<S: Simd>(self, s: S) {
         let (shift, bits) = DIGITS[self.digit];
         let value = |key: u32| (key >> shift) as usize & ((1 << bits) - 1);
-        let mut keys = [0; BLOCK];
+        let (mut keys, mut found) = ([0; BLOCK], [0; BLOCK + 1]);
         let mut start = self.range.start;
         while start < self.range.end {
             let keys = &mut keys[..BLOCK.min(self.range.end - start)];
             self.keys.fill(s, start, keys);
             start += keys.len();
             if self.digit == 0 {
-                for pair in keys.chunks(2) {
-                    for (counts, &key) in self.counts.iter_mut().zip(pair) {
-                        counts[value(key)] += 1;
+                let (some, rest) = keys.as_chunks::<WAYS>();
+                for some in some {
+                    for way in 0..WAYS {
+                        self.counts[way][(some[way] >> DIGITS[0].0) as usize] += 1;
                     }
+                }
+                for &key in rest {
+                    self.counts[0][(key >> DIGITS[0].0) as usize] += 1;
                 }
                 continue;
             }
-            // Few are left.
+            // Of the first digit's values one is left, then next to nothing.
             let mask = !0 << (shift + bits);
+            let mut left = 0;
             for few in keys.chunks(32) {
                 let mut any = false;
                 for &key in few {
@@ -215,11 +227,13 @@ impl Kernel for Count<'_> {
                 }
                 if any {
                     for &key in few {
-                        if key & mask == self.above {
-                            self.counts[0][value(key)] += 1;
-                        }
+                        found[left] = key;
+                        left += usize::from(key & mask == self.above);
                     }
                 }
+            }
+            for &key in &found[..left] {
+                self.counts[0][value(key)] += 1;
             }
         }
     }
