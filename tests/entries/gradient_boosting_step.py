@@ -2,6 +2,7 @@
 
 import numpy as np
 
+
 def _parts(f, t, kind):
     """Probabilities, 1 - probabilities, residuals, losses and the size of their terms."""
     if kind == "squared":
@@ -20,7 +21,7 @@ def _parts(f, t, kind):
         p = e / (1 + rest)
         q = np.where(is_top, rest / (1 + rest), 1 - p)
         loss = t * (np.log1p(rest) + top - f)
-        return p, q, np.where(p > 0.5, (t - 1) + q, t - p), loss, np.abs(loss)
+        return p, q, np.where(is_top, (t - 1) + q, t - p), loss, np.abs(loss)
 
 
 def _targets(rng, shape, distribution, _sizes):

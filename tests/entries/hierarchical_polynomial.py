@@ -2,6 +2,7 @@
 
 import numpy as np
 
+
 def _parts(x):
     """The feature, its slope in x, and the sizes of their terms."""
     s = x.a + x.a.T

@@ -4,6 +4,7 @@ import numpy as np
 
 from harness.linear import draws
 
+
 def reference(x, o):
     shape = len(x.target), len(x.slabs)
     if x.uniforms is not None:
