@@ -23,8 +23,10 @@ pub fn cpu_workspace(a: &Args) -> u64 {
 fn symmetrise(cpu: &Cpu, a: Matrix, s: Places<f32>) {
     let d = a.rows;
     let strips = d.div_ceil(SIDE);
+    // Rows of the other tile are read across: not a power of two apart, they spread over the cache.
+    const PITCH: usize = SIDE + 1;
     cpu.run(strips, d * d * 12, &|strip| {
-        let (mut one, mut other) = ([0f32; SIDE * SIDE], [0f32; SIDE * SIDE]);
+        let (mut one, mut other) = ([0f32; SIDE * SIDE], [0f32; SIDE * PITCH]);
         let rows = strip * SIDE..((strip + 1) * SIDE).min(d);
         for start in (0..d).step_by(SIDE) {
             let columns = start..(start + SIDE).min(d);
@@ -34,11 +36,15 @@ fn symmetrise(cpu: &Cpu, a: Matrix, s: Places<f32>) {
                 a.block(rows.clone(), columns.clone()),
                 MatrixMut::of(&mut one, height, width, SIDE),
             );
-            widen(cpu.isa, a.block(columns, rows.clone()), MatrixMut::of(&mut other, width, height, SIDE));
+            widen(cpu.isa, a.block(columns, rows.clone()), MatrixMut::of(&mut other, width, height, PITCH));
             for i in 0..height {
                 for j in 0..width {
-                    s.set((rows.start + i) * d + start + j, one[i * SIDE + j] + other[j * SIDE + i]);
+                    one[i * SIDE + j] += other[j * PITCH + i];
                 }
+                let line = &one[i * SIDE..][..width];
+                assert!((rows.start + i) * d + start + width <= d * d);
+                // SAFETY: within the matrix, a place of this strip's.
+                unsafe { line.as_ptr().copy_to_nonoverlapping(s.at((rows.start + i) * d + start), width) };
             }
         }
     });

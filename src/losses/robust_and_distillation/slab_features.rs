@@ -3,6 +3,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::philox::Philox;
+use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::read_one;
 #[cfg(gpu)]
 use crate::registry::entries::slab_features::Args;
@@ -12,36 +13,63 @@ use crate::registry::{Error, Result};
 /// Coordinates under way at a time.
 const TILE: usize = 128;
 
-/// What a coordinate is made of.
-#[derive(Clone, Copy, Default)]
+/// What coordinates are made of.
 struct Slabs {
-    /// One slab only.
-    single: bool,
-    width: f64,
+    /// 1 where there is one slab only.
+    single: [f64; TILE],
+    width: [f64; TILE],
     /// Slabs of class -1, then of class +1.
-    owned: [f64; 2],
+    owned: [[f64; TILE]; 2],
 }
 
 impl Slabs {
-    fn new(k: i64) -> Slabs {
-        let above = ((k - 1) / 2) as f64;
-        Slabs { single: k == 1, width: 2.0 / k as f64, owned: [above + 1.0, above] }
-    }
-
-    fn place(&self, t: f32, u: f32, margin: f64) -> f32 {
-        let (t, u) = (f64::from(t), f64::from(u));
-        let class = match t {
-            1.0 => 1,
-            -1.0 => 0,
-            _ => return f32::NAN,
-        };
-        if self.single {
-            return (t * (margin / 2.0 + (1.0 - margin / 2.0) * u)) as f32;
+    fn new(slabs: &[i64]) -> Slabs {
+        let mut made = Slabs { single: [0.0; TILE], width: [0.0; TILE], owned: [[0.0; TILE]; 2] };
+        for (c, &k) in slabs.iter().enumerate().take(TILE) {
+            made.single[c] = if k == 1 { 1.0 } else { 0.0 };
+            made.width[c] = 2.0 / k as f64;
+            made.owned[1][c] = ((k - 1) / 2) as f64;
+            made.owned[0][c] = made.owned[1][c] + 1.0;
         }
-        let v = u * self.owned[class];
-        let number = v.floor();
-        let slab = 2.0 * number + class as f64;
-        (-1.0 + self.width * slab + margin / 2.0 + (self.width - margin) * (v - number)) as f32
+        made
+    }
+}
+
+/// Some coordinates of a sample.
+struct Sample<'a> {
+    slabs: &'a Slabs,
+    margin: f64,
+    t: f32,
+    uniforms: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Sample<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _s: S) {
+        let Sample { slabs, margin, t, uniforms, to } = self;
+        let count = uniforms.len();
+        if t != 1.0 && t != -1.0 {
+            to.fill(f32::NAN);
+            return;
+        }
+        let class = usize::from(t > 0.0);
+        let (t, own) = (f64::from(t), class as f64);
+        let (single, width, owned) =
+            (&slabs.single[..count], &slabs.width[..count], &slabs.owned[class][..count]);
+        let to = &mut to[..count];
+        // Without branches: vectorised.
+        for c in 0..count {
+            let u = f64::from(uniforms[c]);
+            let v = u * owned[c];
+            let number = v.floor();
+            let place =
+                -1.0 + width[c] * (2.0 * number + own) + margin / 2.0 + (width[c] - margin) * (v - number);
+            let one = t * (margin / 2.0 + (1.0 - margin / 2.0) * u);
+            to[c] = (if single[c] == 1.0 { one } else { place }) as f32;
+        }
     }
 }
 
@@ -71,8 +99,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     cpu.run(blocks.count, n * coordinates * 16, &|block| {
         for start in (0..coordinates).step_by(TILE) {
             let count = TILE.min(coordinates - start);
-            let mut tile = [Slabs::default(); TILE];
-            tile.iter_mut().zip(&slabs[start..]).for_each(|(to, &k)| *to = Slabs::new(k));
+            let tile = Slabs::new(&slabs[start..]);
             let mut drawn = [0f32; TILE];
             for i in blocks.range(block) {
                 // SAFETY: a sample of the call.
@@ -85,9 +112,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
                         &drawn[..count]
                     }
                 };
-                for (c, (&u, slabs)) in uniforms.iter().zip(&tile).enumerate() {
-                    out.set(first + c, slabs.place(t, u, margin));
-                }
+                // SAFETY: places of this block's.
+                let to = unsafe { std::slice::from_raw_parts_mut(out.at(first), count) };
+                cpu.isa.dispatch(Sample { slabs: &tile, margin, t, uniforms, to });
             }
         }
     });
