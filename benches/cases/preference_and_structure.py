@@ -38,7 +38,33 @@ def hermite(x, degree=4):
     return torch.stack(h, 1)
 
 
+def polynomial(x):
+    p = (x.x @ x.a * x.x).sum(-1) - x.a.trace()
+    y = torch.zeros_like(p)
+    for c in x.coefficients.flip(0):
+        y = y * p + c
+    return y
+
+
+def ridge(x):
+    """In f64 and by the smaller system, as the library."""
+    f, t = x.features.double(), x.target.double()
+    n, m = f.shape
+    matrix = (f @ f.T if m > n else f.T @ f) + n * 1e-3 * torch.eye(min(n, m), dtype=f.dtype)
+    factor = torch.linalg.cholesky(matrix)
+    w = f.T @ torch.cholesky_solve(t, factor) if m > n else torch.cholesky_solve(f.T @ t, factor)
+    _ = (f @ w - t).square().sum() / n + 1e-3 * w.square().sum()
+    return w.float()
+
+
 CASES = [
+    Case(
+        "hierarchical_polynomial",
+        polynomial,
+        ((4096, 512, 4),),
+        inputs={"x": thirtieth, "a": thirtieth, "coefficients": lambda shape, g: torch.randn(shape, generator=g)},
+    ),
+    Case("ridge_regression", ridge, ((8192, 512, 10), (256, 2048, 10))),
     Case("dpo_loss", dpo, ((1 << 20,),), gradients=("policy_chosen", "policy_rejected")),
     Case("sequence_log_prob", lambda x: -F.cross_entropy(x.logits, x.labels, reduction="sum"), ((2048, 32000),)),
     Case(
