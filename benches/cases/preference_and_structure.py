@@ -22,3 +22,14 @@ CASES = [
     ),
     Case("router_z_loss", lambda x: (torch.logsumexp(x.logits, -1) ** 2).mean(), ((65536, 64),)),
 ]
+
+
+def hebbian(x):
+    """By the matrix product: |state|^2 + |pattern|^2 - 2 state . pattern."""
+    squares = (x.state**2).sum(1, keepdim=True) + (x.patterns**2).sum(1)
+    return (squares - 2 * x.state @ x.patterns.T) / (4 * x.state.shape[1])
+
+
+CASES += [
+    Case("hebbian_loss", hebbian, ((512, 512, 1024),)),
+]
