@@ -6,19 +6,19 @@ import numpy as np
 
 from harness.special import digamma, lgamma, trigamma
 
-#: Of rounding in f64, beside that of the result: terms may be a thousand times larger than their sum.
-NOISE = 1e-8
+#: Of rounding in f64, of library and reference, beside that of the result: terms may be far larger than their sum.
+NOISE = 1e-7
 
 
 def _advantage(x, o):
-    r = np.asarray(x.rewards, np.longdouble)
+    r = x.rewards
     if o.normalize:
         return (r - r.mean()) / (r.std() + 1e-8) if r.size else r
     return r - o.baseline
 
 
 def _parts(x):
-    return (np.asarray(v, np.longdouble) for v in (x.concentration1, x.concentration0, x.actions))
+    return x.concentration1, x.concentration0, x.actions
 
 
 def _values(x):
@@ -40,8 +40,7 @@ def _rows(values):
 def reference(x, o):
     log_prob, entropy, _ = _values(x)
     loss = -_advantage(x, o) * _rows(log_prob) - o.entropy_weight * _rows(entropy)
-    kind = np.asarray(x.concentration1).dtype
-    return {"loss": loss.astype(kind), "log_prob": _rows(log_prob).astype(kind)}
+    return {"loss": loss, "log_prob": _rows(log_prob)}
 
 
 def _gradient(x, o, s, size=lambda v: v, plus=1):
@@ -58,8 +57,7 @@ def _gradient(x, o, s, size=lambda v: v, plus=1):
 
 
 def gradient(x, o, s):
-    kind = np.asarray(x.concentration1).dtype
-    return {name: g.astype(kind) for name, g in _gradient(x, o, s).items()}
+    return _gradient(x, o, s)
 
 
 def scale(x, o):
@@ -67,14 +65,14 @@ def scale(x, o):
     noise = [NOISE * _rows(v) for v in size]
     loss = np.abs(-_advantage(x, o) * _rows(log_prob) - o.entropy_weight * _rows(entropy))
     loss += np.abs(_advantage(x, o)) * noise[0] + o.entropy_weight * noise[1]
-    return {name: v.astype(float) for name, v in {"loss": loss, "log_prob": np.abs(_rows(log_prob)) + noise[0]}.items()}
+    return {"loss": loss, "log_prob": np.abs(_rows(log_prob)) + noise[0]}
 
 
 def gradient_scale(x, o, s):
     sizes = _gradient(x, o, s, np.abs, -1)
     found = {}
     for name, g in _gradient(x, o, s).items():
-        g = (np.abs(g) + NOISE * np.abs(sizes[name])).astype(float)
+        g = np.abs(g) + NOISE * np.abs(sizes[name])
         found[name] = np.broadcast_to(g.max(axis=1, keepdims=True, initial=0), g.shape)
     return found
 
@@ -104,8 +102,7 @@ def _rewards(rng, shape, distribution, _sizes):
 
 OPTIONS = {"baseline": [0.0, -1.5], "normalize": [False, True], "entropy_weight": [0.0, 0.01, 1.0]}
 SAMPLERS = {"concentration1": _concentration, "concentration0": _concentration, "actions": _actions, "rewards": _rewards}
-#: Few and small: references are in long double.
-SHAPES = [{"rows": r, "d": d} for r, d in [(1, 1), (3, 5), (0, 4), (5, 8), (2, 17), (7, 33), (1, 257), (4, 1025), (2, 2503), (33, 2049)]]
+SHAPES = [{"rows": r, "d": d} for r, d in [(1, 1), (3, 5), (0, 4), (5, 8), (2, 17), (7, 33), (1, 257), (4, 1025), (2, 2503), (33, 1025)]]
 
 EXAMPLES = [
     {
@@ -119,12 +116,13 @@ EXAMPLES = [
 
 def test_reference_functions(call):
     for v in (1e-3, 0.1, 0.5, 1.0, 3.3, 19.9, 20.1, 1e4):
-        assert abs(float(lgamma(v)) - math.lgamma(v)) <= 1e-14 * max(1, abs(math.lgamma(v)))
-        h = np.longdouble(v) * 1e-4
+        assert abs(lgamma(np.float64(v)) - math.lgamma(v)) <= 1e-14 * max(1, abs(math.lgamma(v)))
+        v = np.longdouble(v)
+        h = v * 1e-4
         slope = (8 * (lgamma(v + h) - lgamma(v - h)) - (lgamma(v + 2 * h) - lgamma(v - 2 * h))) / (12 * h)
         curve = (8 * (digamma(v + h) - digamma(v - h)) - (digamma(v + 2 * h) - digamma(v - 2 * h))) / (12 * h)
         assert abs(slope - digamma(v)) < 1e-10 * max(1, abs(slope)) and abs(curve - trigamma(v)) < 1e-9 * curve
-    assert abs(float(digamma(1.0)) + 0.5772156649015329) < 1e-15 and abs(float(trigamma(1.0)) - np.pi**2 / 6) < 1e-15
+    assert abs(digamma(1.0) + 0.5772156649015329) < 1e-14 and abs(trigamma(1.0) - np.pi**2 / 6) < 1e-14
 
 
 def test_uniform_policy(call):
