@@ -15,11 +15,11 @@ LK_DEVICE double beta_unit(uint32_t word) { return (static_cast<double>(word) + 
 // A variate of one shape parameter in the making.
 struct GammaVariate {
   double d, c;  // the parameter less 1/3, of a shape of at least 1
-  double lift;  // what lifts a shape below 1
-  double ln;    // of G without d and lift, once a try is accepted
+  double lift;  // logarithm of what lifts a shape below 1
+  double v;     // G / d, once a try is accepted
   bool accepted;
 
-  LK_DEVICE GammaVariate(double shape, uint32_t word) : lift(0.0), ln(0.0), accepted(false) {
+  LK_DEVICE GammaVariate(double shape, uint32_t word) : lift(0.0), v(1.0), accepted(false) {
     double above = shape;
     if (shape < 1.0) {
       above = shape + 1.0;
@@ -32,15 +32,18 @@ struct GammaVariate {
   LK_DEVICE void take(float normal, uint32_t word) {
     const double x = normal, root = exact_step(c, x, 1.0);
     if (accepted || root <= 0.0) return;
-    const double v = __dmul_rn(__dmul_rn(root, root), root), ln_v = 3.0 * exact_ln(root);
-    const double bound = __dadd_rn(__dmul_rn(__dmul_rn(0.5, x), x), __dmul_rn(d, __dadd_rn(1.0 - v, ln_v)));
-    if (exact_ln(beta_unit(word)) < bound) {
-      ln = ln_v;
-      accepted = true;
+    const double u = beta_unit(word), xx = __dmul_rn(x, x), cube = __dmul_rn(__dmul_rn(root, root), root);
+    // The first condition implies the second, and mostly spares it.
+    accepted = u < __dadd_rn(1.0, -__dmul_rn(0.0331, __dmul_rn(xx, xx)));
+    if (!accepted) {
+      const double bound = __dadd_rn(__dmul_rn(0.5, xx), __dmul_rn(d, __dadd_rn(1.0 - cube, exact_ln(cube))));
+      accepted = exact_ln(u) < bound;
     }
+    if (accepted) v = cube;
   }
 
-  LK_DEVICE double log_value() const { return __dadd_rn(__dadd_rn(exact_ln(d), ln), lift); }
+  // ln G
+  LK_DEVICE double log_value() const { return __dadd_rn(exact_ln(__dmul_rn(d, v)), lift); }
 };
 
 LK_DEVICE double beta_sample(const Philox& philox, u64 element, double one, double zero) {

@@ -21,33 +21,35 @@ struct Variate {
     /// The parameter less 1/3, of a shape of at least 1.
     d: f64,
     c: f64,
-    /// What lifts a shape below 1.
+    /// Logarithm of what lifts a shape below 1.
     lift: f64,
-    /// ln G, once a try is accepted.
-    ln: Option<f64>,
+    /// G / d, once a try is accepted.
+    v: Option<f64>,
 }
 
 impl Variate {
     fn new(shape: f64, word: u32) -> Variate {
         let (above, lift) = if shape < 1.0 { (shape + 1.0, ln(unit(word)) / shape) } else { (shape, 0.0) };
         let d = above - 1.0 / 3.0;
-        Variate { d, c: 1.0 / (9.0 * d).sqrt(), lift, ln: None }
+        Variate { d, c: 1.0 / (9.0 * d).sqrt(), lift, v: None }
     }
 
     fn take(&mut self, normal: f32, word: u32) {
         let x = f64::from(normal);
         let root = 1.0 + self.c * x;
-        if self.ln.is_some() || root <= 0.0 {
+        if self.v.is_some() || root <= 0.0 {
             return;
         }
-        let (v, ln_v) = (root * root * root, 3.0 * ln(root));
-        if ln(unit(word)) < 0.5 * x * x + self.d * ((1.0 - v) + ln_v) {
-            self.ln = Some(ln_v);
+        let (u, xx, v) = (unit(word), x * x, root * root * root);
+        // The first condition implies the second, and mostly spares it.
+        if u < 1.0 - 0.0331 * (xx * xx) || ln(u) < 0.5 * xx + self.d * ((1.0 - v) + ln(v)) {
+            self.v = Some(v);
         }
     }
 
+    /// ln G
     fn ln(&self) -> f64 {
-        ln(self.d) + self.ln.unwrap_or(0.0) + self.lift
+        ln(self.d * self.v.unwrap_or(1.0)) + self.lift
     }
 }
 
@@ -63,7 +65,7 @@ fn sample(philox: &Philox, element: u64, one: f64, zero: f64) -> f64 {
         let (x, y) = normals(words[0], words[1]);
         both[0].take(x, words[2]);
         both[1].take(y, words[3]);
-        if both[0].ln.is_some() && both[1].ln.is_some() {
+        if both[0].v.is_some() && both[1].v.is_some() {
             break;
         }
     }

@@ -13,8 +13,10 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 const PLUS: i32 = 1;
-/// Patterns of a tile.
+/// Patterns at a time.
 const COLUMNS: usize = 64;
+/// Patterns of a task of the losses: enough to be worth packing the states.
+const TILE: usize = 256;
 /// Neurons that are summed up in one go: few enough for f32 sums.
 const DEPTH: usize = 64;
 /// Neurons of a task of the gradient.
@@ -30,7 +32,7 @@ struct Scratch {
     panel: [f32; ROWS * WIDTH],
     patterns: [f32; COLUMNS * PITCH],
     /// Squared distances or weights, `[pattern][state]`.
-    tile: [f32; COLUMNS * ROWS],
+    tile: [f32; TILE * ROWS],
     sums: [f32; ROWS * WIDTH],
 }
 
@@ -101,9 +103,13 @@ impl Kernel for Losses<'_> {
                 let depth = part.len();
                 copy(s, state, rows.clone(), part.clone(), sign, states);
                 kernel::pack(s, states, PITCH, rows.len(), depth, panel);
-                copy(s, patterns, columns.clone(), part, 1.0, points);
-                let (height, width) = (rows.len(), columns.len());
-                kernel::distances(s, panel, points, PITCH, height, width, depth, 1.0, start > 0, tile);
+                for first in columns.clone().step_by(COLUMNS) {
+                    let some = first..columns.end.min(first + COLUMNS);
+                    copy(s, patterns, some.clone(), part.clone(), 1.0, points);
+                    let tile = tile.add((first - columns.start) * ROWS);
+                    let (height, width) = (rows.len(), some.len());
+                    kernel::distances(s, panel, points, PITCH, height, width, depth, 1.0, start > 0, tile);
+                }
             }
             let scale = 0.25 / n as f64;
             for (i, row) in rows.enumerate() {
@@ -183,10 +189,10 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     if call.pass.forward()
         && let Some(out) = call.loss.as_deref_mut().map(Cells::new)
     {
-        let across = pattern_count.div_ceil(COLUMNS);
+        let across = pattern_count.div_ceil(TILE);
         cpu.run(down * across, work, &|task| {
-            let first = task % across * COLUMNS;
-            let columns = first..pattern_count.min(first + COLUMNS);
+            let first = task % across * TILE;
+            let columns = first..pattern_count.min(first + TILE);
             cpu.isa.dispatch(Losses { pairs, rows: rows(task / across), columns, out });
         });
     }
