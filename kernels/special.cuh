@@ -26,14 +26,15 @@ LK_DEVICE double exact_ln(double x) {
 // e^-x, x >= 0; 0 where that would be subnormal.
 LK_DEVICE double exact_exp_neg(double x) {
   if (x >= 708.0) return 0.0;
-  const int64_t k = static_cast<int64_t>(exact_step(x, 1.44269504088896340735992468100, 0.5));
-  const double whole = static_cast<double>(k);
-  const double head = __dadd_rn(x, -__dmul_rn(whole, 6.931471803691238e-1));
-  const double r = __dadd_rn(__dmul_rn(whole, 1.9082149292705877e-10), -head);
+  // Adding it rounds to a whole number, which is left in the low bits.
+  const double magic = 6755399441055744.0;
+  const double t = exact_step(x, 1.44269504088896340735992468100, magic), k = t - magic;
+  const double head = __dadd_rn(x, -__dmul_rn(k, 6.931471803691238e-1));
+  const double r = __dadd_rn(__dmul_rn(k, 1.9082149292705877e-10), -head);
   double sum = 1.0;
 #pragma unroll
   for (int i = 14; i >= 1; --i) sum = exact_step(sum, __dmul_rn(r, 1.0 / i), 1.0);
-  return __dmul_rn(sum, __longlong_as_double((1023 - k) << 52));
+  return __dmul_rn(sum, __longlong_as_double((__double_as_longlong(magic) - __double_as_longlong(t) + 1023) * (1ll << 52)));
 }
 
 // ---- log Gamma and its first two derivatives -----------------------------------------------------------

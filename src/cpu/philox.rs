@@ -34,6 +34,7 @@ impl Philox {
     }
 
     /// Draws `4 index` to `4 index + 3`.
+    #[inline(always)]
     pub fn block(&self, index: u64) -> [u32; 4] {
         let counter = self.offset.wrapping_add(index);
         block([counter as u32, (counter >> 32) as u32, 0, 0], self.key)

@@ -37,17 +37,20 @@ pub fn exp_neg(x: f64) -> f64 {
     // ln 2 in two parts; the product of the first with a whole number is exact.
     const LN2_HI: f64 = 6.931_471_803_691_238e-1;
     const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
-    if x >= 708.0 {
-        return 0.0;
-    }
-    let k = (x * std::f64::consts::LOG2_E + 0.5) as i64;
-    let r = k as f64 * LN2_LO - (x - k as f64 * LN2_HI);
+    // Adding it rounds to a whole number, which is left in the low bits.
+    const MAGIC: f64 = 6_755_399_441_055_744.0;
+    let inside = if x < 708.0 { x } else { 708.0 };
+    let t = inside * std::f64::consts::LOG2_E + MAGIC;
+    let k = t - MAGIC;
+    let r = k * LN2_LO - (inside - k * LN2_HI);
     // Taylor's series on |r| <= ln(2) / 2.
     let mut sum = 1.0;
     for i in [14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
         sum = 1.0 + sum * (r * (1.0 / i));
     }
-    sum * f64::from_bits(((1023 - k) as u64) << 52)
+    let power = f64::from_bits(MAGIC.to_bits().wrapping_sub(t.to_bits()).wrapping_add(1023) << 52);
+    // A NaN stays.
+    if x >= 708.0 { 0.0 } else { sum * power + (x - x) }
 }
 
 /// From here on the asymptotic series are exact to rounding.
@@ -234,6 +237,7 @@ mod tests {
             x += 0.0137;
         }
         assert_eq!((exp_neg(0.0), exp_neg(1e300)), (1.0, 0.0));
+        assert!(exp_neg(f64::NAN).is_nan());
     }
 
     /// Recurrences across the place where the way of computing changes, and the duplication formula.
