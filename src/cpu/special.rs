@@ -49,8 +49,8 @@ pub fn exp_neg(x: f64) -> f64 {
         sum = 1.0 + sum * (r * (1.0 / i));
     }
     let power = f64::from_bits(MAGIC.to_bits().wrapping_sub(t.to_bits()).wrapping_add(1023) << 52);
-    // A NaN stays.
-    if x >= 708.0 { 0.0 } else { sum * power + (x - x) }
+    let result = if x < 708.0 { sum * power } else { 0.0 };
+    if x.is_nan() { x } else { result }
 }
 
 /// From here on the asymptotic series are exact to rounding.
