@@ -15,6 +15,7 @@ pub mod maps;
 pub mod matmul;
 mod narrow;
 pub mod neighbors;
+pub mod overlaps;
 pub mod parallel;
 pub mod philox;
 pub mod reduction;
