@@ -36,8 +36,8 @@ def disagreement(got, expected, bound):
 
 
 def errors(case, entry, dtype, context, elements):
-    """Relative error of the mean loss (the sum of what is no single value) and largest error of a gradient relative to the largest of its row, for
-    the library and for torch, on few rows."""
+    """Largest error of the first output relative to its largest value, and of a gradient relative to the largest of
+    its row, for the library and for torch, on few rows."""
     shape = calls.shrink(case.shapes[0], elements)
     inputs = calls.draw(case, entry, shape, dtype, seed=1)
     subject = Subject(entry.name)
