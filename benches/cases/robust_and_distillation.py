@@ -101,7 +101,68 @@ def uniform(shape, generator):
 
 BAGS = ((1 << 20, 1 << 13), (1 << 20, 100))
 
+
+def boosting_residuals(x):
+    """With the second derivatives and losses, as the library gives them."""
+    p = x.pred.softmax(-1)
+    _ = p * (1 - p), -(x.target * x.pred.log_softmax(-1)).sum(-1)
+    return x.target - p
+
+
+def boosting_step(x):
+    p = x.pred.softmax(-1)
+    slope = ((x.target - p) * x.direction).sum(0, dtype=torch.float32)
+    return slope / (p * (1 - p) * x.direction**2).sum(0, dtype=torch.float32)
+
+
+def shares(shape, generator):
+    """Probabilities."""
+    return torch.randn(shape, generator=generator).softmax(-1)
+
+
+def slabs(x):
+    t, k = x.target[:, None].float(), x.slabs[None]
+    own = (t > 0).long()
+    v = x.uniforms * ((k + 1) // 2 - own)
+    number = v.floor()
+    many = -1 + 2 / k * (2 * number + own) + 0.05 + (2 / k - 0.1) * (v - number)
+    return torch.where(k == 1, t * (0.05 + 0.95 * x.uniforms), many)
+
+
+def alignment(x):
+    a, b = x.a - x.a.mean(0), x.b - x.b.mean(0)
+    if max(a.shape[1], b.shape[1]) > len(a):
+        k, l = a @ a.T, b @ b.T
+        return (k * l).sum() / (k.norm() * l.norm())
+    return (a.T @ b).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm())
+
+
 CASES = [
+    Case(
+        "gradient_boosting_residuals",
+        boosting_residuals,
+        ((4096, 1000), (65536, 10)),
+        options={"kind": "softmax"},
+        inputs={"target": shares},
+    ),
+    Case(
+        "gradient_boosting_step",
+        boosting_step,
+        ((4096, 1000), (65536, 10)),
+        options={"kind": "softmax"},
+        inputs={"target": shares},
+    ),
+    Case(
+        "slab_features",
+        slabs,
+        ((65536, 64),),
+        inputs={
+            "target": signs,
+            "uniforms": lambda shape, g: torch.rand(shape, generator=g).clamp(1e-6, 1 - 1e-6),
+            "slabs": lambda shape, g: 2 * torch.randint(0, 5, shape, generator=g) + 1,
+        },
+    ),
+    Case("kernel_alignment", alignment, ((8192, 512, 128), (256, 1024, 16)), inputs={"a": small, "b": small}, gradients=("a", "b")),
     Case(
         "multi_sample_dropout_cross_entropy",
         multi_sample,

@@ -217,7 +217,7 @@ impl CheckedSizes<'_> {
 
     /// Its extents, without one that an option merges away.
     fn shape(&self, buffer: &Buffer) -> &'static [Extent] {
-        let merged = buffer.merged.is_some_and(|at| unsafe { get::<u8>(self.args, at) } != 0);
+        let merged = buffer.merged.is_some_and(|(at, set)| (unsafe { get::<u8>(self.args, at) } != 0) == set);
         &buffer.shape[usize::from(merged)..]
     }
 

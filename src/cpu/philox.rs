@@ -30,8 +30,14 @@ impl Philox {
 
     /// Draw `e`. For many draws in a row see [`Philox::words`].
     pub fn word(&self, e: u64) -> u32 {
-        let counter = self.offset.wrapping_add(e / 4);
-        block([counter as u32, (counter >> 32) as u32, 0, 0], self.key)[(e % 4) as usize]
+        self.block(e / 4)[(e % 4) as usize]
+    }
+
+    /// Draws `4 index` to `4 index + 3`.
+    #[inline(always)]
+    pub fn block(&self, index: u64) -> [u32; 4] {
+        let counter = self.offset.wrapping_add(index);
+        block([counter as u32, (counter >> 32) as u32, 0, 0], self.key)
     }
 
     /// Draws `first`, `first + 1` ...

@@ -77,7 +77,8 @@ def _option(option):
 
 def _output(entry, output):
     if output.merged:
-        output_shape = f"{_shape(entry, output.shape)}, or {shape_text(output.shape[1:])} with ``{output.merged}``"
+        which = "with" if output.merged_if else "without"
+        output_shape = f"{_shape(entry, output.shape)}, or {shape_text(output.shape[1:])} {which} ``{output.merged}``"
     else:
         shape = [output.length, *output.shape[1:]] if output.length else output.shape
         output_shape = _shape(entry, shape)
