@@ -29,6 +29,34 @@ def ridge(x):
     return w.float()
 
 
+class Reste(torch.autograd.Function):
+    """As the paper's code has it: o = 3, clip = 1.5, interval = 0.1."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        size = x.abs()
+        slope = torch.where(size > 0.1, size.clamp(min=0.1) ** (1 / 3 - 1) / 3, 0.1 ** (1 / 3 - 1))
+        return g * torch.where(size > 1.5, 0.0, slope).to(x.dtype)
+
+
+def indicators(x):
+    size = x.input.abs()
+    return (1 - size ** (1 / 3)).square().sum().sqrt()
+
+
+def hermite(x, degree=4):
+    h = [torch.ones_like(x.x), x.x]
+    for k in range(1, degree):
+        h.append((x.x * h[k] - k**0.5 * h[k - 1]) / (k + 1) ** 0.5)
+    return torch.stack(h, 1)
+
+
 CASES = [
     Case(
         "hierarchical_polynomial",
@@ -47,4 +75,7 @@ CASES = [
         gradients=("hidden", "weight"),
     ),
     Case("router_z_loss", lambda x: (torch.logsumexp(x.logits, -1) ** 2).mean(), ((65536, 64),)),
+    Case("binarize", lambda x: Reste.apply(x.input), ((64 << 20,),)),
+    Case("binarize_indicators", indicators, ((64 << 20,),)),
+    Case("hermite_features", hermite, ((8 << 20,),), inputs={"x": thirtieth}),
 ]

@@ -90,6 +90,53 @@ def alignment(x):
     return (a.T @ b).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm())
 
 
+def saliency(x):
+    """Of equal magnitudes the first: topk takes any."""
+    kept = x.gradient.abs().sort(descending=True, stable=True).indices[: len(x.gradient) // 2]
+    return torch.zeros_like(x.gradient, dtype=torch.uint8).index_fill_(0, kept, 1)
+
+
+def co_teaching(x):
+    kept = len(x.losses_a) * 4 // 5
+    a, b = (losses.detach().sort(stable=True).indices[:kept] for losses in (x.losses_a, x.losses_b))
+    return torch.stack([x.losses_a[b].float().mean(), x.losses_b[a].float().mean()])
+
+
+def roc_auc(x):
+    scores, order = x.scores.sort()
+    _, group, counts = torch.unique_consecutive(scores, return_inverse=True, return_counts=True)
+    ranks = counts.cumsum(0) - (counts - 1) / 2
+    positive = x.labels[order] != 0
+    p = positive.sum()
+    return (ranks.double()[group][positive].sum() - p * (p + 1) / 2) / (p * (len(positive) - p))
+
+
+def bag_means(x, q):
+    zero = torch.zeros(len(x.bag_targets))
+    counts = zero.index_add(0, x.bags, torch.ones(len(x.bags)))
+    return zero.index_add(0, x.bags, q) / counts.clamp(min=1), counts > 0
+
+
+def aggregate(x):
+    pred, y = x.pred.float(), x.bag_targets.float()
+    means, there = bag_means(x, pred)
+    return (F.mse_loss(means[there], y[there]) + F.mse_loss(pred, y[x.bags])) / 2
+
+
+def aggregate_logistic(x):
+    pred, y = x.pred.float(), x.bag_targets.float()
+    means, there = bag_means(x, pred.sigmoid())
+    of_bags = F.binary_cross_entropy(means[there], y[there])
+    return (of_bags + F.binary_cross_entropy_with_logits(pred, y[x.bags])) / 2
+
+
+def uniform(shape, generator):
+    return torch.rand(shape, generator=generator)
+
+
+BAGS = ((1 << 20, 1 << 13), (1 << 20, 100))
+
+
 CASES = [
     Case(
         "gradient_boosting_residuals",
@@ -159,4 +206,21 @@ CASES = [
         ((32 << 20, 32 << 20),),
         gradients=("forget_pred", "retain_pred"),
     ),
+    Case("saliency_mask", saliency, ((16 << 20,),)),
+    Case("co_teaching", co_teaching, ((1 << 20,),), gradients=("losses_a", "losses_b")),
+    Case("roc_auc", roc_auc, ((1 << 20,),)),
+    Case(
+        "nested_dropout",
+        lambda x: torch.where(torch.arange(x.features.shape[1]) < x.keep[:, None], x.features, 0),
+        ((16384, 1024),),
+    ),
+    Case(
+        "coordinate_shuffle",
+        lambda x: torch.where(x.mask.bool(), x.x[x.permutation], x.x),
+        ((16384, 1024),),
+        inputs={"permutation": lambda shape, g: torch.randperm(shape[0], generator=g)},
+    ),
+    Case("aggregate_response", aggregate, BAGS, inputs={"bag_targets": uniform}),
+    Case("aggregate_response", aggregate_logistic, BAGS, "logistic", options={"kind": "logistic"}, inputs={"bag_targets": uniform}),
+    Case("doubly_robust_reweighting", lambda x: torch.logsumexp(x.losses, 0) - math.log(len(x.losses)), ((1 << 20,),)),
 ]

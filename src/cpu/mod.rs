@@ -22,6 +22,7 @@ pub mod row;
 pub mod row_pair;
 pub mod row_sets;
 pub mod rows;
+pub mod select;
 pub mod sequences;
 pub mod simd;
 pub mod softcap;

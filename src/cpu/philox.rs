@@ -170,7 +170,7 @@ fn horner<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
 
 /// ln((word + 1/2) / 2^32) to 1e-13.
 #[inline(always)]
-fn ln_unit(word: u32) -> f64 {
+pub fn ln_unit(word: u32) -> f64 {
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     let bits = ((f64::from(word) + 0.5) * TO_UNIT).to_bits();
     // u = m 2^e with m in [sqrt(1/2), sqrt(2)).

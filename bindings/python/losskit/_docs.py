@@ -139,8 +139,9 @@ def _prose(text):
 
 
 def function(entry):
-    doc = [_sentence(entry.summary), "", _prose(_python(entry.doc)), "", "Args:"]
-    doc += [_input(entry, source) for source in entry.positional]
+    doc = [_sentence(entry.summary), "", _prose(_python(entry.doc))]
+    if entry.positional:
+        doc += ["", "Args:", *(_input(entry, source) for source in entry.positional)]
     doc += ["", "Keyword Args:"]
     doc += [_item(f"{dim} (int)", _capital(_sentence(entry.dims[dim].doc))) for dim in entry.free_dims]
     doc += [_option(option) for option in entry.options.values()]
