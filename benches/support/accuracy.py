@@ -54,7 +54,7 @@ def errors(case, entry, dtype, context, elements):
 
     def of(side):
         worst = [difference(g, torch.from_numpy(exact[n])) for n, g in side.gradients.items() if n in exact]
-        return {"loss": abs(float(side.loss) - loss) / abs(loss), "gradient": max(worst, default=None)}
+        return {"loss": abs(float(side.loss.double().sum()) - loss) / abs(loss), "gradient": max(worst, default=None)}
 
     losskit = calls.Losskit(case, entry, shape, dtype, inputs)
     other = calls.Torch(case.torch, case, entry, dtype, inputs)

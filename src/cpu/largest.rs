@@ -90,24 +90,31 @@ impl Largest {
         }
     }
 
-    /// Pushes the places where `wanted` holds, as long as there are fewer than `n`.
+    /// Pushes the places where `wanted` holds, as long as there are fewer than `n`. Of 64 elements at a time: where in
+    /// a narrow row the largest is should cost no branch.
     #[inline(always)]
     fn list<S: Simd>(&mut self, s: S, block: &[f32], n: usize, wanted: impl Fn(S::F) -> S::M) {
-        let mut k = 0;
-        while k < block.len() {
-            let lanes = S::LANES.min(block.len() - k);
-            // SAFETY: within the block.
-            let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
-            let mut bits = s.mask_bits(wanted(z)) & (u32::MAX >> (32 - lanes));
+        let mut start = 0;
+        while start < block.len() {
+            let end = block.len().min(start + 64);
+            let (mut bits, mut k) = (0u64, start);
+            while k < end {
+                let lanes = S::LANES.min(end - k);
+                // SAFETY: within the block.
+                let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
+                let found = s.mask_bits(wanted(z)) & (u32::MAX >> (32 - lanes));
+                bits |= u64::from(found) << (k - start);
+                k += S::LANES;
+            }
             while bits != 0 {
                 if self.len == n {
                     return;
                 }
-                let at = k + bits.trailing_zeros() as usize;
+                let at = start + bits.trailing_zeros() as usize;
                 self.push(pair(block[at], at));
                 bits &= bits - 1;
             }
-            k += S::LANES;
+            start += 64;
         }
     }
 
@@ -211,8 +218,11 @@ fn largest_of<S: Simd>(s: S, block: &[f32], step: impl Fn(S::F, S::F) -> S::F) -
     let (mut acc, mut k) = (s.splat(f32::NEG_INFINITY), 0);
     while k < block.len() {
         let lanes = S::LANES.min(block.len() - k);
-        // SAFETY: within the block.
-        let z = unsafe { s.load_partial(block.as_ptr().add(k), lanes, f32::NEG_INFINITY) };
+        // SAFETY: both within the block.
+        let z = match lanes == S::LANES {
+            true => unsafe { s.load(block.as_ptr().add(k)) },
+            false => unsafe { s.load_partial(block.as_ptr().add(k), lanes, f32::NEG_INFINITY) },
+        };
         acc = step(acc, z);
         k += S::LANES;
     }

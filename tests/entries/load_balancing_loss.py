@@ -22,17 +22,25 @@ def reference(x, o):
     return {"loss": np.asarray(_softmax(x.logits).mean(axis=0) @ _load(x, o))}
 
 
+def _lead(x, o):
+    """Loads less that of the largest logit: what a gradient is made of where a row is certain of it."""
+    load = _load(x, o)
+    return load - load[np.argmax(x.logits, axis=1)][:, None]
+
+
 def gradient(x, o, s):
     if not len(x.logits):
         return {"logits": np.zeros_like(x.logits)}
-    p, load = _softmax(x.logits), _load(x, o)
-    return {"logits": s / len(p) * p * (load - (p @ load)[:, None])}
+    p, lead = _softmax(x.logits), _lead(x, o)
+    return {"logits": s / len(p) * p * (lead - (p * lead).sum(axis=1, keepdims=True))}
 
 
 def gradient_scale(x, o, s):
-    """Loads less their mean: differences."""
-    p, load = _softmax(x.logits), _load(x, o)
-    size = np.abs(s) / len(p) * p * (load + (p @ load)[:, None])
+    """Differences of leads; and a probability is as exact as the difference of logits that it is made of."""
+    p, lead = _softmax(x.logits), np.abs(_lead(x, o))
+    gap = x.logits.max(axis=1, keepdims=True) - x.logits
+    p = p * (1 + np.minimum(gap, 100))
+    size = np.abs(s) / len(p) * p * (lead + (p * lead).sum(axis=1, keepdims=True))
     return {"logits": np.broadcast_to(size.max(axis=1, keepdims=True), p.shape)}
 
 

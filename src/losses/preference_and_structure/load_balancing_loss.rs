@@ -3,10 +3,11 @@
 use super::topk_softmax_gating::check_choice;
 use crate::cpu::Cpu;
 use crate::cpu::largest::Largest;
-use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, total};
+use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::{Kernel, Simd, math};
 use crate::cpu::softmax;
+use crate::cpu::softmax_entropy::index_of;
 use crate::cpu::storage::{BLOCK, Scratch, load_lanes};
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::load_balancing_loss::{Args, Call};
@@ -59,15 +60,22 @@ impl Kernel for Count<'_> {
 }
 
 struct Balance<'a> {
-    /// `experts` times the share of the choices that fall on each.
-    load: &'a [f32],
+    /// How many choices fall on each expert.
+    counts: &'a [f32],
+    /// From counts to `experts` times shares.
+    factor: f64,
 }
 
-/// Sums of exp(z - top), and of the same times the load.
+/// Counts are taken less that of the row's largest logit: in a row that is certain of it the gradient is made of
+/// small differences of counts, which are exact up to 2^24.
 struct State {
     top: f32,
+    count: f32,
+    /// Sum of exp(z - top), the mean of the counts so taken, and the mean of them as they are: the loss, which has only
+    /// terms of one sign.
     sum: f64,
     mean: f64,
+    load: f64,
 }
 
 impl RowSetLoss<1> for Balance<'_> {
@@ -76,40 +84,44 @@ impl RowSetLoss<1> for Balance<'_> {
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 1]) -> State {
         let top = softmax::row_top(s, &rows[0], softmax::NO_LABEL);
-        let about = s.splat(top);
-        let (mut sum, mut loads) = (0.0, 0.0);
+        // A row without one, of NaNs, has no mean either.
+        let count = self.counts.get(index_of(s, &rows[0], top, 0)).map_or(0.0, |&c| c);
+        let (about, less) = (s.splat(top), s.splat(count));
+        let (mut sum, mut leads, mut counts) = (0.0, 0.0, 0.0);
         blocks_of(
             s,
             rows,
             #[inline(always)]
             |start, blocks| {
-                let load = self.load[start..].as_ptr();
+                let from = self.counts[start..].as_ptr();
                 let n = blocks[0].len();
                 let acc = fold_blocks(
                     s,
                     blocks,
                     f32::NEG_INFINITY,
-                    [(s.zero(), s.zero()); 4],
+                    [(s.zero(), s.zero(), s.zero()); 4],
                     #[inline(always)]
-                    |(sum, loads), [z], k| {
+                    |(sum, leads, counts), [z], k| {
                         let term = math::exp_softmax(s, s.sub(z, about));
-                        // SAFETY: as many loads as logits.
-                        let load = unsafe { load_lanes(s, load.add(k), S::LANES.min(n - k)) };
-                        (s.add(sum, term), s.mul_add(term, load, loads))
+                        // SAFETY: as many counts as logits.
+                        let count = unsafe { load_lanes(s, from.add(k), S::LANES.min(n - k)) };
+                        let leads = s.mul_add(term, s.sub(count, less), leads);
+                        (s.add(sum, term), leads, s.mul_add(term, count, counts))
                     },
                 );
-                for (part, weighted) in acc {
-                    sum += f64::from(s.reduce_add(part));
-                    loads += f64::from(s.reduce_add(weighted));
+                for (terms, of_leads, of_counts) in acc {
+                    sum += f64::from(s.reduce_add(terms));
+                    leads += f64::from(s.reduce_add(of_leads));
+                    counts += f64::from(s.reduce_add(of_counts));
                 }
             },
         );
-        State { top, sum, mean: loads / sum }
+        State { top, count, sum, mean: leads / sum, load: counts / sum }
     }
 
     #[inline(always)]
     fn loss<S: Simd>(&self, _s: S, _r: usize, state: &State) -> f32 {
-        state.mean as f32
+        (self.factor * state.load) as f32
     }
 
     #[inline(always)]
@@ -123,17 +135,18 @@ impl RowSetLoss<1> for Balance<'_> {
         out: &[Option<RowOut>; 1],
     ) {
         let Some(out) = &out[0] else { return };
-        let (weight, mean) = (s.splat((f64::from(scale) / state.sum) as f32), s.splat(state.mean as f32));
-        let (about, load, n) = (s.splat(state.top), self.load.as_ptr(), rows[0].len);
+        let weight = s.splat((f64::from(scale) * self.factor / state.sum) as f32);
+        let (less, mean) = (s.splat(state.count), s.splat(state.mean as f32));
+        let (about, counts, n) = (s.splat(state.top), self.counts.as_ptr(), rows[0].len);
         rows[0].map_to(
             s,
             out,
             #[inline(always)]
             |z, k| {
                 let p = s.mul(weight, math::exp_softmax(s, s.sub(z, about)));
-                // SAFETY: as many loads as logits.
-                let load = unsafe { load_lanes(s, load.add(k), S::LANES.min(n - k)) };
-                s.mul(p, s.sub(load, mean))
+                // SAFETY: as many counts as logits.
+                let count = unsafe { load_lanes(s, counts.add(k), S::LANES.min(n - k)) };
+                s.mul(p, s.sub(s.sub(count, less), mean))
             },
         );
     }
@@ -154,11 +167,11 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     });
     // SAFETY: all parts have been counted.
     let counts = unsafe { counts.slice(0, experts * parts) };
-    let load = work.take(experts, 0f32);
-    for (e, load) in load.iter_mut().enumerate() {
-        let count: u64 = counts[e..].iter().step_by(experts).sum();
-        *load = (count as f64 * experts as f64 / (tokens as f64 * k as f64)) as f32;
+    let total = work.take(experts, 0f32);
+    for (e, total) in total.iter_mut().enumerate() {
+        *total = counts[e..].iter().step_by(experts).sum::<u64>() as f32;
     }
+    let factor = experts as f64 / (tokens.max(1) as f64 * k as f64);
     let problem = Problem {
         rows: tokens,
         inputs: [logits],
@@ -168,7 +181,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         gradients: [call.grad_logits],
         more_gradients: false,
     };
-    row_sets::run(cpu, &Balance { load }, problem);
+    row_sets::run(cpu, &Balance { counts: total, factor }, problem);
     Ok(())
 }
 

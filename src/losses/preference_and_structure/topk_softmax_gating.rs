@@ -4,8 +4,8 @@ use crate::cpu::Cpu;
 use crate::cpu::largest::{self, Largest};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::row::{Row, RowOut};
-use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::softmax::{self, Accumulator, exp_negative};
+use crate::cpu::simd::{Kernel, Simd, math};
+use crate::cpu::softmax::{self, Accumulator};
 use crate::cpu::storage::{BLOCK, Scratch};
 use crate::registry::entries::topk_softmax_gating::{Args, Call};
 use crate::registry::{Error, Floats, FloatsMut, Pass, Result};
@@ -43,6 +43,48 @@ struct Gating<'a> {
     gradient: Option<FloatsMut<'a>>,
 }
 
+/// Chosen logits whose exponentials are taken together.
+const TOGETHER: usize = 16;
+
+struct Terms {
+    near: [f32; TOGETHER],
+    rest: [f64; TOGETHER],
+    terms: [f64; TOGETHER],
+    index: [usize; TOGETHER],
+}
+
+impl Terms {
+    fn new() -> Terms {
+        let zeros = [0.0; TOGETHER];
+        Terms { near: [0.0; TOGETHER], rest: zeros, terms: zeros, index: [0; TOGETHER] }
+    }
+
+    /// Of the chosen from `j` on, exp(value - first) once they are complete; then true.
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, j: usize, k: usize, index: usize, exponent: f64) -> bool {
+        let place = j % TOGETHER;
+        self.near[place] = exponent as f32;
+        self.rest[place] = exponent - f64::from(self.near[place]);
+        self.index[place] = index;
+        if place + 1 < TOGETHER && j + 1 < k {
+            return false;
+        }
+        for at in (0..=place).step_by(S::LANES) {
+            // SAFETY: within the array, as the width of a vector divides its length.
+            unsafe {
+                let place = self.near.as_mut_ptr().add(at);
+                s.store(place, math::exp(s, s.load(place)));
+            }
+        }
+        for i in 0..=place {
+            let term = f64::from(self.near[i]);
+            // Where the exponent is infinite, so is its rest, or no number.
+            self.terms[i] = if term == 0.0 { 0.0 } else { term + term * self.rest[i] };
+        }
+        true
+    }
+}
+
 struct Rows<'a> {
     all: &'a Gating<'a>,
     rows: std::ops::Range<usize>,
@@ -55,7 +97,8 @@ impl Kernel for Rows<'_> {
     fn run<S: Simd>(self, s: S) {
         let Gating { logits, k, softmax_first, gates, indices, upstream, gradient } = *self.all;
         let (mut read, mut write) = (Scratch::<BLOCK>::new(), Scratch::<BLOCK>::new());
-        let mut largest = Largest::new(k);
+        let (mut largest, mut terms) = (Largest::new(k), Terms::new());
+        let only_indices = gates.is_none() && gradient.is_none();
         for r in self.rows {
             // SAFETY: row r is within the checked buffer.
             let row = unsafe { Row::new(&logits, r, read.ptr(), std::ptr::null_mut(), 0) };
@@ -71,24 +114,31 @@ impl Kernel for Rows<'_> {
                     if let Some(indices) = indices {
                         indices.set(r * k + j, index as i64);
                     }
-                    if gates.is_some() || gradient.is_some() {
-                        let term = exp_negative(s, f64::from(first) - f64::from(value));
+                    if only_indices || !terms.put(s, j, k, index, f64::from(value) - f64::from(first)) {
+                        return;
+                    }
+                    let start = j / TOGETHER * TOGETHER;
+                    for (i, &term) in terms.terms[..=j - start].iter().enumerate() {
+                        let at = r * k + start + i;
                         sum += term;
-                        dot += term * upstream.map_or(1.0, |g| f64::from(g[r * k + j]));
+                        dot += term * upstream.map_or(1.0, |g| f64::from(g[at]));
                         if let Some(gates) = gates {
-                            gates.set(r * k + j, term as f32);
+                            gates.set(at, term as f32);
                         }
                     }
                 },
             );
-            if softmax_first && (gates.is_some() || gradient.is_some()) {
-                let mut terms = Accumulator::new(s, softmax::NO_LABEL);
+            if only_indices {
+                continue;
+            }
+            if softmax_first {
+                let mut others = Accumulator::new(s, softmax::NO_LABEL);
                 row.blocks(
                     s,
                     #[inline(always)]
-                    |start, block| terms.add(&row, start, block),
+                    |start, block| others.add(&row, start, block),
                 );
-                let (about, rest) = terms.sums(&row);
+                let (about, rest) = others.sums(&row);
                 let shift = f64::from(about) - f64::from(first);
                 sum = if shift == 0.0 { rest } else { rest * shift.exp() };
             }
@@ -106,14 +156,25 @@ impl Kernel for Rows<'_> {
             } else {
                 out.fill_zero(row.len);
             }
+            let write = |start: usize, terms: &Terms, n: usize| {
+                for i in 0..n {
+                    let g = upstream.map_or(1.0, |g| f64::from(g[r * k + start + i]));
+                    out.set(terms.index[i], (terms.terms[i] / sum * (g - mean)) as f32);
+                }
+            };
+            if k <= TOGETHER {
+                write(0, &terms, k);
+                continue;
+            }
             largest.each(
                 s,
                 &row,
                 #[inline(always)]
                 |j, index, value| {
-                    let gate = exp_negative(s, f64::from(first) - f64::from(value)) / sum;
-                    let g = upstream.map_or(1.0, |g| f64::from(g[r * k + j]));
-                    out.set(index, (gate * (g - mean)) as f32);
+                    if terms.put(s, j, k, index, f64::from(value) - f64::from(first)) {
+                        let start = j / TOGETHER * TOGETHER;
+                        write(start, &terms, j + 1 - start);
+                    }
                 },
             );
         }
