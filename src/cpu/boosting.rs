@@ -147,7 +147,8 @@ impl Rows<'_> {
             at += lanes;
         }
         // No finite maximum: NaN.
-        let poison = f64::from(top - top);
+        // Without a finite maximum NaN.
+        let poison = f64::from(0.0 * top);
         Softmax { top, rest: s.d_sum(sum) + (f64::from(tops) - 1.0) + poison }
     }
 }

@@ -6,7 +6,7 @@
 //! the gradient of weight needs f32 memory for one of them only. What a tile is depends on sizes alone, and so do
 //! the sums.
 
-mod sums;
+pub mod sums;
 mod units;
 
 use self::sums::Sums;

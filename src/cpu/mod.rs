@@ -9,6 +9,7 @@ pub mod dropout;
 pub mod elements;
 pub mod extended;
 pub mod gram;
+pub mod largest;
 mod later;
 pub mod linear_rows;
 pub mod maps;

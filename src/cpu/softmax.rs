@@ -145,7 +145,7 @@ impl<S: Simd> OddsLanes<S> {
 
 /// exp(-x) for x >= 0 or NaN, to f32's accuracy whatever the size of x.
 #[inline(always)]
-fn exp_negative<S: Simd>(s: S, x: f64) -> f64 {
+pub fn exp_negative<S: Simd>(s: S, x: f64) -> f64 {
     if x > 80.0 {
         return (-x).exp(); // where f32 has no such small numbers
     }

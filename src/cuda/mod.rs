@@ -12,6 +12,7 @@ pub mod elements;
 pub mod emulator;
 mod error;
 pub mod gram;
+pub mod largest;
 pub mod linear_rows;
 pub mod maps;
 pub mod neighbors;
