@@ -147,7 +147,7 @@ impl Rows<'_> {
             at += lanes;
         }
         // No finite maximum: NaN.
-        let poison = f64::from(top - top);
+        let poison = if top.is_finite() { 0.0 } else { f64::NAN };
         Softmax { top, rest: s.d_sum(sum) + (f64::from(tops) - 1.0) + poison }
     }
 }
