@@ -36,6 +36,23 @@ pub trait RowSetLoss<const I: usize>: Sync {
         out: &[Option<RowOut>; I],
     );
 
+    /// State and gradient: in one sweep where the gradient needs nothing of the state. Without `wants_loss` the state
+    /// may be anything.
+    #[inline(always)]
+    fn state_and_gradient<S: Simd>(
+        &self,
+        s: S,
+        r: usize,
+        rows: &[Row; I],
+        scale: f32,
+        out: &[Option<RowOut>; I],
+        _wants_loss: bool,
+    ) -> Self::State {
+        let state = self.state(s, r, rows);
+        self.gradient(s, r, &state, rows, scale, out);
+        state
+    }
+
     /// Outputs of a sample that does not count, but for the loss.
     fn clear(&self, _r: usize) {}
 }
@@ -126,16 +143,18 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
                 out.iter().flatten().for_each(|g| g.fill_zero(rows[0].len));
                 continue;
             }
-            let state = pass.loss.state(s, r, &rows);
+            let state = if pass.want_gradient {
+                let scale = pass.upstream.of(r) as f32;
+                pass.loss.state_and_gradient(s, r, &rows, scale, &out, pass.want_loss)
+            } else {
+                pass.loss.state(s, r, &rows)
+            };
             if pass.want_loss {
                 let value = pass.loss.loss(s, r, &state);
                 total += f64::from(value);
                 if let Some(losses) = pass.losses {
                     losses.set(r, value);
                 }
-            }
-            if pass.want_gradient {
-                pass.loss.gradient(s, r, &state, &rows, pass.upstream.of(r) as f32, &out);
             }
         }
         total

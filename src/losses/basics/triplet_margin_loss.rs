@@ -77,7 +77,7 @@ impl TripletMargin {
                 [[s.d_zero(); 3]; 4],
                 #[inline(always)]
                 |mut sums: [S::D; 3], u| {
-                    for i in 0..3 {
+                    for i in 0..if self.swap { 3 } else { 2 } {
                         sums[i] =
                             if squared { s.d_mul_add(sums[i], u[i], u[i]) } else { s.d_add(sums[i], u[i]) };
                     }
@@ -110,7 +110,7 @@ impl TripletMargin {
             inverse[i] = s.splat(if m > 0.0 { 1.0 / m } else { m });
         }
         let most = largest;
-        let p = s.splat(self.p as f32);
+        let p = self.p as f32;
         let mut sums = [0.0; 3];
         self.fold(
             s,
@@ -118,7 +118,7 @@ impl TripletMargin {
             [[s.zero(); 3]; 4],
             #[inline(always)]
             |mut acc: [S::F; 3], u| {
-                for i in 0..3 {
+                for i in 0..if self.swap { 3 } else { 2 } {
                     acc[i] = s.add(acc[i], power(s, s.mul(u[i], inverse[i]), p));
                 }
                 acc
@@ -138,10 +138,15 @@ impl TripletMargin {
     }
 }
 
-/// x^p for x >= 0 and p > 0.
+/// x^p for x >= 0 and p > 0; the powers that training uses as products.
 #[inline(always)]
-fn power<S: Simd>(s: S, x: S::F, p: S::F) -> S::F {
-    math::exp(s, s.mul(p, math::ln(s, x)))
+fn power<S: Simd>(s: S, x: S::F, p: f32) -> S::F {
+    match p {
+        2.0 => s.mul(x, x),
+        3.0 => s.mul(s.mul(x, x), x),
+        4.0 => s.mul(s.mul(x, x), s.mul(x, x)),
+        _ => math::exp(s, s.mul(s.splat(p), math::ln(s, x))),
+    }
 }
 
 /// dD/dx for the difference u.
@@ -169,7 +174,7 @@ impl<S: Simd> Slope<S> {
             match self.exponent {
                 0.0 => math::sign(s, u),
                 1.0 => x,
-                exponent => s.copysign(power(s, s.abs(x), s.splat(exponent)), u),
+                exponent => s.copysign(power(s, s.abs(x), exponent), u),
             },
         )
     }

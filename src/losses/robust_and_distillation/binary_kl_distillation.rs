@@ -1,9 +1,10 @@
 //! l = T^2 sum over classes of KL(Bernoulli(q) || Bernoulli(p)), q = sigmoid(t / T), p = sigmoid(x / T).
 
-use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows};
+use crate::cpu::row::{Row, RowOut, map_rows};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::{Simd, math};
 use crate::registry::entries::binary_kl_distillation::Call;
+use std::cell::Cell;
 
 struct BinaryKl {
     temperature: f64,
@@ -41,10 +42,13 @@ impl<S: Simd> Class<S> {
     /// log(1 + q (exp(step) - 1)) - q step: the divergence.
     #[inline(always)]
     fn divergence(&self, s: S) -> S::F {
+        let near = s.mul(self.q, self.growth);
+        if !s.any(self.far) {
+            return s.sub(math::ln_1p(s, near), s.mul(self.q, self.step));
+        }
         // Far away log((1 + exp(student)) (1 - q)) in place of the first term.
         let tail = math::exp(s, s.neg(s.abs(self.student)));
         let tail = s.sub(s.mul(tail, s.sub(s.splat(1.0), self.q)), self.q);
-        let near = s.mul(self.q, self.growth);
         let log = math::ln_1p(s, s.select(self.far, tail, near));
         let above = s.select(self.far, s.max(s.zero(), self.student), s.zero());
         s.sub(s.add(log, above), s.mul(self.q, self.step))
@@ -56,9 +60,36 @@ impl<S: Simd> Class<S> {
         let one = s.splat(1.0);
         let part = s.mul(self.q, self.growth);
         let near = s.div(s.mul(s.sub(one, self.q), part), s.add(one, part));
-        let far = s.sub(math::sigmoid(s, self.student), self.q);
-        let d = s.select(self.far, far, near);
+        let d = if s.any(self.far) {
+            s.select(self.far, s.sub(math::sigmoid(s, self.student), self.q), near)
+        } else {
+            near
+        };
         s.select(self.mirrored, s.neg(d), d)
+    }
+}
+
+impl BinaryKl {
+    /// The sum of the divergences; and the gradient where it is wanted, which does not depend on the sum and shares
+    /// most of its terms.
+    #[inline(always)]
+    fn sweep<S: Simd>(&self, s: S, rows: &[Row; 2], scale: f32, out: Option<&RowOut>) -> f64 {
+        let factor = s.splat((1.0 / self.temperature) as f32);
+        let weight = s.splat((f64::from(scale) * self.temperature) as f32);
+        let (sum, wanted) = (Cell::new(s.d_zero()), out.is_some());
+        map_rows(
+            s,
+            rows,
+            [out],
+            #[inline(always)]
+            |[t, x], _| {
+                // Equal logits, as beyond the end, add nothing.
+                let class = Class::new(s, t, x, factor);
+                sum.set(s.d_add(sum.get(), class.divergence(s)));
+                [if wanted { s.mul(weight, class.difference(s)) } else { weight }]
+            },
+        );
+        s.d_sum(sum.get())
     }
 }
 
@@ -69,26 +100,24 @@ impl RowSetLoss<2> for BinaryKl {
 
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 2]) -> f64 {
-        let factor = s.splat((1.0 / self.temperature) as f32);
-        let mut sum = 0.0;
-        blocks_of(
-            s,
-            rows,
-            #[inline(always)]
-            |_, blocks| {
-                // Equal logits, as beyond the end, add nothing.
-                let acc = fold_blocks(
-                    s,
-                    blocks,
-                    0.0,
-                    [s.zero(); 4],
-                    #[inline(always)]
-                    |acc, [t, x], _| s.add(acc, Class::new(s, t, x, factor).divergence(s)),
-                );
-                sum += f64::from(s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3]))));
-            },
-        );
-        sum
+        self.sweep(s, rows, 1.0, None)
+    }
+
+    #[inline(always)]
+    fn state_and_gradient<S: Simd>(
+        &self,
+        s: S,
+        r: usize,
+        rows: &[Row; 2],
+        scale: f32,
+        out: &[Option<RowOut>; 2],
+        wants_loss: bool,
+    ) -> f64 {
+        if wants_loss {
+            return self.sweep(s, rows, scale, out[1].as_ref());
+        }
+        self.gradient(s, r, &0.0, rows, scale, out);
+        0.0
     }
 
     #[inline(always)]
