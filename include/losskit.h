@@ -4720,6 +4720,146 @@ lk_status lk_fused_linear_sequence_log_prob_forward_backward(const lk_context *c
                                                              size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * gaussian_mixture_of_experts: Negative log-likelihood of a top-k gated Gaussian mixture of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of gaussian_mixture_of_experts. Set the defaults with
+// lk_gaussian_mixture_of_experts_options_init(), then change what you need.
+typedef struct lk_gaussian_mixture_of_experts_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Experts per sample; at most experts, 0 = all. At least 0; default 0.
+  int64_t k;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_gaussian_mixture_of_experts_options;
+
+// Sets the size and the defaults of an options struct of gaussian_mixture_of_experts.
+void lk_gaussian_mixture_of_experts_options_init(struct lk_gaussian_mixture_of_experts_options *opts);
+
+// Bytes of workspace that any function of gaussian_mixture_of_experts needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_gaussian_mixture_of_experts_workspace_size(const lk_context *ctx,
+                                                        const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t rows,
+                                                        size_t d,
+                                                        size_t experts,
+                                                        size_t *bytes);
+
+// Negative log-likelihood of a top-k gated Gaussian mixture of experts.
+//
+// Experts i are linear regressions with Gaussian noise; a linear gate weighs the k with the largest
+// scores:
+//     score_i = gate_weight_i . x + gate_bias_i
+//     pi      = softmax of the k largest scores (the lower index first among equals), 0 elsewhere
+//     mean_i  = expert_weight_i . x + expert_bias_i,   v_i = exp(log_variance_i)
+//     loss_r  = -log sum_i pi_i N(y_r; mean_i, v_i)
+// Gradients, with the responsibilities h_i = pi_i N_i / sum_j pi_j N_j and e_i = y - mean_i:
+//     d score_i = s (pi_i - h_i),   d mean_i = -s h_i e_i / v_i,   d log_variance_i = s h_i (1 - e_i^2 / v_i) / 2,
+// and from them those of x, weights and biases through the two products. The choice itself is a constant.
+// Products are
+// f32 whatever the type of the call, and gradients are rounded once; what follows from scores and means is
+// f64 on the
+// CPU, f32 with f64 where it matters on CUDA.
+// Work: two matrix products [rows, d] x [d, experts] forward, six in backward. Workspace: a tile of rows x
+// experts and
+// for f16 and bf16 gradients of a tile of x and of both weights in f32; it does not grow with rows.
+// Source: H. Nguyen, P. Akbarian, F. Yan, N. Ho, Statistical Perspective of Top-K Sparse Softmax Gating
+// Mixture of Experts, 2023.
+//
+//   rows            size_t                   number of samples
+//   d               size_t                   features of a sample, at least 1
+//   experts         size_t                   number of experts, at least 1
+//   x               dtype [rows, d]          features, one row per sample
+//   y               dtype [rows]             targets
+//   gate_weight     dtype [experts, d]       weights of the gate, one row per expert
+//   gate_bias       dtype [experts]          biases of the gate
+//   expert_weight   dtype [experts, d]       weights of the experts' means, one row per expert
+//   expert_bias     dtype [experts]          biases of the experts' means
+//   log_variance    dtype [experts]          logarithms of the experts' variances
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_gaussian_mixture_of_experts_forward(const lk_context *ctx,
+                                                 const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t d,
+                                                 size_t experts,
+                                                 const void *x,
+                                                 const void *y,
+                                                 const void *gate_weight,
+                                                 const void *gate_bias,
+                                                 const void *expert_weight,
+                                                 const void *expert_bias,
+                                                 const void *log_variance,
+                                                 float *loss,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
+
+// Gradient of lk_gaussian_mixture_of_experts_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_x          dtype                    gradient, of the shape of x; NULL = not wanted
+//   grad_gate_weight dtype
+//                                            gradient, of the shape of gate_weight; NULL = not wanted
+//   grad_gate_bias  dtype                    gradient, of the shape of gate_bias; NULL = not wanted
+//   grad_expert_weight dtype
+//                                            gradient, of the shape of expert_weight; NULL = not wanted
+//   grad_expert_bias dtype
+//                                            gradient, of the shape of expert_bias; NULL = not wanted
+//   grad_log_variance dtype
+//                                            gradient, of the shape of log_variance; NULL = not wanted
+lk_status lk_gaussian_mixture_of_experts_backward(const lk_context *ctx,
+                                                  const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t rows,
+                                                  size_t d,
+                                                  size_t experts,
+                                                  const void *x,
+                                                  const void *y,
+                                                  const void *gate_weight,
+                                                  const void *gate_bias,
+                                                  const void *expert_weight,
+                                                  const void *expert_bias,
+                                                  const void *log_variance,
+                                                  const float *grad_loss,
+                                                  void *grad_x,
+                                                  void *grad_gate_weight,
+                                                  void *grad_gate_bias,
+                                                  void *grad_expert_weight,
+                                                  void *grad_expert_bias,
+                                                  void *grad_log_variance,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
+
+// lk_gaussian_mixture_of_experts_forward and lk_gaussian_mixture_of_experts_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_gaussian_mixture_of_experts_forward_backward(const lk_context *ctx,
+                                                          const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                          lk_dtype dtype,
+                                                          size_t rows,
+                                                          size_t d,
+                                                          size_t experts,
+                                                          const void *x,
+                                                          const void *y,
+                                                          const void *gate_weight,
+                                                          const void *gate_bias,
+                                                          const void *expert_weight,
+                                                          const void *expert_bias,
+                                                          const void *log_variance,
+                                                          const float *grad_loss,
+                                                          float *loss,
+                                                          void *grad_x,
+                                                          void *grad_gate_weight,
+                                                          void *grad_gate_bias,
+                                                          void *grad_expert_weight,
+                                                          void *grad_expert_bias,
+                                                          void *grad_log_variance,
+                                                          void *workspace,
+                                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * hebbian_energy: Cost function and order parameters of the multitasking Hebbian network
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -5024,9 +5164,8 @@ lk_status lk_hierarchical_polynomial_workspace_size(const lk_context *ctx,
 // For standard normal x the feature has mean 0. a need not be symmetric: only (a + a') / 2 counts.
 // Gradient:
 //     d/dx_i = g_i (sum_j j coefficients_j p_i^(j-1)) (a + a') x_i.
-// a and coefficients are constants. Cost: n d^2 / 2 multiply-adds forward, n d^2 backward, with a + a' in
-// the workspace.
-// saved holds the features.
+// a and coefficients are constants. Cost: n d^2 / 2 multiply-adds forward, n d^2 backward, with a +
+// a' in the workspace. saved holds the features.
 // Source: Z. Wang, E. Nichani, J. D. Lee, Learning Hierarchical Polynomials with Three-Layer Neural
 // Networks, 2023.
 //
@@ -5039,7 +5178,7 @@ lk_status lk_hierarchical_polynomial_workspace_size(const lk_context *ctx,
 //   coefficients    dtype [terms]            of the outer polynomial, that of degree 0 first
 //   y               f32 [n]                  the target; NULL = not wanted
 //   feature         f32 [n]                  the inner polynomial; NULL = not wanted
-//   saved           f32 [n, 1]               statistics that spare backward a pass, or NULL
+//   saved           f32 [n]                  statistics that spare backward a pass, or NULL
 lk_status lk_hierarchical_polynomial_forward(const lk_context *ctx,
                                              const struct lk_hierarchical_polynomial_options *opts,
                                              lk_dtype dtype,
@@ -5166,6 +5305,85 @@ lk_status lk_hopfield_update_forward(const lk_context *ctx,
                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * load_balancing_loss: Load balancing of a mixture of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of load_balancing_loss. Set the defaults with lk_load_balancing_loss_options_init(), then change
+// what you need.
+typedef struct lk_load_balancing_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Experts per token; at most experts. At least 1; default 2.
+  int64_t k;
+} lk_load_balancing_loss_options;
+
+// Sets the size and the defaults of an options struct of load_balancing_loss.
+void lk_load_balancing_loss_options_init(struct lk_load_balancing_loss_options *opts);
+
+// Bytes of workspace that any function of load_balancing_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_load_balancing_loss_workspace_size(const lk_context *ctx,
+                                                const struct lk_load_balancing_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t tokens,
+                                                size_t experts,
+                                                size_t *bytes);
+
+// Load balancing of a mixture of experts.
+//
+// loss = experts sum_e f_e P_e,
+// f_e the share of the tokens * k choices (the k largest logits of each token) that fall on expert e, a
+// constant for
+// the gradient, and P_e the mean probability of e over the tokens. It is 1 when the load is even.
+// Gradient:
+// g (experts / tokens) p_te (f_e - sum_j p_tj f_j). Without tokens it is 0.
+// Source: N. Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts
+// Layer, 2017; W. Fedus, B. Zoph, N. Shazeer, Switch Transformers, 2021.
+//
+//   tokens          size_t                   number of tokens
+//   experts         size_t                   number of experts, at least 1
+//   logits          dtype [tokens, experts]  scores of the experts
+//   loss            f32 []                   the loss; NULL = not wanted
+lk_status lk_load_balancing_loss_forward(const lk_context *ctx,
+                                         const struct lk_load_balancing_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t tokens,
+                                         size_t experts,
+                                         const void *logits,
+                                         float *loss,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_load_balancing_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_load_balancing_loss_backward(const lk_context *ctx,
+                                          const struct lk_load_balancing_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t tokens,
+                                          size_t experts,
+                                          const void *logits,
+                                          const float *grad_loss,
+                                          void *grad_logits,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// lk_load_balancing_loss_forward and lk_load_balancing_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_load_balancing_loss_forward_backward(const lk_context *ctx,
+                                                  const struct lk_load_balancing_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t tokens,
+                                                  size_t experts,
+                                                  const void *logits,
+                                                  const float *grad_loss,
+                                                  float *loss,
+                                                  void *grad_logits,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * ridge_regression: Ridge regression in closed form: the last stage of layer-wise training
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -5196,12 +5414,10 @@ lk_status lk_ridge_regression_workspace_size(const lk_context *ctx,
 // With F = features and lambda = regularization the weights W minimise
 //     loss = |F W - target|^2 / n + lambda |W|^2,    so    (F'F + n lambda I) W = F' target.
 // With m > n the n x n dual system: W = F' (F F' + n lambda I)^-1 target. Products and Cholesky's
-// decomposition in f64;
-// a lambda that rounding swallows (below about 1e-16 of the mean square of features times m) may give NaN.
-// Without
-// samples weights and loss are 0. Cost: n m^2 / 2 + m^3 / 6 multiply-adds and two solutions per target, or
-// with n and m
-// exchanged; the matrix is in the workspace.
+// decomposition in f64; a lambda that rounding swallows (below about 1e-16 of the mean square of
+// features times m) may give NaN. Without samples weights and loss are 0. Cost: n m^2 / 2 + m^3 / 6
+// multiply-adds and two solutions per target, or with n and m exchanged; the matrix is in the
+// workspace.
 // Source: Z. Wang, E. Nichani, J. D. Lee, Learning Hierarchical Polynomials with Three-Layer Neural
 // Networks, 2023.
 //
@@ -5407,6 +5623,166 @@ lk_status lk_sequence_log_prob_forward_backward(const lk_context *ctx,
                                                 void *grad_logits,
                                                 void *workspace,
                                                 size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * topk_softmax_gating: Sparse gates of a mixture of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_TOPK_SOFTMAX_GATING_ORDER_TOPK_THEN_SOFTMAX 0
+
+#define LK_TOPK_SOFTMAX_GATING_ORDER_SOFTMAX_THEN_TOPK 1
+
+// Options of topk_softmax_gating. Set the defaults with lk_topk_softmax_gating_options_init(), then change
+// what you need.
+typedef struct lk_topk_softmax_gating_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Experts per token; at most experts. At least 1; default 2.
+  int64_t k;
+  // Which is done first. LK_TOPK_SOFTMAX_GATING_ORDER_TOPK_THEN_SOFTMAX or
+  // LK_TOPK_SOFTMAX_GATING_ORDER_SOFTMAX_THEN_TOPK; default
+  // LK_TOPK_SOFTMAX_GATING_ORDER_TOPK_THEN_SOFTMAX.
+  int32_t order;
+} lk_topk_softmax_gating_options;
+
+// Sets the size and the defaults of an options struct of topk_softmax_gating.
+void lk_topk_softmax_gating_options_init(struct lk_topk_softmax_gating_options *opts);
+
+// Bytes of workspace that any function of topk_softmax_gating needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_topk_softmax_gating_workspace_size(const lk_context *ctx,
+                                                const struct lk_topk_softmax_gating_options *opts,
+                                                lk_dtype dtype,
+                                                size_t tokens,
+                                                size_t experts,
+                                                size_t *bytes);
+
+// Sparse gates of a mixture of experts.
+//
+// The k experts with the largest logits, in descending order (the lower index first among equals), and
+// their gates:
+//     topk_then_softmax    softmax over the k chosen logits; they sum to 1
+//     softmax_then_topk    the k largest of the softmax over all experts
+// Gradients, with D = sum_j gates_j g_j: gates_j (g_j - D) at the chosen ones and 0 elsewhere; for
+// softmax_then_topk
+// -p_e D everywhere, plus gates_j g_j at the chosen ones. The choice itself is a constant. NaN logits
+// count as larger
+// than any number.
+// Source: H. Nguyen, P. Akbarian, F. Yan, N. Ho, Statistical Perspective of Top-K Sparse Softmax Gating
+// Mixture of Experts, 2023.
+//
+//   tokens          size_t                   number of tokens
+//   experts         size_t                   number of experts, at least 1
+//   logits          dtype [tokens, experts]  scores of the experts
+//   gates           f32 [tokens, k]          weights of the chosen experts; NULL = not wanted
+//   indices         int64 [tokens, k]        which they are; NULL = not wanted
+lk_status lk_topk_softmax_gating_forward(const lk_context *ctx,
+                                         const struct lk_topk_softmax_gating_options *opts,
+                                         lk_dtype dtype,
+                                         size_t tokens,
+                                         size_t experts,
+                                         const void *logits,
+                                         float *gates,
+                                         int64_t *indices,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_topk_softmax_gating_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of gates; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; NULL = not wanted
+lk_status lk_topk_softmax_gating_backward(const lk_context *ctx,
+                                          const struct lk_topk_softmax_gating_options *opts,
+                                          lk_dtype dtype,
+                                          size_t tokens,
+                                          size_t experts,
+                                          const void *logits,
+                                          const float *grad_loss,
+                                          void *grad_logits,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * voronoi_loss: Voronoi distance between the parameters of two mixtures of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of voronoi_loss. Set the defaults with lk_voronoi_loss_options_init(), then change what you
+// need.
+typedef struct lk_voronoi_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // The slower rates in cells of more than one member. 0 or 1; default 0.
+  uint8_t over_specified;
+} lk_voronoi_loss_options;
+
+// Sets the size and the defaults of an options struct of voronoi_loss.
+void lk_voronoi_loss_options_init(struct lk_voronoi_loss_options *opts);
+
+// Bytes of workspace that any function of voronoi_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_voronoi_loss_workspace_size(const lk_context *ctx,
+                                         const struct lk_voronoi_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t m,
+                                         size_t k,
+                                         size_t d,
+                                         size_t *bytes);
+
+// Voronoi distance between the parameters of two mixtures of experts.
+//
+// How far a fitted mixture of m experts is from the true one of k. Each fitted component i belongs to the
+// cell of the
+// nearest true component j: the Euclidean distance over all parameters but the gate's bias, the lower
+// index on ties.
+//     value = sum_j |sum_{i in cell j} exp(gate_bias_i) - exp(true_gate_bias_j)|
+//           + sum_j sum_{i in cell j} exp(gate_bias_i) D_ij,
+//     D_ij  = |d gate_weight| + |d expert_weight| + |d expert_bias| + |d variance|   (Euclidean norms of differences).
+// With over_specified, in cells of more than one member,
+//     D_ij  = |d gate_weight|^r + |d expert_weight|^(r/2) + |d expert_bias|^r + |d variance|^(r/2),
+// r = 4 for two members, 6 for three or more: parameters that several components share are found at these
+// slower rates.
+// A component with a NaN belongs to cell 0, and the value is NaN. Everything is computed in f64.
+// Source: H. Nguyen, P. Akbarian, F. Yan, N. Ho, Statistical Perspective of Top-K Sparse Softmax Gating
+// Mixture of Experts, 2023.
+//
+//   m               size_t                   number of fitted components, at least 1
+//   k               size_t                   number of true components, at least 1
+//   d               size_t                   features of a sample, at least 1
+//   gate_bias       dtype [m]                fitted biases of the gate
+//   gate_weight     dtype [m, d]             fitted weights of the gate
+//   expert_weight   dtype [m, d]             fitted weights of the experts' means
+//   expert_bias     dtype [m]                fitted biases of the experts' means
+//   variance        dtype [m]                fitted variances
+//   true_gate_bias  dtype [k]                true biases of the gate
+//   true_gate_weight dtype [k, d]
+//                                            true weights of the gate
+//   true_expert_weight dtype [k, d]
+//                                            true weights of the experts' means
+//   true_expert_bias dtype [k]
+//                                            true biases of the experts' means
+//   true_variance   dtype [k]                true variances
+//   value           f32 []                   the distance; NULL = not wanted
+//   cells           int64 [m]                the true component whose cell each fitted one belongs to;
+//                                            NULL = not wanted
+lk_status lk_voronoi_loss_forward(const lk_context *ctx,
+                                  const struct lk_voronoi_loss_options *opts,
+                                  lk_dtype dtype,
+                                  size_t m,
+                                  size_t k,
+                                  size_t d,
+                                  const void *gate_bias,
+                                  const void *gate_weight,
+                                  const void *expert_weight,
+                                  const void *expert_bias,
+                                  const void *variance,
+                                  const void *true_gate_bias,
+                                  const void *true_gate_weight,
+                                  const void *true_expert_weight,
+                                  const void *true_expert_bias,
+                                  const void *true_variance,
+                                  float *value,
+                                  int64_t *cells,
+                                  void *workspace,
+                                  size_t workspace_bytes);
 
 /* ====================================================================================================
  * Robust and distillation
@@ -6216,15 +6592,15 @@ lk_status lk_gradient_boosting_residuals_workspace_size(const lk_context *ctx,
 
 // What the next unit of a gradient-boosted network is fitted to.
 //
-// The additive model predicts f = pred; the next unit is fitted to residuals_ik = -d loss_i / d f_ik:
+// The additive model predicts f = pred; the next unit is fitted to residuals_ik = -d loss_i / d
+// f_ik:
 //     squared    losses_i = 1/2 sum_k (t_ik - f_ik)^2           residuals t - f            hessian 1
 //     logistic   losses_i = sum_k bce(f_ik, t_ik)               residuals t - sigmoid(f)   hessian p (1 - p)
 //     softmax    losses_i = -sum_k t_ik log softmax(f_i)_k      residuals t - softmax(f)   hessian p (1 - p)
-// with bce(f, t) = -t log p - (1 - t) log(1 - p) and p the sigmoid or softmax of f. Targets are values, 0
-// or 1, or
-// one-hot rows; other probabilities work too (softmax: of sum 1). hessian is the diagonal only. Certain
-// predictions keep
-// their digits: 1 - p is computed as such. gradient_boosting_step gives the unit's step size.
+// with bce(f, t) = -t log p - (1 - t) log(1 - p) and p the sigmoid or softmax of f. Targets are
+// values, 0 or 1, or one-hot rows; other probabilities work too (softmax: of sum 1). hessian is the
+// diagonal only. Certain predictions keep their digits: 1 - p is computed as such.
+// gradient_boosting_step gives the unit's step size.
 // Source: S. Emami, G. Martínez-Muñoz, Sequential Training of Neural Networks with Gradient Boosting,
 // 2019.
 //
@@ -6285,11 +6661,10 @@ lk_status lk_gradient_boosting_step_workspace_size(const lk_context *ctx,
 // Step size of a new unit in a gradient-boosted network.
 //
 // One Newton step of the line search for f + rho direction, with residuals and hessian as
-// gradient_boosting_residuals
-// has them for the same inputs:
+// gradient_boosting_residuals has them for the same inputs:
 //     rho_k = sum_i residuals_ik direction_ik / sum_i hessian_ik direction_ik^2
-// or, without per_class, one rho from the sums over samples and classes. 0 where the denominator is 0.
-// Sums are f64.
+// or, without per_class, one rho from the sums over samples and classes. 0 where the denominator is
+// 0. Sums are f64.
 // Source: S. Emami, G. Martínez-Muñoz, Sequential Training of Neural Networks with Gradient Boosting,
 // 2019.
 //
@@ -6339,20 +6714,17 @@ lk_status lk_kernel_alignment_workspace_size(const lk_context *ctx,
 
 // Centred kernel alignment of features with targets or other features (linear CKA).
 //
-// The cosine between the kernel matrices a a' and b b', after each column has lost its mean (centered):
+// The cosine between the kernel matrices a a' and b b', after each column has lost its mean
+// (centered):
 //     value = |a'b|^2 / (|a'a| |b'b|),  Frobenius norms,
-// in [0, 1], 1 for kernels that are multiples of each other. It does not change with rotations of the
-// features or
-// their scale. Gradients, with X = a'b, A = a'a, B = b'b, all of centred columns:
+// in [0, 1], 1 for kernels that are multiples of each other. It does not change with rotations of
+// the features or their scale. Gradients, with X = a'b, A = a'a, B = b'b, all of centred columns:
 //     d/da = g (2 b X' / (|A| |B|) - 2 value a A / |A|^2),    d/db = g (2 a X / (|A| |B|) - 2 value b B / |B|^2).
 // To align, maximise the value: pass a negative upstream gradient. 0 with zero gradients where the
-// features or the
-// targets do not vary. A NaN anywhere makes all NaN.
-// Products are f32, sums of them f64. With d or k above n the n x n kernel matrices are gone through in
-// tiles, never stored;
-// else (d + k)^2 products are in the workspace. Cost n (d + k)^2 / 2 or n^2 (d + k) / 2 multiply-adds
-// forward, three
-// times as much with gradients.
+// features or the targets do not vary. A NaN anywhere makes all NaN. Products are f32, sums of them
+// f64. With d or k above n the n x n kernel matrices are gone through in tiles, never stored; else
+// (d + k)^2 products are in the workspace. Cost n (d + k)^2 / 2 or n^2 (d + k) / 2 multiply-adds
+// forward, three times as much with gradients.
 // Source: T. Kumar, B. Bordelon, S. J. Gershman, C. Pehlevan, Grokking as the Transition from Lazy to Rich
 // Training Dynamics, 2023.
 //
@@ -6795,16 +7167,14 @@ lk_status lk_slab_features_workspace_size(const lk_context *ctx,
 // Synthetic data with simple and complex coordinates.
 //
 // Every coordinate alone tells the classes target = -1 and +1 apart; the more slabs it has, the more
-// pieces a classifier
-// needs. With t = target_i, k = slabs_c and u = uniforms_ic:
+// pieces a classifier needs. With t = target_i, k = slabs_c and u = uniforms_ic:
 //     k = 1    t (margin / 2 + (1 - margin / 2) u)
 //     k >= 3   k slabs of width 2 / k over [-1, 1]: class -1 has numbers 0, 2, 4, ..., class +1 the others. With
 //              v = u (slabs of the class), x = -1 + (2 / k) slab + margin / 2 + (2 / k - margin) frac(v), slab the
 //              floor(v)-th of the class
-// so that classes are margin apart. margin is less than 2 / k for every coordinate. Without uniforms,
-// number
-// i coordinates + c is that draw of Philox with seed and offset. A target that is neither -1 nor +1 gives
-// NaN.
+// so that classes are margin apart. margin is less than 2 / k for every coordinate. Without
+// uniforms, number i coordinates + c is that draw of Philox with seed and offset. A target that is
+// neither -1 nor +1 gives NaN.
 // Source: H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli, The Pitfalls of Simplicity Bias in
 // Neural Networks, 2020.
 //

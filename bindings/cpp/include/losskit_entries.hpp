@@ -4581,6 +4581,125 @@ struct fused_linear_sequence_log_prob {
   }
 };
 
+// Negative log-likelihood of a top-k gated Gaussian mixture of experts.
+struct gaussian_mixture_of_experts_options {
+  std::int64_t k = 0;  // experts per sample; at most experts, 0 = all
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_gaussian_mixture_of_experts_options c_options() const noexcept {
+    lk_gaussian_mixture_of_experts_options c;
+    lk_gaussian_mixture_of_experts_options_init(&c);
+    c.k = k;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct gaussian_mixture_of_experts_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t d = 0;  // features of a sample
+  std::size_t experts = 0;  // number of experts
+  floats x = {};  // [rows, d]: features, one row per sample
+  floats y = {};  // [rows]: targets
+  floats gate_weight = {};  // [experts, d]: weights of the gate, one row per expert
+  floats gate_bias = {};  // [experts]: biases of the gate
+  floats expert_weight = {};  // [experts, d]: weights of the experts' means, one row per expert
+  floats expert_bias = {};  // [experts]: biases of the experts' means
+  floats log_variance = {};  // [experts]: logarithms of the experts' variances
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_x = {};  // of the shape of x
+  mutable_floats grad_gate_weight = {};  // of the shape of gate_weight
+  mutable_floats grad_gate_bias = {};  // of the shape of gate_bias
+  mutable_floats grad_expert_weight = {};  // of the shape of expert_weight
+  mutable_floats grad_expert_bias = {};  // of the shape of expert_bias
+  mutable_floats grad_log_variance = {};  // of the shape of log_variance
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct gaussian_mixture_of_experts {
+  static constexpr const char *name = "gaussian_mixture_of_experts";
+  using options = gaussian_mixture_of_experts_options;
+  using arguments = gaussian_mixture_of_experts_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_mixture_of_experts_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.experts, a.x.data(), a.y.data(),
+        a.gate_weight.data(), a.gate_bias.data(), a.expert_weight.data(), a.expert_bias.data(),
+        a.log_variance.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_mixture_of_experts_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.experts, a.x.data(), a.y.data(),
+        a.gate_weight.data(), a.gate_bias.data(), a.expert_weight.data(), a.expert_bias.data(),
+        a.log_variance.data(), a.grad_loss.data(), a.grad_x.data(), a.grad_gate_weight.data(),
+        a.grad_gate_bias.data(), a.grad_expert_weight.data(), a.grad_expert_bias.data(),
+        a.grad_log_variance.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_mixture_of_experts_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.experts, a.x.data(), a.y.data(),
+        a.gate_weight.data(), a.gate_bias.data(), a.expert_weight.data(), a.expert_bias.data(),
+        a.log_variance.data(), a.grad_loss.data(), a.loss.data(), a.grad_x.data(),
+        a.grad_gate_weight.data(), a.grad_gate_bias.data(), a.grad_expert_weight.data(),
+        a.grad_expert_bias.data(), a.grad_log_variance.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_gaussian_mixture_of_experts_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.rows, a.d})
+        .buffer("y", a.y, {a.rows})
+        .buffer("gate_weight", a.gate_weight, {a.experts, a.d})
+        .buffer("gate_bias", a.gate_bias, {a.experts})
+        .buffer("expert_weight", a.expert_weight, {a.experts, a.d})
+        .buffer("expert_bias", a.expert_bias, {a.experts})
+        .buffer("log_variance", a.log_variance, {a.experts})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_x", a.grad_x, {a.rows, a.d})
+        .buffer("grad_gate_weight", a.grad_gate_weight, {a.experts, a.d})
+        .buffer("grad_gate_bias", a.grad_gate_bias, {a.experts})
+        .buffer("grad_expert_weight", a.grad_expert_weight, {a.experts, a.d})
+        .buffer("grad_expert_bias", a.grad_expert_bias, {a.experts})
+        .buffer("grad_log_variance", a.grad_log_variance, {a.experts});
+    return check;
+  }
+};
+
 // Cost function and order parameters of the multitasking Hebbian network.
 enum class hebbian_energy_mode : std::int32_t { supervised = 0, unsupervised = 1 };
 
@@ -4867,7 +4986,7 @@ struct hierarchical_polynomial_arguments {
   floats coefficients = {};  // [terms]: of the outer polynomial, that of degree 0 first
   span<float> y = {};  // [n]: the target
   span<float> feature = {};  // [n]: the inner polynomial
-  span<float> saved = {};  // [n, 1]: written by forward, spares backward a pass
+  span<float> saved = {};  // [n]: written by forward, spares backward a pass
   span<const float> grad_loss = {};  // upstream gradient, of the shape of y; left out = ones
   mutable_floats grad_x = {};  // of the shape of x
   void *workspace = nullptr;  // of the size that workspace_size() tells
@@ -4936,7 +5055,7 @@ struct hierarchical_polynomial {
         .buffer("coefficients", a.coefficients, {a.terms})
         .buffer("y", a.y, {a.n})
         .buffer("feature", a.feature, {a.n})
-        .buffer("saved", a.saved, {a.n, 1})
+        .buffer("saved", a.saved, {a.n})
         .buffer("grad_loss", a.grad_loss, {a.n})
         .buffer("grad_x", a.grad_x, {a.n, a.d});
     return check;
@@ -5010,6 +5129,92 @@ struct hopfield_update {
         .buffer("patterns", a.patterns, {a.pattern_count, a.n})
         .buffer("draws", a.draws, {a.batch, a.n})
         .buffer("next_state", a.next_state, {a.batch, a.n});
+    return check;
+  }
+};
+
+// Load balancing of a mixture of experts.
+struct load_balancing_loss_options {
+  std::int64_t k = 2;  // experts per token; at most experts
+  lk_load_balancing_loss_options c_options() const noexcept {
+    lk_load_balancing_loss_options c;
+    lk_load_balancing_loss_options_init(&c);
+    c.k = k;
+    return c;
+  }
+};
+
+struct load_balancing_loss_arguments {
+  std::size_t tokens = 0;  // number of tokens
+  std::size_t experts = 0;  // number of experts
+  floats logits = {};  // [tokens, experts]: scores of the experts
+  span<float> loss = {};  // []: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct load_balancing_loss {
+  static constexpr const char *name = "load_balancing_loss";
+  using options = load_balancing_loss_options;
+  using arguments = load_balancing_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_load_balancing_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_load_balancing_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_load_balancing_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_load_balancing_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.tokens, a.experts})
+        .buffer("loss", a.loss, {})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_logits", a.grad_logits, {a.tokens, a.experts});
     return check;
   }
 };
@@ -5265,6 +5470,171 @@ struct sequence_log_prob {
         .buffer("saved", a.saved, {a.tokens, 3})
         .buffer("grad_loss", a.grad_loss, {static_cast<std::size_t>(o.sequences)})
         .buffer("grad_logits", a.grad_logits, {a.tokens, a.classes}, a.logits_stride);
+    return check;
+  }
+};
+
+// Sparse gates of a mixture of experts.
+enum class topk_softmax_gating_order : std::int32_t { topk_then_softmax = 0, softmax_then_topk = 1 };
+
+struct topk_softmax_gating_options {
+  std::int64_t k = 2;  // experts per token; at most experts
+  // which is done first
+  losskit::topk_softmax_gating_order order = losskit::topk_softmax_gating_order::topk_then_softmax;
+  lk_topk_softmax_gating_options c_options() const noexcept {
+    lk_topk_softmax_gating_options c;
+    lk_topk_softmax_gating_options_init(&c);
+    c.k = k;
+    c.order = static_cast<std::int32_t>(order);
+    return c;
+  }
+};
+
+struct topk_softmax_gating_arguments {
+  std::size_t tokens = 0;  // number of tokens
+  std::size_t experts = 0;  // number of experts
+  floats logits = {};  // [tokens, experts]: scores of the experts
+  span<float> gates = {};  // [tokens, k]: weights of the chosen experts
+  span<std::int64_t> indices = {};  // [tokens, k]: which they are
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of gates; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct topk_softmax_gating {
+  static constexpr const char *name = "topk_softmax_gating";
+  using options = topk_softmax_gating_options;
+  using arguments = topk_softmax_gating_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_topk_softmax_gating_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.gates.data(),
+        a.indices.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_topk_softmax_gating_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_topk_softmax_gating_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.tokens, a.experts})
+        .buffer("gates", a.gates, {a.tokens, static_cast<std::size_t>(o.k)})
+        .buffer("indices", a.indices, {a.tokens, static_cast<std::size_t>(o.k)})
+        .buffer("grad_loss", a.grad_loss, {a.tokens, static_cast<std::size_t>(o.k)})
+        .buffer("grad_logits", a.grad_logits, {a.tokens, a.experts});
+    return check;
+  }
+};
+
+// Voronoi distance between the parameters of two mixtures of experts.
+struct voronoi_loss_options {
+  bool over_specified = false;  // the slower rates in cells of more than one member
+  lk_voronoi_loss_options c_options() const noexcept {
+    lk_voronoi_loss_options c;
+    lk_voronoi_loss_options_init(&c);
+    c.over_specified = over_specified ? 1 : 0;
+    return c;
+  }
+};
+
+struct voronoi_loss_arguments {
+  std::size_t m = 0;  // number of fitted components
+  std::size_t k = 0;  // number of true components
+  std::size_t d = 0;  // features of a sample
+  floats gate_bias = {};  // [m]: fitted biases of the gate
+  floats gate_weight = {};  // [m, d]: fitted weights of the gate
+  floats expert_weight = {};  // [m, d]: fitted weights of the experts' means
+  floats expert_bias = {};  // [m]: fitted biases of the experts' means
+  floats variance = {};  // [m]: fitted variances
+  floats true_gate_bias = {};  // [k]: true biases of the gate
+  floats true_gate_weight = {};  // [k, d]: true weights of the gate
+  floats true_expert_weight = {};  // [k, d]: true weights of the experts' means
+  floats true_expert_bias = {};  // [k]: true biases of the experts' means
+  floats true_variance = {};  // [k]: true variances
+  span<float> value = {};  // []: the distance
+  span<std::int64_t> cells = {};  // [m]: the true component whose cell each fitted one belongs to
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct voronoi_loss {
+  static constexpr const char *name = "voronoi_loss";
+  using options = voronoi_loss_options;
+  using arguments = voronoi_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_voronoi_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.m, a.k, a.d, a.gate_bias.data(), a.gate_weight.data(),
+        a.expert_weight.data(), a.expert_bias.data(), a.variance.data(), a.true_gate_bias.data(),
+        a.true_gate_weight.data(), a.true_expert_weight.data(), a.true_expert_bias.data(),
+        a.true_variance.data(), a.value.data(), a.cells.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_voronoi_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.m, a.k, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("gate_bias", a.gate_bias, {a.m})
+        .buffer("gate_weight", a.gate_weight, {a.m, a.d})
+        .buffer("expert_weight", a.expert_weight, {a.m, a.d})
+        .buffer("expert_bias", a.expert_bias, {a.m})
+        .buffer("variance", a.variance, {a.m})
+        .buffer("true_gate_bias", a.true_gate_bias, {a.k})
+        .buffer("true_gate_weight", a.true_gate_weight, {a.k, a.d})
+        .buffer("true_expert_weight", a.true_expert_weight, {a.k, a.d})
+        .buffer("true_expert_bias", a.true_expert_bias, {a.k})
+        .buffer("true_variance", a.true_variance, {a.k})
+        .buffer("value", a.value, {})
+        .buffer("cells", a.cells, {a.m});
     return check;
   }
 };
