@@ -228,7 +228,9 @@ LK_DEVICE void dense_cholesky_solve(const lk_dense_cholesky_args& p) {
       const u64 first = (back ? 2 * panels - 1 - turn : turn) * kDensePanel;
       const unsigned width = static_cast<unsigned>(n - first < kDensePanel ? n - first : kDensePanel);
       __syncthreads();
-      for (unsigned e = t; e < width * width; e += blockDim.x) l[e / width][e % width] = p.a[(first + e / width) * n + first + e % width];
+      for (unsigned e = t; e < width * width; e += blockDim.x) {
+        l[e / width][e % width] = p.a[(first + e / width) * n + first + e % width];
+      }
       if (t < width) part[t] = x[(first + t) * p.columns];
       for (unsigned c = 0; c < width; ++c) {
         const unsigned j = back ? width - 1 - c : c;

@@ -82,8 +82,8 @@ LK_KERNEL(hierarchical_values, lk_polynomial_args) {
     for (u64 first = 0; first < end; first += kPolynomialDepth) {
       const u64 depth = end - first < kPolynomialDepth ? end - first : kPolynomialDepth;
       float sum[kMicro][kMicro] = {};
-      product_tile<true, false>(shared, PolynomialRows{c, row, first, end}, PolynomialForm{a.form, c.d, column, first, end, column},
-                                depth, sum);
+      const PolynomialForm form = {a.form, c.d, column, first, end, column};
+      product_tile<true, false>(shared, PolynomialRows{c, row, first, end}, form, depth, sum);
       for (int i = 0; i < kMicro; ++i) {
         for (int j = 0; j < kMicro; ++j) {
           const u64 r = row + mine + i, k = column + there + j;

@@ -81,7 +81,8 @@ LK_KERNEL(alignment_products, lk_alignment_args) {
     for (u64 first = start; first < stop; first += kAlignmentDepth) {
       const u64 depth = stop - first < kAlignmentDepth ? stop - first : kAlignmentDepth;
       float part[kMicro][kMicro] = {};
-      product_tile<false, false>(shared, AlignmentColumns{p, p_first, first, stop}, AlignmentColumns{q, q_first, first, stop}, depth, part);
+      const AlignmentColumns rows = {p, p_first, first, stop}, columns = {q, q_first, first, stop};
+      product_tile<false, false>(shared, rows, columns, depth, part);
       for (int i = 0; i < kMicro; ++i) {
         for (int j = 0; j < kMicro; ++j) sum[i][j] += part[i][j];
       }

@@ -72,7 +72,8 @@ LK_DEVICE void alignment_tile(u64 t, u64& row, u64& column) {
 LK_DEVICE u64 tiles_of(u64 columns) { return (columns + kTile - 1) / kTile; }
 
 // Adds the product over `depth` columns of samples to K or L.
-LK_DEVICE void alignment_kernel(ProductShared& shared, const AlignmentInput& input, u64 row, u64 column, double (&sum)[kMicro][kMicro]) {
+LK_DEVICE void alignment_kernel(
+    ProductShared& shared, const AlignmentInput& input, u64 row, u64 column, double (&sum)[kMicro][kMicro]) {
   for (u64 first = 0; first < input.columns; first += kAlignmentDepth) {
     const u64 left = input.columns - first, depth = left < kAlignmentDepth ? left : kAlignmentDepth;
     float part[kMicro][kMicro] = {};
