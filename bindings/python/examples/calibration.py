@@ -159,6 +159,7 @@ def plot(rows, pooled, path):
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "losskit"})
     from matplotlib import pyplot
 
     kinds, methods = list(dict.fromkeys(k for k, _ in rows)), list(dict.fromkeys(m for _, m in rows))
@@ -184,7 +185,7 @@ def plot(rows, pooled, path):
     axes[1].plot([0, 1], [0, 1], "k:", lw=1)
     axes[1].set(xlabel="confidence", ylabel="accuracy", title="All disturbed images", xlim=(0, 1), ylim=(0, 1))
     axes[1].grid(alpha=0.3)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main():

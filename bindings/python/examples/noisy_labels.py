@@ -141,6 +141,7 @@ def plot(curves, rate, path):
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "losskit"})
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(NOISES), figsize=(11, 4.2), sharey=True, layout="constrained")
@@ -153,9 +154,9 @@ def plot(curves, rate, path):
         axis.set(title=title, xlabel="epoch", xlim=(1, len(mean)), ylim=(50, 100))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy on clean test digits, %")
-    axes[-1].legend(fontsize=8, loc="lower left")
+    axes[0].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.12, 0.02))
     figure.suptitle(f"Handwritten digits, {100 * rate:.0f} % of the training labels wrong")
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main():
