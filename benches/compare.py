@@ -36,7 +36,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="samples of each time (15; with --quick 3)")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write all figures")
     parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path, help="write the tables of README.md")
-    parser.add_argument("--update-readme", action="store_true", help="put them into README.md")
+    parser.add_argument("--update-readme", action="store_true", help="put them into README.md: only the shapes it has are measured")
     parser.add_argument("--patience", metavar="SECONDS", type=float, default=0, help="wait and repeat so long, in all, while other programs disturb")
     chosen = parser.parse_args()
     if chosen.update_readme and (chosen.quick or chosen.only or chosen.dtype):
@@ -153,7 +153,7 @@ def main():
     dtypes = chosen.dtype or list(calls.DTYPES)
     torch.set_num_threads(timing.processors())
     warnings.filterwarnings("ignore", module="torch")
-    everything = all_cases()
+    everything = [case for case in all_cases() if case.entry in losskit.entries()]
     cases = [c for c in everything if not chosen.only or any(name in c.entry for name in chosen.only)]
     if not cases:
         raise SystemExit(f"no case named {' or '.join(chosen.only)}; there are {', '.join(c.name for c in everything)}")
@@ -170,6 +170,8 @@ def main():
     print(report.head(), flush=True)
     for case in cases:
         shapes = [calls.shrink(s, QUICK_ELEMENTS) for s in case.shapes] if chosen.quick else case.shapes
+        if chosen.update_readme:
+            shapes = shapes[: case.in_readme]
         for shape in shapes:
             for dtype in dtypes:
                 results.append(measure(case, shape, dtype, contexts, chosen))

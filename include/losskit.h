@@ -4163,6 +4163,188 @@ lk_status lk_kernel_joint_entropy_forward_backward(const lk_context *ctx,
  * ==================================================================================================== */
 
 /* ----------------------------------------------------------------------------------------------------
+ * beta_mask_sample: Draws of a Beta policy, for example noise masks
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of beta_mask_sample. Set the defaults with lk_beta_mask_sample_options_init(), then change what
+// you need.
+typedef struct lk_beta_mask_sample_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Key of the random numbers. Any integer; default 0.
+  uint64_t seed;
+  // First counter block of the random numbers. Any integer; default 0.
+  uint64_t offset;
+} lk_beta_mask_sample_options;
+
+// Sets the size and the defaults of an options struct of beta_mask_sample.
+void lk_beta_mask_sample_options_init(struct lk_beta_mask_sample_options *opts);
+
+// Bytes of workspace that any function of beta_mask_sample needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_beta_mask_sample_workspace_size(const lk_context *ctx,
+                                             const struct lk_beta_mask_sample_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t *bytes);
+
+// Draws of a Beta policy, for example noise masks.
+//
+// actions_e = G1 / (G1 + G0) with Gamma variates G1 of shape concentration1_e and G0 of shape
+// concentration0_e: a draw
+// of Beta(concentration1_e, concentration0_e), which beta_policy_gradient learns from. The draws are those
+// of Marsaglia
+// and Tsang, the same bits on every device and for any number of threads.
+// Element e owns the 16 Philox counter blocks offset + 16 e .. offset + 16 e + 15 (modulo 2^64; key =
+// seed), whatever it
+// uses of them; the next call takes offset + 16 n or another seed. Words 0 and 1 of its first block are
+// uniforms that
+// lift shapes below 1, G(c) = G(c + 1) u^(1/c). Each of the other 15 is one try for both variates: words 0
+// and 1 make two
+// normals by Box-Muller (the first for G1), words 2 and 3 the uniforms of acceptance. A variate takes its
+// first accepted
+// try. A try fails with probability below 0.05, all of them with 4e-20; then the variate is c - 1/3, the
+// value of a
+// normal of 0.
+// The result is rounded to the element type and kept inside (0, 1): at least 2^-126 (f16: 2^-24), at most
+// the largest
+// number below 1. A NaN gives a NaN.
+// Source: M. C. Yavuz, Y. Yang, Policy Gradient-Driven Noise Mask, 2024; G. Marsaglia, W. W. Tsang, A
+// Simple Method for Generating Gamma Variables, 2000.
+//
+//   n               size_t                   number of elements
+//   concentration1  dtype [n]                first parameter of each element: large values draw it to 1,
+//                                            in (0, inf)
+//   concentration0  dtype [n]                second parameter of each element: large values draw it to 0,
+//                                            in (0, inf)
+//   actions         dtype [n]                the draws, in (0, 1); NULL = not wanted
+lk_status lk_beta_mask_sample_forward(const lk_context *ctx,
+                                      const struct lk_beta_mask_sample_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      const void *concentration1,
+                                      const void *concentration0,
+                                      void *actions,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * beta_policy_gradient: REINFORCE for a Beta policy, for example of noise masks
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of beta_policy_gradient. Set the defaults with lk_beta_policy_gradient_options_init(), then
+// change what you need.
+typedef struct lk_beta_policy_gradient_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // What is subtracted from rewards. In (-inf, inf); default 0.
+  double baseline;
+  // Advantages of mean 0 and deviation 1 over the rows. 0 or 1; default 0.
+  uint8_t normalize;
+  // Weight of the policy's entropy, which keeps it from becoming certain. In [0, inf); default 0.
+  double entropy_weight;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_beta_policy_gradient_options;
+
+// Sets the size and the defaults of an options struct of beta_policy_gradient.
+void lk_beta_policy_gradient_options_init(struct lk_beta_policy_gradient_options *opts);
+
+// Bytes of workspace that any function of beta_policy_gradient needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_beta_policy_gradient_workspace_size(const lk_context *ctx,
+                                                 const struct lk_beta_policy_gradient_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t d,
+                                                 size_t *bytes);
+
+// REINFORCE for a Beta policy, for example of noise masks.
+//
+// The policy draws every element x of a row's mask from Beta(a, b), a = concentration1, b =
+// concentration0. With the
+// row's advantage A = reward - baseline (with normalize: the rewards to mean 0 and population deviation 1,
+// A = (reward - mean) / (deviation + 1e-8), whatever the baseline):
+//     log_prob = sum over the row of (a - 1) log x + (b - 1) log(1 - x) - lnB(a, b)
+//     loss     = -A log_prob - entropy_weight sum over the row of H(a, b)
+//     H(a, b)  = lnB(a, b) - (a - 1) psi(a) - (b - 1) psi(b) + (a + b - 2) psi(a + b).
+// A factor of 0 (a or b of 1) removes its logarithm. Gradient, with the upstream gradient s of the row:
+//     d a = s [-A (log x - psi(a) + psi(a + b)) - entropy_weight (-(a - 1) psi1(a) + (a + b - 2) psi1(a + b))],
+// and d b with log(1 - x) and b. Rewards and actions are constants. log Gamma, psi and psi1 are evaluated
+// in f64, with
+// errors below 1e-14, and so are all differences and sums: results are right to f32 where terms cancel.
+// beta_mask_sample draws the actions.
+// Source: M. C. Yavuz, Y. Yang, Policy Gradient-Driven Noise Mask, 2024.
+//
+//   rows            size_t                   number of masks
+//   d               size_t                   elements of a mask, at least 1
+//   concentration1  dtype [rows, d]          the policy's a of each element: large values draw x to 1, in
+//                                            (0, inf)
+//   concentration0  dtype [rows, d]          the policy's b of each element: large values draw x to 0, in
+//                                            (0, inf)
+//   actions         dtype [rows, d]          the masks that were drawn, in (0, 1)
+//   rewards         dtype [rows]             what each mask earned
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+//   log_prob        f32 [rows]               log-density of each mask under the policy; NULL = not wanted
+lk_status lk_beta_policy_gradient_forward(const lk_context *ctx,
+                                          const struct lk_beta_policy_gradient_options *opts,
+                                          lk_dtype dtype,
+                                          size_t rows,
+                                          size_t d,
+                                          const void *concentration1,
+                                          const void *concentration0,
+                                          const void *actions,
+                                          const void *rewards,
+                                          float *loss,
+                                          float *log_prob,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// Gradient of lk_beta_policy_gradient_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_concentration1 dtype
+//                                            gradient, of the shape of concentration1; may be
+//                                            concentration1 itself; NULL = not wanted
+//   grad_concentration0 dtype
+//                                            gradient, of the shape of concentration0; may be
+//                                            concentration0 itself; NULL = not wanted
+lk_status lk_beta_policy_gradient_backward(const lk_context *ctx,
+                                           const struct lk_beta_policy_gradient_options *opts,
+                                           lk_dtype dtype,
+                                           size_t rows,
+                                           size_t d,
+                                           const void *concentration1,
+                                           const void *concentration0,
+                                           const void *actions,
+                                           const void *rewards,
+                                           const float *grad_loss,
+                                           void *grad_concentration1,
+                                           void *grad_concentration0,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+// lk_beta_policy_gradient_forward and lk_beta_policy_gradient_backward in one pass over memory. Arguments
+// as there.
+lk_status lk_beta_policy_gradient_forward_backward(const lk_context *ctx,
+                                                   const struct lk_beta_policy_gradient_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t rows,
+                                                   size_t d,
+                                                   const void *concentration1,
+                                                   const void *concentration0,
+                                                   const void *actions,
+                                                   const void *rewards,
+                                                   const float *grad_loss,
+                                                   float *loss,
+                                                   float *log_prob,
+                                                   void *grad_concentration1,
+                                                   void *grad_concentration0,
+                                                   void *workspace,
+                                                   size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * binarize: Sign with a surrogate gradient (straight-through estimators)
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -4538,6 +4720,360 @@ lk_status lk_fused_linear_sequence_log_prob_forward_backward(const lk_context *c
                                                              size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * gaussian_mixture_of_experts: Negative log-likelihood of a top-k gated Gaussian mixture of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of gaussian_mixture_of_experts. Set the defaults with
+// lk_gaussian_mixture_of_experts_options_init(), then change what you need.
+typedef struct lk_gaussian_mixture_of_experts_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Experts per sample; at most experts, 0 = all. At least 0; default 0.
+  int64_t k;
+  // Mean divides by the number of rows. LK_REDUCTION_NONE, LK_REDUCTION_MEAN or LK_REDUCTION_SUM;
+  // default LK_REDUCTION_MEAN.
+  int32_t reduction;
+} lk_gaussian_mixture_of_experts_options;
+
+// Sets the size and the defaults of an options struct of gaussian_mixture_of_experts.
+void lk_gaussian_mixture_of_experts_options_init(struct lk_gaussian_mixture_of_experts_options *opts);
+
+// Bytes of workspace that any function of gaussian_mixture_of_experts needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_gaussian_mixture_of_experts_workspace_size(const lk_context *ctx,
+                                                        const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t rows,
+                                                        size_t d,
+                                                        size_t experts,
+                                                        size_t *bytes);
+
+// Negative log-likelihood of a top-k gated Gaussian mixture of experts.
+//
+// Experts i are linear regressions with Gaussian noise; a linear gate weighs the k with the largest
+// scores:
+//     score_i = gate_weight_i . x + gate_bias_i
+//     pi      = softmax of the k largest scores (the lower index first among equals), 0 elsewhere
+//     mean_i  = expert_weight_i . x + expert_bias_i,   v_i = exp(log_variance_i)
+//     loss_r  = -log sum_i pi_i N(y_r; mean_i, v_i)
+// Gradients, with the responsibilities h_i = pi_i N_i / sum_j pi_j N_j and e_i = y - mean_i:
+//     d score_i = s (pi_i - h_i),   d mean_i = -s h_i e_i / v_i,   d log_variance_i = s h_i (1 - e_i^2 / v_i) / 2,
+// and from them those of x, weights and biases through the two products. The choice itself is a constant.
+// Products are
+// f32 whatever the type of the call, and gradients are rounded once; what follows from scores and means is
+// f64 on the
+// CPU, f32 with f64 where it matters on CUDA.
+// Work: two matrix products [rows, d] x [d, experts] forward, six in backward. Workspace: a tile of rows x
+// experts and
+// for f16 and bf16 gradients of a tile of x and of both weights in f32; it does not grow with rows.
+// Source: H. Nguyen, P. Akbarian, F. Yan, N. Ho, Statistical Perspective of Top-K Sparse Softmax Gating
+// Mixture of Experts, 2023.
+//
+//   rows            size_t                   number of samples
+//   d               size_t                   features of a sample, at least 1
+//   experts         size_t                   number of experts, at least 1
+//   x               dtype [rows, d]          features, one row per sample
+//   y               dtype [rows]             targets
+//   gate_weight     dtype [experts, d]       weights of the gate, one row per expert
+//   gate_bias       dtype [experts]          biases of the gate
+//   expert_weight   dtype [experts, d]       weights of the experts' means, one row per expert
+//   expert_bias     dtype [experts]          biases of the experts' means
+//   log_variance    dtype [experts]          logarithms of the experts' variances
+//   loss            f32 [rows] or [1]        the loss; one value unless reduction is none; NULL = not
+//                                            wanted
+lk_status lk_gaussian_mixture_of_experts_forward(const lk_context *ctx,
+                                                 const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t rows,
+                                                 size_t d,
+                                                 size_t experts,
+                                                 const void *x,
+                                                 const void *y,
+                                                 const void *gate_weight,
+                                                 const void *gate_bias,
+                                                 const void *expert_weight,
+                                                 const void *expert_bias,
+                                                 const void *log_variance,
+                                                 float *loss,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
+
+// Gradient of lk_gaussian_mixture_of_experts_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_x          dtype                    gradient, of the shape of x; NULL = not wanted
+//   grad_gate_weight dtype
+//                                            gradient, of the shape of gate_weight; NULL = not wanted
+//   grad_gate_bias  dtype                    gradient, of the shape of gate_bias; NULL = not wanted
+//   grad_expert_weight dtype
+//                                            gradient, of the shape of expert_weight; NULL = not wanted
+//   grad_expert_bias dtype
+//                                            gradient, of the shape of expert_bias; NULL = not wanted
+//   grad_log_variance dtype
+//                                            gradient, of the shape of log_variance; NULL = not wanted
+lk_status lk_gaussian_mixture_of_experts_backward(const lk_context *ctx,
+                                                  const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t rows,
+                                                  size_t d,
+                                                  size_t experts,
+                                                  const void *x,
+                                                  const void *y,
+                                                  const void *gate_weight,
+                                                  const void *gate_bias,
+                                                  const void *expert_weight,
+                                                  const void *expert_bias,
+                                                  const void *log_variance,
+                                                  const float *grad_loss,
+                                                  void *grad_x,
+                                                  void *grad_gate_weight,
+                                                  void *grad_gate_bias,
+                                                  void *grad_expert_weight,
+                                                  void *grad_expert_bias,
+                                                  void *grad_log_variance,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
+
+// lk_gaussian_mixture_of_experts_forward and lk_gaussian_mixture_of_experts_backward in one pass over
+// memory. Arguments as there.
+lk_status lk_gaussian_mixture_of_experts_forward_backward(const lk_context *ctx,
+                                                          const struct lk_gaussian_mixture_of_experts_options *opts,
+                                                          lk_dtype dtype,
+                                                          size_t rows,
+                                                          size_t d,
+                                                          size_t experts,
+                                                          const void *x,
+                                                          const void *y,
+                                                          const void *gate_weight,
+                                                          const void *gate_bias,
+                                                          const void *expert_weight,
+                                                          const void *expert_bias,
+                                                          const void *log_variance,
+                                                          const float *grad_loss,
+                                                          float *loss,
+                                                          void *grad_x,
+                                                          void *grad_gate_weight,
+                                                          void *grad_gate_bias,
+                                                          void *grad_expert_weight,
+                                                          void *grad_expert_bias,
+                                                          void *grad_log_variance,
+                                                          void *workspace,
+                                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hebbian_energy: Cost function and order parameters of the multitasking Hebbian network
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_HEBBIAN_ENERGY_MODE_SUPERVISED 0
+
+#define LK_HEBBIAN_ENERGY_MODE_UNSUPERVISED 1
+
+// Options of hebbian_energy. Set the defaults with lk_hebbian_energy_options_init(), then change what you
+// need.
+typedef struct lk_hebbian_energy_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Whether it is known which examples belong to one pattern. LK_HEBBIAN_ENERGY_MODE_SUPERVISED or
+  // LK_HEBBIAN_ENERGY_MODE_UNSUPERVISED; default LK_HEBBIAN_ENERGY_MODE_SUPERVISED.
+  int32_t mode;
+  // How much examples have of their pattern: an entry is right with probability (1 + quality) / 2. In
+  // (0, 1]; default 1.
+  double quality;
+  // Share of the entries of a pattern that are 0. In [0, 1); default 0.
+  double dilution;
+} lk_hebbian_energy_options;
+
+// Sets the size and the defaults of an options struct of hebbian_energy.
+void lk_hebbian_energy_options_init(struct lk_hebbian_energy_options *opts);
+
+// Bytes of workspace that any function of hebbian_energy needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_hebbian_energy_workspace_size(const lk_context *ctx,
+                                           const struct lk_hebbian_energy_options *opts,
+                                           lk_dtype dtype,
+                                           size_t batch,
+                                           size_t patterns,
+                                           size_t samples,
+                                           size_t n,
+                                           size_t *bytes);
+
+// Cost function and order parameters of the multitasking Hebbian network.
+//
+// The energy of network states s_b whose couplings are Hebb's rule on `samples` noisy examples x_pm of
+// each pattern
+// p, with R = r^2 + (1 - r^2) / samples, r = quality and d = dilution:
+//     supervised     energy_b = -1 / (2 n (1-d) R) sum over p of (s_b . mean over m of x_pm)^2
+//     unsupervised   energy_b = -1 / (2 n (1-d) R) sum over p of the mean over m of (s_b . x_pm)^2
+//     magnetization_bp = s_b . mean over m of x_pm / (n (1-d)):
+// 1 where a state of -1 and +1 agrees with all of a pattern that is not diluted away. Gradient, for an
+// upstream
+// gradient g_b (supervised; unsupervised is the mean over m of the same with x_pm):
+//     d s_b = -g_b / (n (1-d) R) sum over p of (s_b . mean_p) mean_p.
+// The examples are constants. The n x n couplings are never formed: the cost is that of two products with
+// the
+// examples, or with their means (supervised), which the workspace holds; on the CPU overlaps of at most
+// 512 states
+// are held besides, on CUDA of at most 4096.
+// Source: E. Agliari, A. Alessandrelli, A. Barra, F. Ricci-Tersenghi, Parallel Learning by Multitasking
+// Neural Networks, 2023.
+//
+//   batch           size_t                   number of states
+//   patterns        size_t                   number of patterns
+//   samples         size_t                   examples of each pattern, at least 1
+//   n               size_t                   number of neurons, at least 1
+//   state           dtype [batch, n]         states of the network, -1 and +1 or relaxed
+//   examples        dtype [patterns, samples, n]
+//                                            noisy examples of diluted patterns: -1, 0 or +1
+//   energy          f32 [batch]              energy of each state; NULL = not wanted
+//   magnetization   f32 [batch, patterns]    overlap of each state with each pattern, as its examples show
+//                                            it; NULL = not wanted
+lk_status lk_hebbian_energy_forward(const lk_context *ctx,
+                                    const struct lk_hebbian_energy_options *opts,
+                                    lk_dtype dtype,
+                                    size_t batch,
+                                    size_t patterns,
+                                    size_t samples,
+                                    size_t n,
+                                    const void *state,
+                                    const void *examples,
+                                    float *energy,
+                                    float *magnetization,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// Gradient of lk_hebbian_energy_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of energy; NULL = ones
+//   grad_state      dtype                    gradient, of the shape of state; may be state itself; NULL =
+//                                            not wanted
+lk_status lk_hebbian_energy_backward(const lk_context *ctx,
+                                     const struct lk_hebbian_energy_options *opts,
+                                     lk_dtype dtype,
+                                     size_t batch,
+                                     size_t patterns,
+                                     size_t samples,
+                                     size_t n,
+                                     const void *state,
+                                     const void *examples,
+                                     const float *grad_loss,
+                                     void *grad_state,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+// lk_hebbian_energy_forward and lk_hebbian_energy_backward in one pass over memory. Arguments as there.
+lk_status lk_hebbian_energy_forward_backward(const lk_context *ctx,
+                                             const struct lk_hebbian_energy_options *opts,
+                                             lk_dtype dtype,
+                                             size_t batch,
+                                             size_t patterns,
+                                             size_t samples,
+                                             size_t n,
+                                             const void *state,
+                                             const void *examples,
+                                             const float *grad_loss,
+                                             float *energy,
+                                             float *magnetization,
+                                             void *grad_state,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hebbian_loss: Quadratic distances of network states to patterns
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_HEBBIAN_LOSS_SIGN_MINUS 0
+
+#define LK_HEBBIAN_LOSS_SIGN_PLUS 1
+
+// Options of hebbian_loss. Set the defaults with lk_hebbian_loss_options_init(), then change what you
+// need.
+typedef struct lk_hebbian_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Distance to the pattern (minus) or to its mirror image (plus). LK_HEBBIAN_LOSS_SIGN_MINUS or
+  // LK_HEBBIAN_LOSS_SIGN_PLUS; default LK_HEBBIAN_LOSS_SIGN_MINUS.
+  int32_t sign;
+} lk_hebbian_loss_options;
+
+// Sets the size and the defaults of an options struct of hebbian_loss.
+void lk_hebbian_loss_options_init(struct lk_hebbian_loss_options *opts);
+
+// Bytes of workspace that any function of hebbian_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_hebbian_loss_workspace_size(const lk_context *ctx,
+                                         const struct lk_hebbian_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t batch,
+                                         size_t pattern_count,
+                                         size_t n,
+                                         size_t *bytes);
+
+// Quadratic distances of network states to patterns.
+//
+// minus   loss_bp = |pattern_p - state_b|^2 / (4 n)
+//     plus    loss_bp = |pattern_p + state_b|^2 / (4 n)
+// For states and patterns of -1 and +1 with overlap m_bp = state_b . pattern_p / n they are (1 - m_bp) / 2
+// and
+// (1 + m_bp) / 2: the energy of a Hebbian network falls exactly as the loss does (hebbian_energy).
+// Gradient, for an
+// upstream gradient g_bp of each value:
+//     d state_b = sum over p of g_bp (state_b - pattern_p) / (2 n)        (minus; + pattern_p for plus)
+// The patterns are constants. Differences are taken before they are squared: nothing cancels where a state
+// has
+// reached a pattern.
+// Source: E. Agliari, A. Alessandrelli, A. Barra, F. Ricci-Tersenghi, Parallel Learning by Multitasking
+// Neural Networks, 2023.
+//
+//   batch           size_t                   number of states
+//   pattern_count   size_t                   number of patterns
+//   n               size_t                   number of neurons, at least 1
+//   state           dtype [batch, n]         states of the network, -1 and +1 or relaxed
+//   patterns        dtype [pattern_count, n] patterns to retrieve
+//   loss            f32 [batch, pattern_count]
+//                                            loss of every state for every pattern; NULL = not wanted
+lk_status lk_hebbian_loss_forward(const lk_context *ctx,
+                                  const struct lk_hebbian_loss_options *opts,
+                                  lk_dtype dtype,
+                                  size_t batch,
+                                  size_t pattern_count,
+                                  size_t n,
+                                  const void *state,
+                                  const void *patterns,
+                                  float *loss,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// Gradient of lk_hebbian_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_state      dtype                    gradient, of the shape of state; may be state itself; NULL =
+//                                            not wanted
+lk_status lk_hebbian_loss_backward(const lk_context *ctx,
+                                   const struct lk_hebbian_loss_options *opts,
+                                   lk_dtype dtype,
+                                   size_t batch,
+                                   size_t pattern_count,
+                                   size_t n,
+                                   const void *state,
+                                   const void *patterns,
+                                   const float *grad_loss,
+                                   void *grad_state,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+// lk_hebbian_loss_forward and lk_hebbian_loss_backward in one pass over memory. Arguments as there.
+lk_status lk_hebbian_loss_forward_backward(const lk_context *ctx,
+                                           const struct lk_hebbian_loss_options *opts,
+                                           lk_dtype dtype,
+                                           size_t batch,
+                                           size_t pattern_count,
+                                           size_t n,
+                                           const void *state,
+                                           const void *patterns,
+                                           const float *grad_loss,
+                                           float *loss,
+                                           void *grad_state,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * hermite_features: Normalised Hermite polynomials of each value
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -4597,6 +5133,313 @@ lk_status lk_hermite_features_backward(const lk_context *ctx,
                                        void *grad_x,
                                        void *workspace,
                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hierarchical_polynomial: The hierarchical target g(p(x)): a polynomial of a quadratic feature
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of hierarchical_polynomial. Set the defaults with lk_hierarchical_polynomial_options_init(),
+// then change what you need.
+typedef struct lk_hierarchical_polynomial_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_hierarchical_polynomial_options;
+
+// Sets the size and the defaults of an options struct of hierarchical_polynomial.
+void lk_hierarchical_polynomial_options_init(struct lk_hierarchical_polynomial_options *opts);
+
+// Bytes of workspace that any function of hierarchical_polynomial needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_hierarchical_polynomial_workspace_size(const lk_context *ctx,
+                                                    const struct lk_hierarchical_polynomial_options *opts,
+                                                    lk_dtype dtype,
+                                                    size_t n,
+                                                    size_t d,
+                                                    size_t terms,
+                                                    size_t *bytes);
+
+// The hierarchical target g(p(x)): a polynomial of a quadratic feature.
+//
+// feature_i = p_i = x_i' a x_i - tr a,    y_i = sum_j coefficients_j p_i^j.
+// For standard normal x the feature has mean 0. a need not be symmetric: only (a + a') / 2 counts.
+// Gradient:
+//     d/dx_i = g_i (sum_j j coefficients_j p_i^(j-1)) (a + a') x_i.
+// a and coefficients are constants. Cost: n d^2 / 2 multiply-adds forward, n d^2 backward, with a +
+// a' in the workspace. saved holds the features.
+// Source: Z. Wang, E. Nichani, J. D. Lee, Learning Hierarchical Polynomials with Three-Layer Neural
+// Networks, 2023.
+//
+//   n               size_t                   number of samples
+//   d               size_t                   dimension of the samples, at least 1
+//   terms           size_t                   coefficients of the outer polynomial: its degree plus 1, at
+//                                            least 1
+//   x               dtype [n, d]             samples
+//   a               dtype [d, d]             the quadratic form
+//   coefficients    dtype [terms]            of the outer polynomial, that of degree 0 first
+//   y               f32 [n]                  the target; NULL = not wanted
+//   feature         f32 [n]                  the inner polynomial; NULL = not wanted
+//   saved           f32 [n]                  statistics that spare backward a pass, or NULL
+lk_status lk_hierarchical_polynomial_forward(const lk_context *ctx,
+                                             const struct lk_hierarchical_polynomial_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t d,
+                                             size_t terms,
+                                             const void *x,
+                                             const void *a,
+                                             const void *coefficients,
+                                             float *y,
+                                             float *feature,
+                                             float *saved,
+                                             void *workspace,
+                                             size_t workspace_bytes);
+
+// Gradient of lk_hierarchical_polynomial_forward. Arguments as there, and
+//   saved           f32                      what forward saved for the same inputs and options, or NULL
+//   grad_loss       f32                      upstream gradient, of the shape of y; NULL = ones
+//   grad_x          dtype                    gradient, of the shape of x; NULL = not wanted
+lk_status lk_hierarchical_polynomial_backward(const lk_context *ctx,
+                                              const struct lk_hierarchical_polynomial_options *opts,
+                                              lk_dtype dtype,
+                                              size_t n,
+                                              size_t d,
+                                              size_t terms,
+                                              const void *x,
+                                              const void *a,
+                                              const void *coefficients,
+                                              const float *saved,
+                                              const float *grad_loss,
+                                              void *grad_x,
+                                              void *workspace,
+                                              size_t workspace_bytes);
+
+// lk_hierarchical_polynomial_forward and lk_hierarchical_polynomial_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_hierarchical_polynomial_forward_backward(const lk_context *ctx,
+                                                      const struct lk_hierarchical_polynomial_options *opts,
+                                                      lk_dtype dtype,
+                                                      size_t n,
+                                                      size_t d,
+                                                      size_t terms,
+                                                      const void *x,
+                                                      const void *a,
+                                                      const void *coefficients,
+                                                      const float *grad_loss,
+                                                      float *y,
+                                                      float *feature,
+                                                      void *grad_x,
+                                                      void *workspace,
+                                                      size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * hopfield_update: One parallel step of the dynamics of a Hopfield network
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of hopfield_update. Set the defaults with lk_hopfield_update_options_init(), then change what
+// you need.
+typedef struct lk_hopfield_update_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Inverse temperature; 0 stands for temperature zero. In [0, inf); default 0.
+  double beta;
+  // Neurons are not coupled to themselves. 0 or 1; default 1.
+  uint8_t zero_diagonal;
+  // Key of the random numbers; without draws only. Any integer; default 0.
+  uint64_t seed;
+  // First counter block of the random numbers. Any integer; default 0.
+  uint64_t offset;
+} lk_hopfield_update_options;
+
+// Sets the size and the defaults of an options struct of hopfield_update.
+void lk_hopfield_update_options_init(struct lk_hopfield_update_options *opts);
+
+// Bytes of workspace that any function of hopfield_update needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_hopfield_update_workspace_size(const lk_context *ctx,
+                                            const struct lk_hopfield_update_options *opts,
+                                            lk_dtype dtype,
+                                            size_t batch,
+                                            size_t pattern_count,
+                                            size_t n,
+                                            size_t *bytes);
+
+// One parallel step of the dynamics of a Hopfield network.
+//
+// All neurons of every state s at once, with Hebb's couplings for patterns x_p:
+//     h_i = 1/n sum over p of (s . x_p) x_pi - s_i/n sum over p of x_pi^2       (the second term with zero_diagonal)
+//     beta = 0    next_i = sign(h_i), s_i where h_i = 0
+//     beta > 0    next_i = +1 where tanh(beta h_i) + draw_i >= 0, else -1
+// so that neurons are +1 with probability (1 + tanh(beta h)) / 2 where draws are uniform in (-1, 1).
+// Without draws
+// that of element e is (2 w + 1) / 2^32 - 1 in f32, of magnitude below 1, with w draw e of Philox with
+// seed and offset;
+// the caller changes one of them every step. n h is exact, and so is the next state, as long as the states
+// are -1 and
+// +1, the patterns integers, and all sums below 2^24. A NaN in a state makes its row NaN. next_state may
+// lie over
+// state: repeated calls run the dynamics in place. The n x n couplings are never formed; on the CPU
+// overlaps of at most
+// 512 states are held, on CUDA of at most 4096.
+// Source: E. Agliari, A. Alessandrelli, A. Barra, F. Ricci-Tersenghi, Parallel Learning by Multitasking
+// Neural Networks, 2023.
+//
+//   batch           size_t                   number of states
+//   pattern_count   size_t                   number of patterns
+//   n               size_t                   number of neurons, at least 1
+//   state           dtype [batch, n]         states of the network, -1 and +1
+//   patterns        dtype [pattern_count, n] stored patterns: -1, 0 or +1
+//   draws           f32 [batch, n]           uniform numbers, for beta > 0; NULL to draw them, in (-1, 1)
+//   next_state      dtype [batch, n]         states after the step, -1 and +1; may be state itself; NULL =
+//                                            not wanted
+lk_status lk_hopfield_update_forward(const lk_context *ctx,
+                                     const struct lk_hopfield_update_options *opts,
+                                     lk_dtype dtype,
+                                     size_t batch,
+                                     size_t pattern_count,
+                                     size_t n,
+                                     const void *state,
+                                     const void *patterns,
+                                     const float *draws,
+                                     void *next_state,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * load_balancing_loss: Load balancing of a mixture of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of load_balancing_loss. Set the defaults with lk_load_balancing_loss_options_init(), then change
+// what you need.
+typedef struct lk_load_balancing_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Experts per token; at most experts. At least 1; default 2.
+  int64_t k;
+} lk_load_balancing_loss_options;
+
+// Sets the size and the defaults of an options struct of load_balancing_loss.
+void lk_load_balancing_loss_options_init(struct lk_load_balancing_loss_options *opts);
+
+// Bytes of workspace that any function of load_balancing_loss needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_load_balancing_loss_workspace_size(const lk_context *ctx,
+                                                const struct lk_load_balancing_loss_options *opts,
+                                                lk_dtype dtype,
+                                                size_t tokens,
+                                                size_t experts,
+                                                size_t *bytes);
+
+// Load balancing of a mixture of experts.
+//
+// loss = experts sum_e f_e P_e,
+// f_e the share of the tokens * k choices (the k largest logits of each token) that fall on expert e, a
+// constant for
+// the gradient, and P_e the mean probability of e over the tokens. It is 1 when the load is even.
+// Gradient:
+// g (experts / tokens) p_te (f_e - sum_j p_tj f_j). Without tokens it is 0.
+// Source: N. Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts
+// Layer, 2017; W. Fedus, B. Zoph, N. Shazeer, Switch Transformers, 2021.
+//
+//   tokens          size_t                   number of tokens
+//   experts         size_t                   number of experts, at least 1
+//   logits          dtype [tokens, experts]  scores of the experts
+//   loss            f32 []                   the loss; NULL = not wanted
+lk_status lk_load_balancing_loss_forward(const lk_context *ctx,
+                                         const struct lk_load_balancing_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t tokens,
+                                         size_t experts,
+                                         const void *logits,
+                                         float *loss,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_load_balancing_loss_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; may be logits itself; NULL
+//                                            = not wanted
+lk_status lk_load_balancing_loss_backward(const lk_context *ctx,
+                                          const struct lk_load_balancing_loss_options *opts,
+                                          lk_dtype dtype,
+                                          size_t tokens,
+                                          size_t experts,
+                                          const void *logits,
+                                          const float *grad_loss,
+                                          void *grad_logits,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+// lk_load_balancing_loss_forward and lk_load_balancing_loss_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_load_balancing_loss_forward_backward(const lk_context *ctx,
+                                                  const struct lk_load_balancing_loss_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t tokens,
+                                                  size_t experts,
+                                                  const void *logits,
+                                                  const float *grad_loss,
+                                                  float *loss,
+                                                  void *grad_logits,
+                                                  void *workspace,
+                                                  size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * ridge_regression: Ridge regression in closed form: the last stage of layer-wise training
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of ridge_regression. Set the defaults with lk_ridge_regression_options_init(), then change what
+// you need.
+typedef struct lk_ridge_regression_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Weight of the squared weights. In (0, inf); default 0.001.
+  double regularization;
+} lk_ridge_regression_options;
+
+// Sets the size and the defaults of an options struct of ridge_regression.
+void lk_ridge_regression_options_init(struct lk_ridge_regression_options *opts);
+
+// Bytes of workspace that any function of ridge_regression needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_ridge_regression_workspace_size(const lk_context *ctx,
+                                             const struct lk_ridge_regression_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t m,
+                                             size_t k,
+                                             size_t *bytes);
+
+// Ridge regression in closed form: the last stage of layer-wise training.
+//
+// With F = features and lambda = regularization the weights W minimise
+//     loss = |F W - target|^2 / n + lambda |W|^2,    so    (F'F + n lambda I) W = F' target.
+// With m > n the n x n dual system: W = F' (F F' + n lambda I)^-1 target. Products and Cholesky's
+// decomposition in f64; a lambda that rounding swallows (below about 1e-16 of the mean square of
+// features times m) may give NaN. Without samples weights and loss are 0. Cost: n m^2 / 2 + m^3 / 6
+// multiply-adds and two solutions per target, or with n and m exchanged; the matrix is in the
+// workspace.
+// Source: Z. Wang, E. Nichani, J. D. Lee, Learning Hierarchical Polynomials with Three-Layer Neural
+// Networks, 2023.
+//
+//   n               size_t                   number of samples
+//   m               size_t                   features, at least 1
+//   k               size_t                   targets of a sample, at least 1
+//   features        dtype [n, m]             features of the samples
+//   target          dtype [n, k]             targets
+//   weights         f32 [m, k]               the weights W; NULL = not wanted
+//   loss            f32 []                   what they minimise; NULL = not wanted
+lk_status lk_ridge_regression_forward(const lk_context *ctx,
+                                      const struct lk_ridge_regression_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      size_t m,
+                                      size_t k,
+                                      const void *features,
+                                      const void *target,
+                                      float *weights,
+                                      float *loss,
+                                      void *workspace,
+                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * router_z_loss: Router z-loss: keeps the logits of a gate small
@@ -4781,9 +5624,277 @@ lk_status lk_sequence_log_prob_forward_backward(const lk_context *ctx,
                                                 void *workspace,
                                                 size_t workspace_bytes);
 
+/* ----------------------------------------------------------------------------------------------------
+ * topk_softmax_gating: Sparse gates of a mixture of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_TOPK_SOFTMAX_GATING_ORDER_TOPK_THEN_SOFTMAX 0
+
+#define LK_TOPK_SOFTMAX_GATING_ORDER_SOFTMAX_THEN_TOPK 1
+
+// Options of topk_softmax_gating. Set the defaults with lk_topk_softmax_gating_options_init(), then change
+// what you need.
+typedef struct lk_topk_softmax_gating_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Experts per token; at most experts. At least 1; default 2.
+  int64_t k;
+  // Which is done first. LK_TOPK_SOFTMAX_GATING_ORDER_TOPK_THEN_SOFTMAX or
+  // LK_TOPK_SOFTMAX_GATING_ORDER_SOFTMAX_THEN_TOPK; default
+  // LK_TOPK_SOFTMAX_GATING_ORDER_TOPK_THEN_SOFTMAX.
+  int32_t order;
+} lk_topk_softmax_gating_options;
+
+// Sets the size and the defaults of an options struct of topk_softmax_gating.
+void lk_topk_softmax_gating_options_init(struct lk_topk_softmax_gating_options *opts);
+
+// Bytes of workspace that any function of topk_softmax_gating needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_topk_softmax_gating_workspace_size(const lk_context *ctx,
+                                                const struct lk_topk_softmax_gating_options *opts,
+                                                lk_dtype dtype,
+                                                size_t tokens,
+                                                size_t experts,
+                                                size_t *bytes);
+
+// Sparse gates of a mixture of experts.
+//
+// The k experts with the largest logits, in descending order (the lower index first among equals), and
+// their gates:
+//     topk_then_softmax    softmax over the k chosen logits; they sum to 1
+//     softmax_then_topk    the k largest of the softmax over all experts
+// Gradients, with D = sum_j gates_j g_j: gates_j (g_j - D) at the chosen ones and 0 elsewhere; for
+// softmax_then_topk
+// -p_e D everywhere, plus gates_j g_j at the chosen ones. The choice itself is a constant. NaN logits
+// count as larger
+// than any number.
+// Source: H. Nguyen, P. Akbarian, F. Yan, N. Ho, Statistical Perspective of Top-K Sparse Softmax Gating
+// Mixture of Experts, 2023.
+//
+//   tokens          size_t                   number of tokens
+//   experts         size_t                   number of experts, at least 1
+//   logits          dtype [tokens, experts]  scores of the experts
+//   gates           f32 [tokens, k]          weights of the chosen experts; NULL = not wanted
+//   indices         int64 [tokens, k]        which they are; NULL = not wanted
+lk_status lk_topk_softmax_gating_forward(const lk_context *ctx,
+                                         const struct lk_topk_softmax_gating_options *opts,
+                                         lk_dtype dtype,
+                                         size_t tokens,
+                                         size_t experts,
+                                         const void *logits,
+                                         float *gates,
+                                         int64_t *indices,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// Gradient of lk_topk_softmax_gating_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of gates; NULL = ones
+//   grad_logits     dtype                    gradient, of the shape of logits; NULL = not wanted
+lk_status lk_topk_softmax_gating_backward(const lk_context *ctx,
+                                          const struct lk_topk_softmax_gating_options *opts,
+                                          lk_dtype dtype,
+                                          size_t tokens,
+                                          size_t experts,
+                                          const void *logits,
+                                          const float *grad_loss,
+                                          void *grad_logits,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * voronoi_loss: Voronoi distance between the parameters of two mixtures of experts
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of voronoi_loss. Set the defaults with lk_voronoi_loss_options_init(), then change what you
+// need.
+typedef struct lk_voronoi_loss_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // The slower rates in cells of more than one member. 0 or 1; default 0.
+  uint8_t over_specified;
+} lk_voronoi_loss_options;
+
+// Sets the size and the defaults of an options struct of voronoi_loss.
+void lk_voronoi_loss_options_init(struct lk_voronoi_loss_options *opts);
+
+// Bytes of workspace that any function of voronoi_loss needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_voronoi_loss_workspace_size(const lk_context *ctx,
+                                         const struct lk_voronoi_loss_options *opts,
+                                         lk_dtype dtype,
+                                         size_t m,
+                                         size_t k,
+                                         size_t d,
+                                         size_t *bytes);
+
+// Voronoi distance between the parameters of two mixtures of experts.
+//
+// How far a fitted mixture of m experts is from the true one of k. Each fitted component i belongs to the
+// cell of the
+// nearest true component j: the Euclidean distance over all parameters but the gate's bias, the lower
+// index on ties.
+//     value = sum_j |sum_{i in cell j} exp(gate_bias_i) - exp(true_gate_bias_j)|
+//           + sum_j sum_{i in cell j} exp(gate_bias_i) D_ij,
+//     D_ij  = |d gate_weight| + |d expert_weight| + |d expert_bias| + |d variance|   (Euclidean norms of differences).
+// With over_specified, in cells of more than one member,
+//     D_ij  = |d gate_weight|^r + |d expert_weight|^(r/2) + |d expert_bias|^r + |d variance|^(r/2),
+// r = 4 for two members, 6 for three or more: parameters that several components share are found at these
+// slower rates.
+// A component with a NaN belongs to cell 0, and the value is NaN. Everything is computed in f64.
+// Source: H. Nguyen, P. Akbarian, F. Yan, N. Ho, Statistical Perspective of Top-K Sparse Softmax Gating
+// Mixture of Experts, 2023.
+//
+//   m               size_t                   number of fitted components, at least 1
+//   k               size_t                   number of true components, at least 1
+//   d               size_t                   features of a sample, at least 1
+//   gate_bias       dtype [m]                fitted biases of the gate
+//   gate_weight     dtype [m, d]             fitted weights of the gate
+//   expert_weight   dtype [m, d]             fitted weights of the experts' means
+//   expert_bias     dtype [m]                fitted biases of the experts' means
+//   variance        dtype [m]                fitted variances
+//   true_gate_bias  dtype [k]                true biases of the gate
+//   true_gate_weight dtype [k, d]
+//                                            true weights of the gate
+//   true_expert_weight dtype [k, d]
+//                                            true weights of the experts' means
+//   true_expert_bias dtype [k]
+//                                            true biases of the experts' means
+//   true_variance   dtype [k]                true variances
+//   value           f32 []                   the distance; NULL = not wanted
+//   cells           int64 [m]                the true component whose cell each fitted one belongs to;
+//                                            NULL = not wanted
+lk_status lk_voronoi_loss_forward(const lk_context *ctx,
+                                  const struct lk_voronoi_loss_options *opts,
+                                  lk_dtype dtype,
+                                  size_t m,
+                                  size_t k,
+                                  size_t d,
+                                  const void *gate_bias,
+                                  const void *gate_weight,
+                                  const void *expert_weight,
+                                  const void *expert_bias,
+                                  const void *variance,
+                                  const void *true_gate_bias,
+                                  const void *true_gate_weight,
+                                  const void *true_expert_weight,
+                                  const void *true_expert_bias,
+                                  const void *true_variance,
+                                  float *value,
+                                  int64_t *cells,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
 /* ====================================================================================================
  * Robust and distillation
  * ==================================================================================================== */
+
+/* ----------------------------------------------------------------------------------------------------
+ * aggregate_response: Learning from bags of which only the mean response is known
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_AGGREGATE_RESPONSE_KIND_SQUARED 0
+
+#define LK_AGGREGATE_RESPONSE_KIND_LOGISTIC 1
+
+// Options of aggregate_response. Set the defaults with lk_aggregate_response_options_init(), then change
+// what you need.
+typedef struct lk_aggregate_response_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Which loss. LK_AGGREGATE_RESPONSE_KIND_SQUARED or LK_AGGREGATE_RESPONSE_KIND_LOGISTIC; default
+  // LK_AGGREGATE_RESPONSE_KIND_SQUARED.
+  int32_t kind;
+  // 0 for the bag level, 1 for the instance level. In [0, 1]; default 0.5.
+  double instance_weight;
+} lk_aggregate_response_options;
+
+// Sets the size and the defaults of an options struct of aggregate_response.
+void lk_aggregate_response_options_init(struct lk_aggregate_response_options *opts);
+
+// Bytes of workspace that any function of aggregate_response needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_aggregate_response_workspace_size(const lk_context *ctx,
+                                               const struct lk_aggregate_response_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               size_t m,
+                                               size_t *bytes);
+
+// Learning from bags of which only the mean response is known.
+//
+// With q_i = pred_i (squared) or sigmoid(pred_i) (logistic) and m_b the mean of q over bag b,
+//     squared:    l(q, y) = (q - y)^2,
+//     logistic:   l(q, y) = -y log q - (1 - y) log(1 - q),
+//     bag_loss = mean of l(m_b, y_b) over the bags that are not empty,
+//     instance_loss = mean of l(q_i, y_bag(i)) over the instances,
+//     loss = (1 - instance_weight) bag_loss + instance_weight instance_loss,    y = bag_targets.
+// Bags may come in any order. With bags of size 1 both levels agree; of equal sizes the squared
+// instance_loss exceeds
+// bag_loss by the mean variance within bags. Logarithms are those of the logits: no bag of finite logits
+// gives
+// infinity. The gradient for pred_i, of B bags and c instances in its own:
+//     squared:    (1 - w) 2 (m_b - y_b) / (B c) + w 2 (pred_i - y_b) / n,    w = instance_weight,
+//     logistic:   (1 - w) (m_b - y_b) / (m_b (1 - m_b)) q_i (1 - q_i) / (B c) + w (q_i - y_b) / n.
+// A bag out of range on CUDA gives NaN for loss and instance_loss, and its instance gradient 0.
+// Source: A. Javanmard, L. Chen, V. Mirrokni, A. Badanidiyuru, G. Fu, Learning from Aggregate Responses:
+// Instance Level versus Bag Level Loss Functions, 2024.
+//
+//   n               size_t                   number of instances
+//   m               size_t                   number of bags
+//   pred            dtype [n]                predictions; logits if kind is logistic
+//   bags            int64 [n]                bag of each instance, in [0, m)
+//   bag_targets     dtype [m]                mean response of each bag; from 0 to 1 if kind is logistic
+//   loss            f32 []                   the two levels together; NULL = not wanted
+//   bag_loss        f32 []                   mean over bags; NULL = not wanted
+//   instance_loss   f32 []                   mean over instances; NULL = not wanted
+lk_status lk_aggregate_response_forward(const lk_context *ctx,
+                                        const struct lk_aggregate_response_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t m,
+                                        const void *pred,
+                                        const int64_t *bags,
+                                        const void *bag_targets,
+                                        float *loss,
+                                        float *bag_loss,
+                                        float *instance_loss,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+// Gradient of lk_aggregate_response_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_pred       dtype                    gradient, of the shape of pred; may be pred itself; NULL =
+//                                            not wanted
+lk_status lk_aggregate_response_backward(const lk_context *ctx,
+                                         const struct lk_aggregate_response_options *opts,
+                                         lk_dtype dtype,
+                                         size_t n,
+                                         size_t m,
+                                         const void *pred,
+                                         const int64_t *bags,
+                                         const void *bag_targets,
+                                         const float *grad_loss,
+                                         void *grad_pred,
+                                         void *workspace,
+                                         size_t workspace_bytes);
+
+// lk_aggregate_response_forward and lk_aggregate_response_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_aggregate_response_forward_backward(const lk_context *ctx,
+                                                 const struct lk_aggregate_response_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t n,
+                                                 size_t m,
+                                                 const void *pred,
+                                                 const int64_t *bags,
+                                                 const void *bag_targets,
+                                                 const float *grad_loss,
+                                                 float *loss,
+                                                 float *bag_loss,
+                                                 float *instance_loss,
+                                                 void *grad_pred,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * alpha_hinge: Hinge loss with control over lazy and feature learning
@@ -5044,6 +6155,146 @@ lk_status lk_binary_kl_distillation_forward_backward(const lk_context *ctx,
                                                      size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
+ * co_teaching: Small-loss selection between two networks
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of co_teaching. Set the defaults with lk_co_teaching_options_init(), then change what you need.
+typedef struct lk_co_teaching_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Share of the samples that is left out. In [0, 1]; default 0.2.
+  double forget_rate;
+} lk_co_teaching_options;
+
+// Sets the size and the defaults of an options struct of co_teaching.
+void lk_co_teaching_options_init(struct lk_co_teaching_options *opts);
+
+// Bytes of workspace that any function of co_teaching needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_co_teaching_workspace_size(const lk_context *ctx,
+                                        const struct lk_co_teaching_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t *bytes);
+
+// Small-loss selection between two networks.
+//
+// Of n samples each network takes the k = floor((1 - forget_rate) n + 1e-9) whose losses are smallest to
+// it, of equal
+// ones those of lower index, and the other network learns from them:
+//     loss[0] = mean of losses_a over selected_b,    loss[1] = mean of losses_b over selected_a.
+// The gradient for losses_a is g_0 / k on selected_b and 0 elsewhere, that for losses_b g_1 / k on
+// selected_a; the
+// selections count as constants. With k = 0 everything is 0. A NaN counts as larger than every number:
+// such a sample
+// is taken last.
+// Let forget_rate grow from 0 to the share of wrong labels during the first epochs.
+// Source: B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. Tsang, M. Sugiyama, Co-teaching: Robust Training
+// of Deep Neural Networks with Extremely Noisy Labels, 2018; combined with nested dropout by Y. Chen et
+// al., Compressing Features for Learning with Noisy Labels, 2022.
+//
+//   n               size_t                   number of samples
+//   losses_a        dtype [n]                loss of each sample by the first network
+//   losses_b        dtype [n]                by the second network
+//   loss            f32 [2]                  of the first network, of the second; NULL = not wanted
+//   selected_a      uint8 (0 or 1) [n]       1 where the first network's loss is small; NULL = not wanted
+//   selected_b      uint8 (0 or 1) [n]       1 where the second network's loss is small; NULL = not wanted
+lk_status lk_co_teaching_forward(const lk_context *ctx,
+                                 const struct lk_co_teaching_options *opts,
+                                 lk_dtype dtype,
+                                 size_t n,
+                                 const void *losses_a,
+                                 const void *losses_b,
+                                 float *loss,
+                                 uint8_t *selected_a,
+                                 uint8_t *selected_b,
+                                 void *workspace,
+                                 size_t workspace_bytes);
+
+// Gradient of lk_co_teaching_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_losses_a   dtype                    gradient, of the shape of losses_a; NULL = not wanted
+//   grad_losses_b   dtype                    gradient, of the shape of losses_b; NULL = not wanted
+lk_status lk_co_teaching_backward(const lk_context *ctx,
+                                  const struct lk_co_teaching_options *opts,
+                                  lk_dtype dtype,
+                                  size_t n,
+                                  const void *losses_a,
+                                  const void *losses_b,
+                                  const float *grad_loss,
+                                  void *grad_losses_a,
+                                  void *grad_losses_b,
+                                  void *workspace,
+                                  size_t workspace_bytes);
+
+// lk_co_teaching_forward and lk_co_teaching_backward in one pass over memory. Arguments as there.
+lk_status lk_co_teaching_forward_backward(const lk_context *ctx,
+                                          const struct lk_co_teaching_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          const void *losses_a,
+                                          const void *losses_b,
+                                          const float *grad_loss,
+                                          float *loss,
+                                          uint8_t *selected_a,
+                                          uint8_t *selected_b,
+                                          void *grad_losses_a,
+                                          void *grad_losses_b,
+                                          void *workspace,
+                                          size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * coordinate_shuffle: Coordinates exchanged between samples
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of coordinate_shuffle. Set the defaults with lk_coordinate_shuffle_options_init(), then change
+// what you need.
+typedef struct lk_coordinate_shuffle_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_coordinate_shuffle_options;
+
+// Sets the size and the defaults of an options struct of coordinate_shuffle.
+void lk_coordinate_shuffle_options_init(struct lk_coordinate_shuffle_options *opts);
+
+// Bytes of workspace that any function of coordinate_shuffle needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_coordinate_shuffle_workspace_size(const lk_context *ctx,
+                                               const struct lk_coordinate_shuffle_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               size_t d,
+                                               size_t *bytes);
+
+// Coordinates exchanged between samples.
+//
+// output_(r,c) = x_(permutation_r, c) where mask_c is not 0, else x_(r,c).
+// The coordinates of the mask keep their distribution and lose what they say about the label. The accuracy
+// or roc_auc
+// of a model on output, beside that on x, tells how much it relies on them. Any indices of rows will do.
+// An index out of range on CUDA gives a row of NaN.
+// Source: H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli, The Pitfalls of Simplicity Bias in
+// Neural Networks, 2020.
+//
+//   n               size_t                   number of samples
+//   d               size_t                   number of coordinates
+//   x               dtype [n, d]             samples
+//   permutation     int64 [n]                which sample gives the coordinates of the mask, in [0, n)
+//   mask            uint8 (0 or 1) [d]       1 for coordinates that are taken from there
+//   output          dtype [n, d]             the randomised samples; NULL = not wanted
+lk_status lk_coordinate_shuffle_forward(const lk_context *ctx,
+                                        const struct lk_coordinate_shuffle_options *opts,
+                                        lk_dtype dtype,
+                                        size_t n,
+                                        size_t d,
+                                        const void *x,
+                                        const int64_t *permutation,
+                                        const uint8_t *mask,
+                                        void *output,
+                                        void *workspace,
+                                        size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
  * distillation_kl: Knowledge distillation: divergence of softened distributions
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -5126,6 +6377,89 @@ lk_status lk_distillation_kl_forward_backward(const lk_context *ctx,
                                               void *grad_student,
                                               void *workspace,
                                               size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * doubly_robust_reweighting: Worst case over weights of the samples near a prior
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of doubly_robust_reweighting. Set the defaults with lk_doubly_robust_reweighting_options_init(),
+// then change what you need.
+typedef struct lk_doubly_robust_reweighting_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Price of moving away from the prior. In (0, inf); default 1.
+  double temperature;
+} lk_doubly_robust_reweighting_options;
+
+// Sets the size and the defaults of an options struct of doubly_robust_reweighting.
+void lk_doubly_robust_reweighting_options_init(struct lk_doubly_robust_reweighting_options *opts);
+
+// Bytes of workspace that any function of doubly_robust_reweighting needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_doubly_robust_reweighting_workspace_size(const lk_context *ctx,
+                                                      const struct lk_doubly_robust_reweighting_options *opts,
+                                                      lk_dtype dtype,
+                                                      size_t n,
+                                                      size_t *bytes);
+
+// Worst case over weights of the samples near a prior.
+//
+// loss = max over distributions w of  sum_i w_i losses_i - r KL(w || prior)
+//          = r log sum_i prior_i exp(losses_i / r),    r = temperature,
+//     weights = softmax(losses / r + log prior),       the w of the maximum.
+// prior is normalised to sum 1; without it all samples count alike. The gradient for losses is g weights,
+// which is
+// exact: what w changes by has no part in it. A large temperature gives the mean under the prior, a small
+// one the
+// largest loss. losses are those of each sample, for example of trades_loss with reduction none.
+// Source: D. Sow, S. Lin, Z. Wang, Y. Liang, Doubly Robust Instance-Reweighted Adversarial Training, 2023.
+//
+//   n               size_t                   number of samples, at least 1
+//   losses          dtype [n]                loss of each sample
+//   prior           f32 [n]                  weights to stay near, positive; NULL for equal ones, in (0,
+//                                            inf)
+//   loss            f32 []                   the weighted loss less the price; NULL = not wanted
+//   weights         f32 [n]                  weights of the samples, of sum 1; NULL = not wanted
+lk_status lk_doubly_robust_reweighting_forward(const lk_context *ctx,
+                                               const struct lk_doubly_robust_reweighting_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               const void *losses,
+                                               const float *prior,
+                                               float *loss,
+                                               float *weights,
+                                               void *workspace,
+                                               size_t workspace_bytes);
+
+// Gradient of lk_doubly_robust_reweighting_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of loss; NULL = ones
+//   grad_losses     dtype                    gradient, of the shape of losses; may be losses itself; NULL
+//                                            = not wanted
+lk_status lk_doubly_robust_reweighting_backward(const lk_context *ctx,
+                                                const struct lk_doubly_robust_reweighting_options *opts,
+                                                lk_dtype dtype,
+                                                size_t n,
+                                                const void *losses,
+                                                const float *prior,
+                                                const float *grad_loss,
+                                                void *grad_losses,
+                                                void *workspace,
+                                                size_t workspace_bytes);
+
+// lk_doubly_robust_reweighting_forward and lk_doubly_robust_reweighting_backward in one pass over memory.
+// Arguments as there.
+lk_status lk_doubly_robust_reweighting_forward_backward(const lk_context *ctx,
+                                                        const struct lk_doubly_robust_reweighting_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t n,
+                                                        const void *losses,
+                                                        const float *prior,
+                                                        const float *grad_loss,
+                                                        float *loss,
+                                                        float *weights,
+                                                        void *grad_losses,
+                                                        void *workspace,
+                                                        size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * ensemble_cross_entropy: Cross entropy of the average of an ensemble
@@ -5222,6 +6556,230 @@ lk_status lk_ensemble_cross_entropy_forward_backward(const lk_context *ctx,
                                                      void *grad_logits,
                                                      void *workspace,
                                                      size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * gradient_boosting_residuals: What the next unit of a gradient-boosted network is fitted to
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_GRADIENT_BOOSTING_RESIDUALS_KIND_SQUARED 0
+
+#define LK_GRADIENT_BOOSTING_RESIDUALS_KIND_LOGISTIC 1
+
+#define LK_GRADIENT_BOOSTING_RESIDUALS_KIND_SOFTMAX 2
+
+// Options of gradient_boosting_residuals. Set the defaults with
+// lk_gradient_boosting_residuals_options_init(), then change what you need.
+typedef struct lk_gradient_boosting_residuals_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // The loss. LK_GRADIENT_BOOSTING_RESIDUALS_KIND_SQUARED or
+  // LK_GRADIENT_BOOSTING_RESIDUALS_KIND_LOGISTIC or LK_GRADIENT_BOOSTING_RESIDUALS_KIND_SOFTMAX; default
+  // LK_GRADIENT_BOOSTING_RESIDUALS_KIND_SQUARED.
+  int32_t kind;
+} lk_gradient_boosting_residuals_options;
+
+// Sets the size and the defaults of an options struct of gradient_boosting_residuals.
+void lk_gradient_boosting_residuals_options_init(struct lk_gradient_boosting_residuals_options *opts);
+
+// Bytes of workspace that any function of gradient_boosting_residuals needs for these sizes, in memory of
+// the context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_gradient_boosting_residuals_workspace_size(const lk_context *ctx,
+                                                        const struct lk_gradient_boosting_residuals_options *opts,
+                                                        lk_dtype dtype,
+                                                        size_t n,
+                                                        size_t k,
+                                                        size_t *bytes);
+
+// What the next unit of a gradient-boosted network is fitted to.
+//
+// The additive model predicts f = pred; the next unit is fitted to residuals_ik = -d loss_i / d
+// f_ik:
+//     squared    losses_i = 1/2 sum_k (t_ik - f_ik)^2           residuals t - f            hessian 1
+//     logistic   losses_i = sum_k bce(f_ik, t_ik)               residuals t - sigmoid(f)   hessian p (1 - p)
+//     softmax    losses_i = -sum_k t_ik log softmax(f_i)_k      residuals t - softmax(f)   hessian p (1 - p)
+// with bce(f, t) = -t log p - (1 - t) log(1 - p) and p the sigmoid or softmax of f. Targets are
+// values, 0 or 1, or one-hot rows; other probabilities work too (softmax: of sum 1). hessian is the
+// diagonal only. Certain predictions keep their digits: 1 - p is computed as such.
+// gradient_boosting_step gives the unit's step size.
+// Source: S. Emami, G. Martínez-Muñoz, Sequential Training of Neural Networks with Gradient Boosting,
+// 2019.
+//
+//   n               size_t                   number of samples
+//   k               size_t                   outputs or classes, at least 1
+//   pred            dtype [n, k]             the additive model so far; logits for logistic and softmax
+//   target          dtype [n, k]             what it should predict
+//   residuals       f32 [n, k]               negative slopes of the losses; NULL = not wanted
+//   hessian         f32 [n, k]               diagonal of the second derivatives; NULL = not wanted
+//   losses          f32 [n]                  loss of each sample; NULL = not wanted
+lk_status lk_gradient_boosting_residuals_forward(const lk_context *ctx,
+                                                 const struct lk_gradient_boosting_residuals_options *opts,
+                                                 lk_dtype dtype,
+                                                 size_t n,
+                                                 size_t k,
+                                                 const void *pred,
+                                                 const void *target,
+                                                 float *residuals,
+                                                 float *hessian,
+                                                 float *losses,
+                                                 void *workspace,
+                                                 size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * gradient_boosting_step: Step size of a new unit in a gradient-boosted network
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_GRADIENT_BOOSTING_STEP_KIND_SQUARED 0
+
+#define LK_GRADIENT_BOOSTING_STEP_KIND_LOGISTIC 1
+
+#define LK_GRADIENT_BOOSTING_STEP_KIND_SOFTMAX 2
+
+// Options of gradient_boosting_step. Set the defaults with lk_gradient_boosting_step_options_init(), then
+// change what you need.
+typedef struct lk_gradient_boosting_step_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // The loss. LK_GRADIENT_BOOSTING_STEP_KIND_SQUARED or LK_GRADIENT_BOOSTING_STEP_KIND_LOGISTIC or
+  // LK_GRADIENT_BOOSTING_STEP_KIND_SOFTMAX; default LK_GRADIENT_BOOSTING_STEP_KIND_SQUARED.
+  int32_t kind;
+  // A step for each output instead of one for all. 0 or 1; default 1.
+  uint8_t per_class;
+} lk_gradient_boosting_step_options;
+
+// Sets the size and the defaults of an options struct of gradient_boosting_step.
+void lk_gradient_boosting_step_options_init(struct lk_gradient_boosting_step_options *opts);
+
+// Bytes of workspace that any function of gradient_boosting_step needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_gradient_boosting_step_workspace_size(const lk_context *ctx,
+                                                   const struct lk_gradient_boosting_step_options *opts,
+                                                   lk_dtype dtype,
+                                                   size_t n,
+                                                   size_t k,
+                                                   size_t *bytes);
+
+// Step size of a new unit in a gradient-boosted network.
+//
+// One Newton step of the line search for f + rho direction, with residuals and hessian as
+// gradient_boosting_residuals has them for the same inputs:
+//     rho_k = sum_i residuals_ik direction_ik / sum_i hessian_ik direction_ik^2
+// or, without per_class, one rho from the sums over samples and classes. 0 where the denominator is
+// 0. Sums are f64.
+// Source: S. Emami, G. Martínez-Muñoz, Sequential Training of Neural Networks with Gradient Boosting,
+// 2019.
+//
+//   n               size_t                   number of samples
+//   k               size_t                   outputs or classes, at least 1
+//   pred            dtype [n, k]             the additive model so far; logits for logistic and softmax
+//   target          dtype [n, k]             what it should predict
+//   direction       dtype [n, k]             output of the new unit
+//   rho             f32 [k] or []            step sizes; [] where per_class is not set; NULL = not wanted
+lk_status lk_gradient_boosting_step_forward(const lk_context *ctx,
+                                            const struct lk_gradient_boosting_step_options *opts,
+                                            lk_dtype dtype,
+                                            size_t n,
+                                            size_t k,
+                                            const void *pred,
+                                            const void *target,
+                                            const void *direction,
+                                            float *rho,
+                                            void *workspace,
+                                            size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * kernel_alignment: Centred kernel alignment of features with targets or other features (linear CKA)
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of kernel_alignment. Set the defaults with lk_kernel_alignment_options_init(), then change what
+// you need.
+typedef struct lk_kernel_alignment_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Take the means of columns away first. 0 or 1; default 1.
+  uint8_t centered;
+} lk_kernel_alignment_options;
+
+// Sets the size and the defaults of an options struct of kernel_alignment.
+void lk_kernel_alignment_options_init(struct lk_kernel_alignment_options *opts);
+
+// Bytes of workspace that any function of kernel_alignment needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_kernel_alignment_workspace_size(const lk_context *ctx,
+                                             const struct lk_kernel_alignment_options *opts,
+                                             lk_dtype dtype,
+                                             size_t n,
+                                             size_t d,
+                                             size_t k,
+                                             size_t *bytes);
+
+// Centred kernel alignment of features with targets or other features (linear CKA).
+//
+// The cosine between the kernel matrices a a' and b b', after each column has lost its mean
+// (centered):
+//     value = |a'b|^2 / (|a'a| |b'b|),  Frobenius norms,
+// in [0, 1], 1 for kernels that are multiples of each other. It does not change with rotations of
+// the features or their scale. Gradients, with X = a'b, A = a'a, B = b'b, all of centred columns:
+//     d/da = g (2 b X' / (|A| |B|) - 2 value a A / |A|^2),    d/db = g (2 a X / (|A| |B|) - 2 value b B / |B|^2).
+// To align, maximise the value: pass a negative upstream gradient. 0 with zero gradients where the
+// features or the targets do not vary. A NaN anywhere makes all NaN. Products are f32, sums of them
+// f64. With d or k above n the n x n kernel matrices are gone through in tiles, never stored; else
+// (d + k)^2 products are in the workspace. Cost n (d + k)^2 / 2 or n^2 (d + k) / 2 multiply-adds
+// forward, three times as much with gradients.
+// Source: T. Kumar, B. Bordelon, S. J. Gershman, C. Pehlevan, Grokking as the Transition from Lazy to Rich
+// Training Dynamics, 2023.
+//
+//   n               size_t                   number of samples
+//   d               size_t                   features, at least 1
+//   k               size_t                   targets or other features, at least 1
+//   a               dtype [n, d]             features
+//   b               dtype [n, k]             targets, one-hot or values, or other features
+//   value           f32 []                   the alignment; NULL = not wanted
+lk_status lk_kernel_alignment_forward(const lk_context *ctx,
+                                      const struct lk_kernel_alignment_options *opts,
+                                      lk_dtype dtype,
+                                      size_t n,
+                                      size_t d,
+                                      size_t k,
+                                      const void *a,
+                                      const void *b,
+                                      float *value,
+                                      void *workspace,
+                                      size_t workspace_bytes);
+
+// Gradient of lk_kernel_alignment_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of value; NULL = ones
+//   grad_a          dtype                    gradient, of the shape of a; NULL = not wanted
+//   grad_b          dtype                    gradient, of the shape of b; NULL = not wanted
+lk_status lk_kernel_alignment_backward(const lk_context *ctx,
+                                       const struct lk_kernel_alignment_options *opts,
+                                       lk_dtype dtype,
+                                       size_t n,
+                                       size_t d,
+                                       size_t k,
+                                       const void *a,
+                                       const void *b,
+                                       const float *grad_loss,
+                                       void *grad_a,
+                                       void *grad_b,
+                                       void *workspace,
+                                       size_t workspace_bytes);
+
+// lk_kernel_alignment_forward and lk_kernel_alignment_backward in one pass over memory. Arguments as
+// there.
+lk_status lk_kernel_alignment_forward_backward(const lk_context *ctx,
+                                               const struct lk_kernel_alignment_options *opts,
+                                               lk_dtype dtype,
+                                               size_t n,
+                                               size_t d,
+                                               size_t k,
+                                               const void *a,
+                                               const void *b,
+                                               const float *grad_loss,
+                                               float *value,
+                                               void *grad_a,
+                                               void *grad_b,
+                                               void *workspace,
+                                               size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * multi_sample_dropout_cross_entropy: Mean cross entropy of an output layer over several dropout samples of its features
@@ -5348,6 +6906,295 @@ lk_status lk_multi_sample_dropout_cross_entropy_forward_backward(const lk_contex
                                                                  void *grad_bias,
                                                                  void *workspace,
                                                                  size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * nested_dropout: Dropout of all channels from some place on
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of nested_dropout. Set the defaults with lk_nested_dropout_options_init(), then change what you
+// need.
+typedef struct lk_nested_dropout_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_nested_dropout_options;
+
+// Sets the size and the defaults of an options struct of nested_dropout.
+void lk_nested_dropout_options_init(struct lk_nested_dropout_options *opts);
+
+// Bytes of workspace that any function of nested_dropout needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_nested_dropout_workspace_size(const lk_context *ctx,
+                                           const struct lk_nested_dropout_options *opts,
+                                           lk_dtype dtype,
+                                           size_t rows,
+                                           size_t channels,
+                                           size_t *bytes);
+
+// Dropout of all channels from some place on.
+//
+// output_(r,c) = features_(r,c) for c < keep_r, else 0,
+// without rescaling: training orders channels by importance. The gradient has the same mask.
+// nested_dropout_sample
+// draws keep; co_teaching is the loss that the paper combines it with.
+// A keep out of range on CUDA gives NaN in its row and gradient 0.
+// Source: Y. Chen, S. X. Hu, X. Shen, C. Ai, J. A. K. Suykens, Compressing Features for Learning with
+// Noisy Labels, 2022; O. Rippel, M. A. Gelbart, R. P. Adams, Learning Ordered Representations with Nested
+// Dropout, 2014.
+//
+//   rows            size_t                   number of samples
+//   channels        size_t                   number of features of each
+//   features        dtype [rows, channels]   features
+//   keep            int64 [rows]             channels to keep of each sample, from 0 to channels, in [0,
+//                                            channels+1)
+//   output          dtype [rows, channels]   features with zeros; NULL = not wanted
+lk_status lk_nested_dropout_forward(const lk_context *ctx,
+                                    const struct lk_nested_dropout_options *opts,
+                                    lk_dtype dtype,
+                                    size_t rows,
+                                    size_t channels,
+                                    const void *features,
+                                    const int64_t *keep,
+                                    void *output,
+                                    void *workspace,
+                                    size_t workspace_bytes);
+
+// Gradient of lk_nested_dropout_forward. Arguments as there, and
+//   grad_loss       f32                      upstream gradient, of the shape of output; NULL = ones
+//   grad_features   dtype                    gradient, of the shape of features; NULL = not wanted
+lk_status lk_nested_dropout_backward(const lk_context *ctx,
+                                     const struct lk_nested_dropout_options *opts,
+                                     lk_dtype dtype,
+                                     size_t rows,
+                                     size_t channels,
+                                     const void *features,
+                                     const int64_t *keep,
+                                     const float *grad_loss,
+                                     void *grad_features,
+                                     void *workspace,
+                                     size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * nested_dropout_sample: How many channels nested dropout keeps
+ * ---------------------------------------------------------------------------------------------------- */
+
+#define LK_NESTED_DROPOUT_SAMPLE_DISTRIBUTION_UNIFORM 0
+
+#define LK_NESTED_DROPOUT_SAMPLE_DISTRIBUTION_GEOMETRIC 1
+
+// Options of nested_dropout_sample. Set the defaults with lk_nested_dropout_sample_options_init(), then
+// change what you need.
+typedef struct lk_nested_dropout_sample_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Of the numbers. LK_NESTED_DROPOUT_SAMPLE_DISTRIBUTION_UNIFORM or
+  // LK_NESTED_DROPOUT_SAMPLE_DISTRIBUTION_GEOMETRIC; default
+  // LK_NESTED_DROPOUT_SAMPLE_DISTRIBUTION_UNIFORM.
+  int32_t distribution;
+  // Chance to stop after each channel; geometric only. In (0, 1); default 0.1.
+  double rate;
+  // Key of the random numbers. Any integer; default 0.
+  uint64_t seed;
+  // First counter block of the random numbers. Any integer; default 0.
+  uint64_t offset;
+} lk_nested_dropout_sample_options;
+
+// Sets the size and the defaults of an options struct of nested_dropout_sample.
+void lk_nested_dropout_sample_options_init(struct lk_nested_dropout_sample_options *opts);
+
+// Bytes of workspace that any function of nested_dropout_sample needs for these sizes, in memory of the
+// context's device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_nested_dropout_sample_workspace_size(const lk_context *ctx,
+                                                  const struct lk_nested_dropout_sample_options *opts,
+                                                  lk_dtype dtype,
+                                                  size_t rows,
+                                                  size_t channels,
+                                                  size_t *bytes);
+
+// How many channels nested dropout keeps.
+//
+// One number from 1 to channels for each row, for nested_dropout: with u_r = (word + 1/2) / 2^32 of draw r
+// of Philox,
+//     uniform:     keep_r = 1 + floor(u_r channels),
+//     geometric:   keep_r = min(channels, 1 + floor(log(u_r) / log(1 - rate))),
+// so that P(keep > k) = (1 - rate)^k for k < channels. The same numbers on every device. The caller
+// changes seed or
+// offset for every batch.
+// Source: Y. Chen, S. X. Hu, X. Shen, C. Ai, J. A. K. Suykens, Compressing Features for Learning with
+// Noisy Labels, 2022; O. Rippel, M. A. Gelbart, R. P. Adams, Learning Ordered Representations with Nested
+// Dropout, 2014.
+//
+//   rows            size_t                   number of samples
+//   channels        size_t                   number of features of each, at least 1
+//   keep            int64 [rows]             channels to keep of each sample; NULL = not wanted
+lk_status lk_nested_dropout_sample_forward(const lk_context *ctx,
+                                           const struct lk_nested_dropout_sample_options *opts,
+                                           lk_dtype dtype,
+                                           size_t rows,
+                                           size_t channels,
+                                           int64_t *keep,
+                                           void *workspace,
+                                           size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * roc_auc: Area under the receiver operating characteristic
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of roc_auc. Set the defaults with lk_roc_auc_options_init(), then change what you need.
+typedef struct lk_roc_auc_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+} lk_roc_auc_options;
+
+// Sets the size and the defaults of an options struct of roc_auc.
+void lk_roc_auc_options_init(struct lk_roc_auc_options *opts);
+
+// Bytes of workspace that any function of roc_auc needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes, on the CPU it may lie anywhere.
+lk_status lk_roc_auc_workspace_size(const lk_context *ctx,
+                                    const struct lk_roc_auc_options *opts,
+                                    lk_dtype dtype,
+                                    size_t n,
+                                    size_t *bytes);
+
+// Area under the receiver operating characteristic.
+//
+// value = P(score_i > score_j) + P(score_i = score_j) / 2    for i among the positives, j among the
+// negatives,
+// counted over all such pairs by one sort of the scores. 1 is perfect, 1/2 is chance. Positive is a label
+// other than 0.
+// Both classes must be there: otherwise the CPU returns an error that names labels, and CUDA, where the
+// host does not
+// look at the labels, gives NaN. A NaN among the scores gives NaN. At most 2^32 - 1 samples.
+// Source: J. A. Hanley, B. J. McNeil, The Meaning and Use of the Area under a Receiver Operating
+// Characteristic (ROC) Curve, 1982; for randomised inputs H. Shah et al., The Pitfalls of Simplicity Bias
+// in Neural Networks, 2020.
+//
+//   n               size_t                   number of samples, at least 2
+//   scores          dtype [n]                the larger, the more positive
+//   labels          uint8 (0 or 1) [n]       0 for negatives
+//   value           f32 []                   the area, between 0 and 1; NULL = not wanted
+lk_status lk_roc_auc_forward(const lk_context *ctx,
+                             const struct lk_roc_auc_options *opts,
+                             lk_dtype dtype,
+                             size_t n,
+                             const void *scores,
+                             const uint8_t *labels,
+                             float *value,
+                             void *workspace,
+                             size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * saliency_mask: Mask of the weights with the largest gradients
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of saliency_mask. Set the defaults with lk_saliency_mask_options_init(), then change what you
+// need.
+typedef struct lk_saliency_mask_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Of the weights to keep in the mask. In [0, 1]; default 0.5.
+  double fraction;
+} lk_saliency_mask_options;
+
+// Sets the size and the defaults of an options struct of saliency_mask.
+void lk_saliency_mask_options_init(struct lk_saliency_mask_options *opts);
+
+// Bytes of workspace that any function of saliency_mask needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_saliency_mask_workspace_size(const lk_context *ctx,
+                                          const struct lk_saliency_mask_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          size_t *bytes);
+
+// Mask of the weights with the largest gradients.
+//
+// mask_i = 1 for the k largest |gradient_i|, else 0,    k = floor(fraction n + 1/2),
+// of equal magnitudes those of lower index. Unlearning then changes weights of mask 1 only. threshold is
+// the smallest
+// magnitude kept, infinity where none is. For all weights of a model together give their gradients in one
+// buffer.
+// A NaN counts as larger than everything else: it is kept before all others, and where any is kept
+// threshold is NaN.
+// Magnitudes are counted by digits, not sorted: the time is linear in n, and memory does not grow with it.
+// Source: C. Fan, J. Liu, Y. Zhang, E. Wong, D. Wei, S. Liu, SalUn: Empowering Machine Unlearning via
+// Gradient-based Weight Saliency in Both Image Classification and Generation, 2023.
+//
+//   n               size_t                   number of weights
+//   gradient        dtype [n]                gradient of the loss on what is to be forgotten, at the
+//                                            original weights
+//   mask            uint8 (0 or 1) [n]       1 for salient weights; NULL = not wanted
+//   threshold       f32 []                   smallest magnitude kept; NULL = not wanted
+lk_status lk_saliency_mask_forward(const lk_context *ctx,
+                                   const struct lk_saliency_mask_options *opts,
+                                   lk_dtype dtype,
+                                   size_t n,
+                                   const void *gradient,
+                                   uint8_t *mask,
+                                   float *threshold,
+                                   void *workspace,
+                                   size_t workspace_bytes);
+
+/* ----------------------------------------------------------------------------------------------------
+ * slab_features: Synthetic data with simple and complex coordinates
+ * ---------------------------------------------------------------------------------------------------- */
+
+// Options of slab_features. Set the defaults with lk_slab_features_options_init(), then change what you
+// need.
+typedef struct lk_slab_features_options {
+  // Size of this struct, set by the init function: lets the struct grow in later versions.
+  size_t struct_size;
+  // Distance between the classes. In [0, 2); default 0.1.
+  double margin;
+  // Key of the random numbers; without uniforms only. Any integer; default 0.
+  uint64_t seed;
+  // First counter block of the random numbers. Any integer; default 0.
+  uint64_t offset;
+} lk_slab_features_options;
+
+// Sets the size and the defaults of an options struct of slab_features.
+void lk_slab_features_options_init(struct lk_slab_features_options *opts);
+
+// Bytes of workspace that any function of slab_features needs for these sizes, in memory of the context's
+// device. On CUDA it must be aligned to 256 bytes; on the CPU none is needed.
+lk_status lk_slab_features_workspace_size(const lk_context *ctx,
+                                          const struct lk_slab_features_options *opts,
+                                          lk_dtype dtype,
+                                          size_t n,
+                                          size_t coordinates,
+                                          size_t *bytes);
+
+// Synthetic data with simple and complex coordinates.
+//
+// Every coordinate alone tells the classes target = -1 and +1 apart; the more slabs it has, the more
+// pieces a classifier needs. With t = target_i, k = slabs_c and u = uniforms_ic:
+//     k = 1    t (margin / 2 + (1 - margin / 2) u)
+//     k >= 3   k slabs of width 2 / k over [-1, 1]: class -1 has numbers 0, 2, 4, ..., class +1 the others. With
+//              v = u (slabs of the class), x = -1 + (2 / k) slab + margin / 2 + (2 / k - margin) frac(v), slab the
+//              floor(v)-th of the class
+// so that classes are margin apart. margin is less than 2 / k for every coordinate. Without
+// uniforms, number i coordinates + c is that draw of Philox with seed and offset. A target that is
+// neither -1 nor +1 gives NaN.
+// Source: H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli, The Pitfalls of Simplicity Bias in
+// Neural Networks, 2020.
+//
+//   n               size_t                   number of samples
+//   coordinates     size_t                   coordinates of a sample, at least 1
+//   target          dtype [n]                +1 or -1
+//   uniforms        f32 [n, coordinates]     uniform numbers; NULL to draw them, in (0, 1)
+//   slabs           int64 [coordinates]      slabs of each coordinate, odd
+//   features        f32 [n, coordinates]     the samples; NULL = not wanted
+lk_status lk_slab_features_forward(const lk_context *ctx,
+                                   const struct lk_slab_features_options *opts,
+                                   lk_dtype dtype,
+                                   size_t n,
+                                   size_t coordinates,
+                                   const void *target,
+                                   const float *uniforms,
+                                   const int64_t *slabs,
+                                   float *features,
+                                   void *workspace,
+                                   size_t workspace_bytes);
 
 /* ----------------------------------------------------------------------------------------------------
  * trades_loss: Cross entropy plus divergence under attack (TRADES)

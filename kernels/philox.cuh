@@ -46,23 +46,27 @@ LK_DEVICE float philox_uniform(uint32_t word) {
 // Never contracted to a fused operation: the CPU may have none.
 LK_DEVICE double philox_step(double sum, double x, double c) { return __dadd_rn(__dmul_rn(sum, x), c); }
 
-// Two standard normal numbers by Box-Muller: sqrt(-2 ln u) times cosine and sine of 2 pi v.
-LK_DEVICE void philox_normals(uint32_t u, uint32_t v, float& first, float& second) {
+// ln((word + 1/2) / 2^32) to 1e-13.
+LK_DEVICE double philox_ln(uint32_t word) {
   constexpr double kArtanh[9] = {1.0,        1.0 / 3.0,  1.0 / 5.0,  1.0 / 7.0, 1.0 / 9.0,
                                  1.0 / 11.0, 1.0 / 13.0, 1.0 / 15.0, 1.0 / 17.0};
-  constexpr double kSine[7] = {1.0,          -1.0 / 6.0,         1.0 / 120.0,         -1.0 / 5040.0,
-                               1.0 / 362880.0, -1.0 / 39916800.0, 1.0 / 6227020800.0};
-  constexpr double kCosine[8] = {1.0,           -0.5,             1.0 / 24.0,        -1.0 / 720.0,
-                                 1.0 / 40320.0, -1.0 / 3628800.0, 1.0 / 479001600.0, -1.0 / 87178291200.0};
-  const int64_t bits = __double_as_longlong(__dmul_rn(static_cast<double>(u) + 0.5, 0x1p-32));
+  const int64_t bits = __double_as_longlong(__dmul_rn(static_cast<double>(word) + 0.5, 0x1p-32));
   const int64_t e = (bits - 0x3fe6a09e667f3bcdll) >> 52;
   const double m = __longlong_as_double(bits - e * (1ll << 52));
   const double f = (m - 1.0) / (m + 1.0), ff = __dmul_rn(f, f);
   double ln = kArtanh[8];
 #pragma unroll
   for (int i = 7; i >= 0; --i) ln = philox_step(ln, ff, kArtanh[i]);
-  ln = __dadd_rn(__dmul_rn(2.0 * f, ln), __dmul_rn(static_cast<double>(e), 0.693147180559945309417232121458));
-  const double radius = sqrt(-2.0 * ln);
+  return __dadd_rn(__dmul_rn(2.0 * f, ln), __dmul_rn(static_cast<double>(e), 0.693147180559945309417232121458));
+}
+
+// Two standard normal numbers by Box-Muller: sqrt(-2 ln u) times cosine and sine of 2 pi v.
+LK_DEVICE void philox_normals(uint32_t u, uint32_t v, float& first, float& second) {
+  constexpr double kSine[7] = {1.0,          -1.0 / 6.0,         1.0 / 120.0,         -1.0 / 5040.0,
+                               1.0 / 362880.0, -1.0 / 39916800.0, 1.0 / 6227020800.0};
+  constexpr double kCosine[8] = {1.0,           -0.5,             1.0 / 24.0,        -1.0 / 720.0,
+                                 1.0 / 40320.0, -1.0 / 3628800.0, 1.0 / 479001600.0, -1.0 / 87178291200.0};
+  const double radius = sqrt(-2.0 * philox_ln(u));
 
   const int64_t odd = 2 * static_cast<int64_t>(v) + 1, quarters = (odd + (1ll << 30)) >> 31;
   const double x =

@@ -215,3 +215,13 @@ def test_no_graph_without_gradients():
     assert not losskit.torch.token_cross_entropy(z, torch.arange(4)).requires_grad
     with torch.no_grad():
         assert not losskit.torch.token_cross_entropy(tensors(4, 5), torch.arange(4)).requires_grad
+
+
+@each_context
+def test_an_entry_without_inputs(kind):
+    keep = losskit.torch.nested_dropout_sample(rows=100, channels=16, seed=3, **make(kind))
+    assert keep.dtype == torch.int64 and keep.shape == (100,)
+    assert keep.tolist() == losskit.nested_dropout_sample(rows=100, channels=16, seed=3).keep.tolist()
+    x = tensors(100, 16)
+    losskit.torch.nested_dropout(x, keep, **make(kind)).sum().backward()
+    assert x.grad.sum(dim=1).tolist() == keep.tolist()

@@ -2,6 +2,7 @@ import torch
 import torch.nn.functional as F
 
 from . import Case
+from .classification import LOGITS, signs
 
 FLAT = ((64 << 20,),)
 LABELS = ((65536, 1024),)
@@ -33,10 +34,6 @@ def ctc(x):
     return F.ctc_loss(x.logits.log_softmax(2), x.labels, x.input_lengths, x.label_lengths)
 
 
-def signs(shape, generator):
-    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
-
-
 def bits(shape, generator):
     return torch.randint(0, 2, shape, generator=generator).float()
 
@@ -56,6 +53,11 @@ def focal(x):
 
 def triplet(x, **options):
     return F.triplet_margin_loss(x.anchor, x.positive, x.negative, **options)
+
+
+def softmax_focal(x, gamma=2.0):
+    log_p = x.logits.log_softmax(1).gather(1, x.labels[:, None])[:, 0]
+    return (-((1 - log_p.exp()) ** gamma) * log_p).mean()
 
 
 CASES = [
@@ -86,6 +88,8 @@ CASES = [
     Case("hinge_loss", lambda x: F.relu(1 - x.target * x.scores).mean(), FLAT, inputs={"target": signs}),
     Case("margin_ranking_loss", lambda x: F.margin_ranking_loss(x.a, x.b, x.target), FLAT, inputs={"target": signs}),
     Case("focal_loss", focal, LABELS, inputs={"target": bits}),
+    Case("softmax_focal_loss", softmax_focal, LOGITS),
+    Case("multi_margin_loss", lambda x: F.multi_margin_loss(x.logits, x.labels), LOGITS),
     Case("kl_divergence", lambda x: F.kl_div(x.pred, x.target), LABELS, inputs={"pred": logs, "target": uniform}),
     Case(
         "gaussian_nll", lambda x: F.gaussian_nll_loss(x.pred, x.target, x.var), FLAT, inputs={"var": positive}

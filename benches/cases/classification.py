@@ -122,6 +122,16 @@ def ensloss(x):
     return -(w * x.target * x.scores).mean()
 
 
+def calibration_error(x, bins=15):
+    place = (x.confidence * bins).ceil().long().clamp(1, bins) - 1
+    sums = torch.zeros(bins).index_add_(0, place, x.confidence - x.correct.float())
+    return sums.abs().sum() / len(place)
+
+
+def uniform(shape, generator):
+    return torch.rand(shape, generator=generator)
+
+
 CASES = [
     Case("token_cross_entropy", lambda x: F.cross_entropy(x.logits, x.labels), LOGITS, in_readme=3),
     Case(
@@ -176,4 +186,5 @@ CASES = [
         ((1 << 20,),),
         inputs={"target": signs, "draws": lambda shape, g: torch.randn(shape, generator=g)},
     ),
+    Case("expected_calibration_error", calibration_error, ((1 << 22,),), inputs={"confidence": uniform}),
 ]

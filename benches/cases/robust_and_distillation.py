@@ -55,7 +55,114 @@ def small(shape, generator):
     return torch.randn(shape, generator=generator) / 10
 
 
+def saliency(x):
+    """Of equal magnitudes the first: topk takes any."""
+    kept = x.gradient.abs().sort(descending=True, stable=True).indices[: len(x.gradient) // 2]
+    return torch.zeros_like(x.gradient, dtype=torch.uint8).index_fill_(0, kept, 1)
+
+
+def co_teaching(x):
+    kept = len(x.losses_a) * 4 // 5
+    a, b = (losses.detach().sort(stable=True).indices[:kept] for losses in (x.losses_a, x.losses_b))
+    return torch.stack([x.losses_a[b].float().mean(), x.losses_b[a].float().mean()])
+
+
+def roc_auc(x):
+    scores, order = x.scores.sort()
+    _, group, counts = torch.unique_consecutive(scores, return_inverse=True, return_counts=True)
+    ranks = counts.cumsum(0) - (counts - 1) / 2
+    positive = x.labels[order] != 0
+    p = positive.sum()
+    return (ranks.double()[group][positive].sum() - p * (p + 1) / 2) / (p * (len(positive) - p))
+
+
+def bag_means(x, q):
+    zero = torch.zeros(len(x.bag_targets))
+    counts = zero.index_add(0, x.bags, torch.ones(len(x.bags)))
+    return zero.index_add(0, x.bags, q) / counts.clamp(min=1), counts > 0
+
+
+def aggregate(x):
+    pred, y = x.pred.float(), x.bag_targets.float()
+    means, there = bag_means(x, pred)
+    return (F.mse_loss(means[there], y[there]) + F.mse_loss(pred, y[x.bags])) / 2
+
+
+def aggregate_logistic(x):
+    pred, y = x.pred.float(), x.bag_targets.float()
+    means, there = bag_means(x, pred.sigmoid())
+    of_bags = F.binary_cross_entropy(means[there], y[there])
+    return (of_bags + F.binary_cross_entropy_with_logits(pred, y[x.bags])) / 2
+
+
+def uniform(shape, generator):
+    return torch.rand(shape, generator=generator)
+
+
+BAGS = ((1 << 20, 1 << 13), (1 << 20, 100))
+
+
+def boosting_residuals(x):
+    """With the second derivatives and losses, as the library gives them."""
+    p = x.pred.softmax(-1)
+    _ = p * (1 - p), -(x.target * x.pred.log_softmax(-1)).sum(-1)
+    return x.target - p
+
+
+def boosting_step(x):
+    p = x.pred.softmax(-1)
+    slope = ((x.target - p) * x.direction).sum(0, dtype=torch.float32)
+    return slope / (p * (1 - p) * x.direction**2).sum(0, dtype=torch.float32)
+
+
+def shares(shape, generator):
+    """Probabilities."""
+    return torch.randn(shape, generator=generator).softmax(-1)
+
+
+def slabs(x):
+    t, k = x.target[:, None].float(), x.slabs[None]
+    own = (t > 0).long()
+    v = x.uniforms * ((k + 1) // 2 - own)
+    number = v.floor()
+    many = -1 + 2 / k * (2 * number + own) + 0.05 + (2 / k - 0.1) * (v - number)
+    return torch.where(k == 1, t * (0.05 + 0.95 * x.uniforms), many)
+
+
+def alignment(x):
+    a, b = x.a - x.a.mean(0), x.b - x.b.mean(0)
+    if max(a.shape[1], b.shape[1]) > len(a):
+        k, l = a @ a.T, b @ b.T
+        return (k * l).sum() / (k.norm() * l.norm())
+    return (a.T @ b).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm())
+
+
 CASES = [
+    Case(
+        "gradient_boosting_residuals",
+        boosting_residuals,
+        ((4096, 1000), (65536, 10)),
+        options={"kind": "softmax"},
+        inputs={"target": shares},
+    ),
+    Case(
+        "gradient_boosting_step",
+        boosting_step,
+        ((4096, 1000), (65536, 10)),
+        options={"kind": "softmax"},
+        inputs={"target": shares},
+    ),
+    Case(
+        "slab_features",
+        slabs,
+        ((65536, 64),),
+        inputs={
+            "target": signs,
+            "uniforms": lambda shape, g: torch.rand(shape, generator=g).clamp(1e-6, 1 - 1e-6),
+            "slabs": lambda shape, g: 2 * torch.randint(0, 5, shape, generator=g) + 1,
+        },
+    ),
+    Case("kernel_alignment", alignment, ((8192, 512, 128), (256, 1024, 16)), inputs={"a": small, "b": small}, gradients=("a", "b")),
     Case(
         "multi_sample_dropout_cross_entropy",
         multi_sample,
@@ -99,4 +206,21 @@ CASES = [
         ((32 << 20, 32 << 20),),
         gradients=("forget_pred", "retain_pred"),
     ),
+    Case("saliency_mask", saliency, ((16 << 20,),)),
+    Case("co_teaching", co_teaching, ((1 << 20,),), gradients=("losses_a", "losses_b")),
+    Case("roc_auc", roc_auc, ((1 << 20,),)),
+    Case(
+        "nested_dropout",
+        lambda x: torch.where(torch.arange(x.features.shape[1]) < x.keep[:, None], x.features, 0),
+        ((16384, 1024),),
+    ),
+    Case(
+        "coordinate_shuffle",
+        lambda x: torch.where(x.mask.bool(), x.x[x.permutation], x.x),
+        ((16384, 1024),),
+        inputs={"permutation": lambda shape, g: torch.randperm(shape[0], generator=g)},
+    ),
+    Case("aggregate_response", aggregate, BAGS, inputs={"bag_targets": uniform}),
+    Case("aggregate_response", aggregate_logistic, BAGS, "logistic", options={"kind": "logistic"}, inputs={"bag_targets": uniform}),
+    Case("doubly_robust_reweighting", lambda x: torch.logsumexp(x.losses, 0) - math.log(len(x.losses)), ((1 << 20,),)),
 ]

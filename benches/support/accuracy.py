@@ -8,7 +8,7 @@ from . import calls
 
 #: What torch in f32 and the library may differ by, relative to the largest of the tensor: what torch sums up in
 #: f32, a few roundings of the storage type. Errors to the last digit are the tests' business, and of `errors`.
-AGREEMENT = {"f32": 1e-4, "f16": 2e-3, "bf16": 1e-2}
+AGREEMENT = {"f32": 3e-4, "f16": 2e-3, "bf16": 1e-2}
 #: Torch in f16 and bf16 rounds in between.
 CLOSE = {"f32": 1e-4, "f16": 1e-2, "bf16": 5e-2}
 
@@ -36,8 +36,8 @@ def disagreement(got, expected, bound):
 
 
 def errors(case, entry, dtype, context, elements):
-    """Relative error of the mean loss and largest error of a gradient relative to the largest of its row, for
-    the library and for torch, on few rows."""
+    """Largest error of the first output relative to its largest value, and of a gradient relative to the largest of
+    its row, for the library and for torch, on few rows."""
     shape = calls.shrink(case.shapes[0], elements)
     inputs = calls.draw(case, entry, shape, dtype, seed=1)
     subject = Subject(entry.name)
@@ -49,12 +49,15 @@ def errors(case, entry, dtype, context, elements):
     dims = dict(zip(entry.dims, shape))
     x = subject.exact(arrays, free={name: dims[name] for name in entry.free_dims})
     with np.errstate(all="ignore"):
-        loss = float(np.sum(subject.reference(x, case.options)[subject.first]))
+        loss = torch.from_numpy(np.asarray(subject.reference(x, case.options)[subject.first], np.float64))
+        if len(entry.outputs) and next(iter(entry.outputs.values())).reduced:
+            loss = loss.sum()
         exact = subject.gradients(x, case.options, calls.SCALES[dtype]) or {}
 
     def of(side):
         worst = [difference(g, torch.from_numpy(exact[n])) for n, g in side.gradients.items() if n in exact]
-        return {"loss": abs(float(side.loss.double().sum()) - loss) / abs(loss), "gradient": max(worst, default=None)}
+        largest = loss.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+        return {"loss": float((side.loss.double() - loss).abs().max() / largest), "gradient": max(worst, default=None)}
 
     losskit = calls.Losskit(case, entry, shape, dtype, inputs)
     other = calls.Torch(case.torch, case, entry, dtype, inputs)

@@ -53,11 +53,10 @@ def draw(case, entry, shape, dtype, seed=0):
 
 
 class Losskit:
-    """forward_backward (forward, for entries without a gradient) into buffers that stay."""
+    """forward_backward into buffers that stay; forward and backward for entries that do not have it, forward for
+    those without a gradient."""
 
     def __init__(self, case, entry, shape, dtype, inputs):
-        which = "forward_backward" if "forward_backward" in entry.functions else "forward"
-        self._function = entry.function(which)
         dims = dict(zip(entry.dims, shape))
         values = [case.options.get(o.name, o.default) for o in entry.options.values()]
         address, per_sample, self._struct = Options(entry).make(*values)
@@ -67,32 +66,39 @@ class Losskit:
             sizes = [] if output.reduced and not per_sample else [extent.size(entry.values(dims, case.options)) for extent in output.shape_with(entry.values({}, case.options))]
             self.outputs[output.name] = torch.zeros(sizes, dtype=_TYPES.get(output.type, DTYPES[dtype]))
         first = next(iter(self.outputs.values()))
-        self._upstream = torch.full_like(first, SCALES[dtype])
+        self._upstream = torch.full(first.shape, SCALES[dtype])
         places = {
             "input": inputs.get,
             "output": self.outputs.get,
             "gradient": self.gradients.get,
             "grad_loss": lambda _: self._upstream,
         }
-        self._arguments = [address, _CODES[dtype]]
-        self._sizes = [*self._arguments, list(dims.values())]
+        self._sizes = [address, _CODES[dtype], list(dims.values())]
         self._query = entry.function("workspace_size") if entry.workspace else None
         self._room = None
-        for parameter in entry.functions[which]["parameters"][3:]:
-            role, name = parameter["role"], parameter.get("of", parameter["name"])
-            if role == "dim":
-                self._arguments.append(dims[name])
-            else:
-                tensor = places[role](name) if role in places else None
-                self._arguments.append(0 if tensor is None else tensor.data_ptr())
+        one_pass = "forward_backward" in entry.functions
+        self._calls = []
+        for which in ["forward_backward"] if one_pass else [f for f in ("forward", "backward") if f in entry.functions]:
+            arguments = [address, _CODES[dtype]]
+            for parameter in entry.functions[which]["parameters"][3:]:
+                role, name = parameter["role"], parameter.get("of", parameter["name"])
+                if role == "dim":
+                    arguments.append(dims[name])
+                else:
+                    tensor = places[role](name) if role in places else None
+                    arguments.append(0 if tensor is None else tensor.data_ptr())
+            self._calls.append((entry.function(which), arguments))
         given = [tensor for tensor in inputs.values() if tensor is not None]
         #: Bytes that any implementation must move: inputs read once, outputs and gradients written once.
         self.bytes = sum(t.nbytes for t in [*given, *self.outputs.values(), *self.gradients.values()])
 
     def __call__(self, context):
         if self._query and self._room is None:
-            self._room, *self._arguments[-2:] = host_workspace(self._query, context._handle, *self._sizes)
-        _library.check(self._function(context._handle, *self._arguments))
+            self._room, *place = host_workspace(self._query, context._handle, *self._sizes)
+            for _, arguments in self._calls:
+                arguments[-2:] = place
+        for function, arguments in self._calls:
+            _library.check(function(context._handle, *arguments))
 
     @property
     def loss(self):

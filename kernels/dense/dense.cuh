@@ -1,4 +1,4 @@
-// Small dense algebra in f64: products of f32 and f64 matrices with any strides, LU, copies. Mirrored by
+// Small dense algebra in f64: products of matrices of any type with any strides, LU, Cholesky, copies. Mirrored by
 // src/cuda/dense.rs. Fixed order of every sum.
 #pragma once
 #include "../common.cuh"
@@ -6,21 +6,22 @@
 struct lk_dense_matrix {
   const void* values;
   uint64_t row_stride, column_stride;  // elements
-  int32_t is_f64;
+  int32_t type;  // LK_DTYPE_... or kDenseF64
   int32_t padding;
 };
 
-// c = a diag(factor scale) b + keep; c dense rows. keep may be c.
+// c = a diag(factor scale) b + keep. keep may be c.
 struct lk_dense_product_args {
   uint64_t m, n, k;
   lk_dense_matrix a, b;
-  const double* scale;  // [k], scale_stride apart; NULL = ones
+  const double* scale;  // [k], scale_stride apart; NULL = ones, factor all the same
   uint64_t scale_stride;
   double factor;
   lk_dense_matrix keep;  // of the shape of c; NULL = nothing
   void* c;
-  int32_t c_is_f64;
-  int32_t padding;
+  uint64_t c_stride;
+  int32_t c_type;
+  int32_t lower;  // tiles above the diagonal are left out
 };
 
 // to[i] = from[i]; without `from` the identity of n columns.
@@ -28,7 +29,7 @@ struct lk_dense_copy_args {
   uint64_t count, n;
   const void* from;
   void* to;
-  int32_t from_is_f64, to_is_f64;
+  int32_t from_type, to_type;
 };
 
 // In place; pivots[k] is the row that row k changes places with. `x` [n, columns] is solved for.
@@ -39,13 +40,22 @@ struct lk_dense_lu_args {
   uint32_t* pivots;
 };
 
+// Lower half of a [n, n] to L with a = L L': columns first .. first + 32. Then `x` [n, columns] is solved for.
+struct lk_dense_cholesky_args {
+  uint64_t n, first, columns;
+  double* a;
+  double* x;
+};
+
 namespace lk {
 
-LK_DEVICE double dense_load(const void* p, bool is_f64, u64 i) {
-  return is_f64 ? static_cast<const double*>(p)[i] : static_cast<double>(static_cast<const float*>(p)[i]);
+constexpr int kDenseF64 = 3;
+
+LK_DEVICE double dense_load(const void* p, int type, u64 i) {
+  return type == kDenseF64 ? static_cast<const double*>(p)[i] : static_cast<double>(load1(p, type, i));
 }
-LK_DEVICE void dense_store(void* p, bool is_f64, u64 i, double x) {
-  if (is_f64) static_cast<double*>(p)[i] = x; else static_cast<float*>(p)[i] = static_cast<float>(x);
+LK_DEVICE void dense_store(void* p, int type, u64 i, double x) {
+  if (type == kDenseF64) static_cast<double*>(p)[i] = x; else store1(p, type, i, static_cast<float>(x));
 }
 
 constexpr int kDenseTile = 32, kDenseDepth = 16, kDenseThreads = 16;
@@ -57,6 +67,7 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
   const unsigned tx = threadIdx.x, ty = threadIdx.y, t = ty * kDenseThreads + tx;
   for (u64 tile = blockIdx.x; tile < across * down; tile += gridDim.x) {
     const u64 row = tile / across * kDenseTile, column = tile % across * kDenseTile;
+    if (p.lower && column > row) continue;
     double sums[2][2] = {};
     for (u64 k0 = 0; k0 < p.k; k0 += kDenseDepth) {
       for (unsigned e = t; e < kDenseDepth * kDenseTile; e += kDenseThreads * kDenseThreads) {
@@ -65,10 +76,10 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
         const unsigned ka = a_lies ? e % kDenseDepth : e / kDenseTile, ia = a_lies ? e / kDenseDepth : e % kDenseTile;
         const unsigned kb = b_lies ? e % kDenseDepth : e / kDenseTile, jb = b_lies ? e / kDenseDepth : e % kDenseTile;
         const bool in_a = row + ia < p.m && k0 + ka < p.k, in_b = column + jb < p.n && k0 + kb < p.k;
-        double x = in_a ? dense_load(p.a.values, p.a.is_f64, (row + ia) * p.a.row_stride + (k0 + ka) * p.a.column_stride) : 0.0;
-        if (in_a && p.scale) x *= p.factor * p.scale[(k0 + ka) * p.scale_stride];
+        double x = in_a ? dense_load(p.a.values, p.a.type, (row + ia) * p.a.row_stride + (k0 + ka) * p.a.column_stride) : 0.0;
+        if (in_a) x *= p.scale ? p.factor * p.scale[(k0 + ka) * p.scale_stride] : p.factor;
         a[ka][ia] = x;
-        b[kb][jb] = in_b ? dense_load(p.b.values, p.b.is_f64, (k0 + kb) * p.b.row_stride + (column + jb) * p.b.column_stride) : 0.0;
+        b[kb][jb] = in_b ? dense_load(p.b.values, p.b.type, (k0 + kb) * p.b.row_stride + (column + jb) * p.b.column_stride) : 0.0;
       }
       __syncthreads();
 #pragma unroll
@@ -85,8 +96,8 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
       for (int j = 0; j < 2; ++j) {
         const u64 r = row + ty + i * kDenseThreads, c = column + tx + j * kDenseThreads;
         if (r >= p.m || c >= p.n) continue;
-        const double kept = p.keep.values ? dense_load(p.keep.values, p.keep.is_f64, r * p.keep.row_stride + c) : 0.0;
-        dense_store(p.c, p.c_is_f64, r * p.n + c, kept + sums[i][j]);
+        const double kept = p.keep.values ? dense_load(p.keep.values, p.keep.type, r * p.keep.row_stride + c) : 0.0;
+        dense_store(p.c, p.c_type, r * p.c_stride + c, kept + sums[i][j]);
       }
     }
   }
@@ -95,8 +106,8 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
 LK_DEVICE void dense_copy(const lk_dense_copy_args& p) {
   const u64 step = u64(gridDim.x) * blockDim.x;
   for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < p.count; i += step) {
-    const double x = p.from ? dense_load(p.from, p.from_is_f64, i) : i / p.n == i % p.n ? 1.0 : 0.0;
-    dense_store(p.to, p.to_is_f64, i, x);
+    const double x = p.from ? dense_load(p.from, p.from_type, i) : i / p.n == i % p.n ? 1.0 : 0.0;
+    dense_store(p.to, p.to_type, i, x);
   }
 }
 
@@ -160,6 +171,84 @@ LK_DEVICE void dense_solve(const lk_dense_lu_args& p) {
     double sum = x[i * p.columns];
     for (u64 j = i + 1; j < p.n; ++j) sum -= p.a[i * p.n + j] * x[j * p.columns];
     x[i * p.columns] = sum / p.a[i * p.n + i];
+  }
+}
+
+constexpr int kDensePanel = 32;
+
+// One block: the panel's square. What is not positive definite gives NaNs.
+LK_DEVICE void dense_cholesky_square(const lk_dense_cholesky_args& p) {
+  __shared__ double l[kDensePanel][kDensePanel + 1];
+  const u64 n = p.n - p.first < kDensePanel ? p.n - p.first : kDensePanel;
+  const unsigned i = threadIdx.x;
+  double* row = p.a + (p.first + i) * p.n + p.first;
+  for (u64 j = 0; i < n && j <= i; ++j) l[i][j] = row[j];
+  for (u64 j = 0; j < n; ++j) {
+    __syncthreads();
+    if (i == j) l[j][j] = sqrt(l[j][j]);
+    __syncthreads();
+    if (i > j && i < n) l[i][j] /= l[j][j];
+    __syncthreads();
+    for (u64 k = j + 1; k <= i && i < n; ++k) l[i][k] -= l[i][j] * l[k][j];
+  }
+  for (u64 j = 0; i < n && j <= i; ++j) row[j] = l[i][j];
+}
+
+// A thread for each row below: x L' = a.
+LK_DEVICE void dense_cholesky_panel(const lk_dense_cholesky_args& p) {
+  __shared__ double l[kDensePanel][kDensePanel + 1];
+  for (unsigned e = threadIdx.x; e < kDensePanel * kDensePanel; e += blockDim.x) {
+    const unsigned i = e / kDensePanel, j = e % kDensePanel;
+    l[i][j] = p.a[(p.first + i) * p.n + p.first + j];
+  }
+  __syncthreads();
+  const u64 i = p.first + kDensePanel + u64(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= p.n) return;
+  double* row = p.a + i * p.n + p.first;
+  double x[kDensePanel];
+#pragma unroll
+  for (int j = 0; j < kDensePanel; ++j) {
+    double sum = row[j];
+#pragma unroll
+    for (int k = 0; k < j; ++k) sum -= x[k] * l[j][k];
+    x[j] = sum / l[j][j];
+    row[j] = x[j];
+  }
+}
+
+// A block for each column of x; panels of L forwards, then backwards.
+LK_DEVICE void dense_cholesky_solve(const lk_dense_cholesky_args& p) {
+  __shared__ double l[kDensePanel][kDensePanel + 1], part[kDensePanel];
+  const u64 n = p.n, panels = (n + kDensePanel - 1) / kDensePanel;
+  const unsigned t = threadIdx.x;
+  for (u64 column = blockIdx.x; column < p.columns; column += gridDim.x) {
+    double* x = p.x + column;
+    for (u64 turn = 0; turn < 2 * panels; ++turn) {
+      const bool back = turn >= panels;
+      const u64 first = (back ? 2 * panels - 1 - turn : turn) * kDensePanel;
+      const unsigned width = static_cast<unsigned>(n - first < kDensePanel ? n - first : kDensePanel);
+      __syncthreads();
+      for (unsigned e = t; e < width * width; e += blockDim.x) {
+        l[e / width][e % width] = p.a[(first + e / width) * n + first + e % width];
+      }
+      if (t < width) part[t] = x[(first + t) * p.columns];
+      for (unsigned c = 0; c < width; ++c) {
+        const unsigned j = back ? width - 1 - c : c;
+        __syncthreads();
+        if (t == j) part[j] /= l[j][j];
+        __syncthreads();
+        if (t < width && (back ? t < j : t > j)) part[t] -= (back ? l[j][t] : l[t][j]) * part[j];
+      }
+      __syncthreads();
+      if (t < width) x[(first + t) * p.columns] = part[t];
+      // What the panel takes from the rows that are left.
+      for (u64 i = back ? t : first + width + t; i < (back ? first : n); i += blockDim.x) {
+        double sum = x[i * p.columns];
+        for (unsigned j = 0; j < width; ++j) sum -= (back ? p.a[(first + j) * n + i] : p.a[i * n + first + j]) * part[j];
+        x[i * p.columns] = sum;
+      }
+    }
+    __syncthreads();
   }
 }
 

@@ -1,17 +1,20 @@
 //! The same checks for every entry, driven by its descriptor.
 
 use super::context::lk_context;
-use crate::cpu::simd::bits;
+use crate::cpu::Cpu;
+use crate::cpu::parallel::Blocks;
+use crate::cpu::simd::{Kernel, Simd, bits};
 use crate::registry::{
     Buffer, BufferRole, DType, Element, Entry, Error, Extent, Factor, MAX_BUFFERS, Pass, Range, Result, Rule,
     Status,
 };
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the buffers of a call live.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    Host,
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    Host(&'a Cpu),
     #[cfg(gpu)]
     Device,
 }
@@ -214,7 +217,7 @@ impl CheckedSizes<'_> {
 
     /// Its extents, without one that an option merges away.
     fn shape(&self, buffer: &Buffer) -> &'static [Extent] {
-        let merged = buffer.merged.is_some_and(|at| unsafe { get::<u8>(self.args, at) } != 0);
+        let merged = buffer.merged.is_some_and(|(at, set)| (unsafe { get::<u8>(self.args, at) } != 0) == set);
         &buffer.shape[usize::from(merged)..]
     }
 
@@ -318,9 +321,13 @@ pub unsafe fn arguments(
     }
     overlaps(entry, &call, &spans)?;
     unsafe { workspace(entry, args, target, needed(args), &spans)? };
-    if target == Target::Host {
-        unsafe { labels(entry, &call)? };
-        unsafe { ranges(entry, &call)? };
+    match target {
+        Target::Host(cpu) => unsafe {
+            labels(cpu, entry, &call)?;
+            ranges(cpu, entry, &call)?;
+        },
+        #[cfg(gpu)]
+        Target::Device => {}
     }
     Ok(())
 }
@@ -360,7 +367,7 @@ fn overlaps(entry: &Entry, call: &CheckedSizes, spans: &Spans) -> Result<()> {
 }
 
 /// Looks at every label before anything is written.
-unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
+unsafe fn labels(cpu: &Cpu, entry: &Entry, call: &CheckedSizes) -> Result<()> {
     for buffer in entry.buffers {
         let Some(index) = &buffer.index else { continue };
         let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
@@ -372,8 +379,8 @@ unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
         let labels = unsafe { std::slice::from_raw_parts(address as *const i64, bytes / 8) };
         let ignored = ignore.unwrap_or(0);
         let passes = |label: i64| (label as u64) < upper || (label == ignored && ignore.is_some());
-        // Without an early exit the loop vectorises; the first bad row is looked for only if there is one.
-        if labels.iter().fold(true, |ok, &label| ok & passes(label)) {
+        // The first bad row is looked for only if there is one.
+        if all(cpu, labels, passes) {
             continue;
         }
         let row = labels.iter().position(|&label| !passes(label)).unwrap_or(0);
@@ -390,7 +397,7 @@ unsafe fn labels(entry: &Entry, call: &CheckedSizes) -> Result<()> {
 }
 
 /// Looks at every value with a declared range before anything is written.
-unsafe fn ranges(entry: &Entry, call: &CheckedSizes) -> Result<()> {
+unsafe fn ranges(cpu: &Cpu, entry: &Entry, call: &CheckedSizes) -> Result<()> {
     for buffer in entry.buffers {
         let Some(range) = &buffer.range else { continue };
         let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
@@ -402,12 +409,15 @@ unsafe fn ranges(entry: &Entry, call: &CheckedSizes) -> Result<()> {
         let value = |i: usize| unsafe {
             crate::cpu::storage::read_one(dtype, (address as *const u8).add(i * dtype.size()))
         };
-        // As with labels: a loop without an early exit, over values of one type, vectorises.
         let fine = unsafe {
+            let halves = || std::slice::from_raw_parts(address as *const u16, count);
             match dtype {
-                DType::F32 => all(address as *const f32, count, |v| range.passes(v)),
-                DType::F16 => all(address as *const u16, count, |v| range.passes(bits::f16_to_f32(v))),
-                DType::Bf16 => all(address as *const u16, count, |v| range.passes(bits::bf16_to_f32(v))),
+                DType::F32 => {
+                    let values = std::slice::from_raw_parts(address as *const f32, count);
+                    all(cpu, values, |v| range.passes(v))
+                }
+                DType::F16 => all(cpu, halves(), |v| range.passes(bits::f16_to_f32(v))),
+                DType::Bf16 => all(cpu, halves(), |v| range.passes(bits::bf16_to_f32(v))),
             }
         };
         if fine {
@@ -426,10 +436,34 @@ unsafe fn ranges(entry: &Entry, call: &CheckedSizes) -> Result<()> {
     Ok(())
 }
 
-/// # Safety
-/// `count` values at `first`.
-unsafe fn all<T: Copy>(first: *const T, count: usize, passes: impl Fn(T) -> bool) -> bool {
-    unsafe { std::slice::from_raw_parts(first, count) }.iter().fold(true, |ok, &value| ok & passes(value))
+fn all<T: Copy + Sync>(cpu: &Cpu, values: &[T], passes: impl Fn(T) -> bool + Sync) -> bool {
+    let fine = AtomicBool::new(true);
+    let blocks = Blocks::new(values.len(), 16 << 10, 1);
+    cpu.run(blocks.count, size_of_val(values), &|block| {
+        if !cpu.isa.dispatch(All { values: &values[blocks.range(block)], passes: &passes }) {
+            fine.store(false, Ordering::Relaxed);
+        }
+    });
+    fine.into_inner()
+}
+
+struct All<'a, T, F> {
+    values: &'a [T],
+    passes: &'a F,
+}
+
+impl<T: Copy, F: Fn(T) -> bool> Kernel for All<'_, T, F> {
+    type Output = bool;
+
+    /// Without an early exit the compiler makes vectors of it.
+    #[inline(always)]
+    fn run<S: Simd>(self, _s: S) -> bool {
+        let mut fine = true;
+        for &value in self.values {
+            fine &= (self.passes)(value);
+        }
+        fine
+    }
 }
 
 impl Range {
@@ -456,7 +490,7 @@ unsafe fn workspace(entry: &Entry, args: *mut u8, target: Target, needed: u64, s
         return fail(format!("argument 'workspace' is NULL, expected {needed} bytes of memory"));
     }
     #[cfg(gpu)]
-    if target == Target::Device && !(address as u64).is_multiple_of(DEVICE_ALIGN) {
+    if matches!(target, Target::Device) && !(address as u64).is_multiple_of(DEVICE_ALIGN) {
         return Err(Error::argument(format!(
             "{}: argument 'workspace' is {address:#x}, misaligned: expected a multiple of {DEVICE_ALIGN}",
             entry.name
@@ -468,7 +502,7 @@ unsafe fn workspace(entry: &Entry, args: *mut u8, target: Target, needed: u64, s
             entry.name
         )));
     }
-    if target == Target::Host {
+    if matches!(target, Target::Host(_)) {
         let aligned = address.next_multiple_of(HOST_ALIGN as usize);
         unsafe { args.add(entry.workspace).cast::<usize>().write_unaligned(aligned) };
         let left = needed - HOST_ALIGN;

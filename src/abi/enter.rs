@@ -36,7 +36,7 @@ pub(super) unsafe fn enter(
         unsafe { check::options(entry, opts, args)? };
         match &ctx.device {
             Device::Cpu(cpu) => {
-                unsafe { check::arguments(entry, args, Target::Host, vtable.cpu_workspace)? };
+                unsafe { check::arguments(entry, args, Target::Host(cpu), vtable.cpu_workspace)? };
                 (vtable.cpu)(cpu, args)
             }
             #[cfg(gpu)]

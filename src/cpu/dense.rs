@@ -1,11 +1,16 @@
-//! Small dense algebra in f64: products, LU. For what is a few hundred rows and columns and must not lose
+//! Small dense algebra in f64: products, LU, Cholesky. For what is a few hundred rows and columns and must not lose
 //! digits; the large products of f32 are in [`matmul`](super::matmul).
 //!
 //! Results do not depend on the number of threads: work is cut into tiles by size alone.
 
+mod cholesky;
+
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
 use std::cell::RefCell;
+use std::ops::Range;
+
+pub use cholesky::{PANEL, cholesky, cholesky_solve};
 
 /// A matrix of f32 or f64 with any strides, in elements.
 #[derive(Clone, Copy)]
@@ -33,6 +38,17 @@ impl<'a> View<'a> {
     pub fn f64(values: &'a [f64], rows: usize, columns: usize) -> View<'a> {
         assert!(values.len() >= rows * columns);
         View { values: Values::F64(values), rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    pub fn block(self, rows: Range<usize>, columns: Range<usize>) -> View<'a> {
+        assert!(rows.start <= rows.end && rows.end <= self.rows);
+        assert!(columns.start <= columns.end && columns.end <= self.columns);
+        let at = rows.start * self.row_stride + columns.start * self.column_stride;
+        let values = match self.values {
+            Values::F32(v) => Values::F32(&v[at.min(v.len())..]),
+            Values::F64(v) => Values::F64(&v[at.min(v.len())..]),
+        };
+        View { values, rows: rows.len(), columns: columns.len(), ..self }
     }
 
     /// The transpose.
@@ -109,13 +125,13 @@ fn zeroed() -> Box<Packed> {
 /// c = a b + keep c, with `c` dense rows of f64; keep 0: the old values do not count.
 pub fn product(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64]) {
     assert!(a.columns == b.rows && c.len() >= a.rows * b.columns);
-    tiles(cpu, a, b, keep, c, false);
+    let stride = b.columns;
+    tiles(cpu, Tiles { a, b, factor: 1.0, keep, c: Target(c.as_mut_ptr()), stride, lower: false });
 }
 
 /// The same where the result is symmetric: computes the lower half.
 pub fn symmetric_product(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64]) {
-    assert!(a.columns == b.rows && a.rows == b.columns && c.len() >= a.rows * a.rows);
-    tiles(cpu, a, b, keep, c, true);
+    lower_product(cpu, a, b, keep, c);
     let n = a.rows;
     for i in 0..n {
         for j in i + 1..n {
@@ -124,9 +140,27 @@ pub fn symmetric_product(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64]) 
     }
 }
 
-fn tiles(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64], lower: bool) {
+/// The lower half alone; the other is not known afterwards.
+pub fn lower_product(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64]) {
+    assert!(a.columns == b.rows && a.rows == b.columns && c.len() >= a.rows * a.rows);
+    let stride = a.rows;
+    tiles(cpu, Tiles { a, b, factor: 1.0, keep, c: Target(c.as_mut_ptr()), stride, lower: true });
+}
+
+/// c = factor a b + keep c, rows of `c` `stride` apart; `lower`: tiles above the diagonal are left out.
+struct Tiles<'a> {
+    a: View<'a>,
+    b: View<'a>,
+    factor: f64,
+    keep: f64,
+    c: Target,
+    stride: usize,
+    lower: bool,
+}
+
+fn tiles(cpu: &Cpu, all: Tiles) {
+    let Tiles { a, b, lower, .. } = all;
     let (down, across) = (a.rows.div_ceil(HEIGHT), b.columns.div_ceil(WIDTH));
-    let target = Target(c.as_mut_ptr());
     // Some operations are worth about as much as a byte of traffic.
     let work = a.rows * b.columns * a.columns / 4;
     cpu.run(down * across, work, &|tile| {
@@ -136,7 +170,7 @@ fn tiles(cpu: &Cpu, a: View, b: View, keep: f64, c: &mut [f64], lower: bool) {
         }
         // SAFETY: each tile writes its own part of `c`, within bounds.
         PACKED.with_borrow_mut(|packed| {
-            cpu.isa.dispatch(Tile { a, b, keep, c: &target, row, column, packed });
+            cpu.isa.dispatch(Tile { all: &all, row, column, packed });
         });
     });
 }
@@ -147,10 +181,7 @@ struct Target(*mut f64);
 unsafe impl Sync for Target {}
 
 struct Tile<'a, 'b> {
-    a: View<'a>,
-    b: View<'a>,
-    keep: f64,
-    c: &'b Target,
+    all: &'b Tiles<'a>,
     row: usize,
     column: usize,
     packed: &'b mut Packed,
@@ -161,7 +192,8 @@ impl Kernel for Tile<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _s: S) {
-        let Tile { a, b, keep, c, row, column, packed } = self;
+        let Tile { all, row, column, packed } = self;
+        let &Tiles { a, b, factor, keep, ref c, stride, .. } = all;
         let height = HEIGHT.min(a.rows - row);
         let end = b.columns.min(column + WIDTH);
         let depth_total = a.columns;
@@ -185,13 +217,11 @@ impl Kernel for Tile<'_, '_> {
                         let width = COLUMNS.min(b.columns - j);
                         // SAFETY: within the tile, which no other task has.
                         let line = unsafe {
-                            std::slice::from_raw_parts_mut(
-                                c.0.add((row + g * ROWS + r) * b.columns + j),
-                                width,
-                            )
+                            std::slice::from_raw_parts_mut(c.0.add((row + g * ROWS + r) * stride + j), width)
                         };
                         let first = k == 0;
                         for (place, &sum) in line.iter_mut().zip(sums) {
+                            let sum = factor * sum;
                             *place = if !first {
                                 *place + sum
                             } else if keep == 0.0 {
@@ -373,6 +403,22 @@ mod tests {
             let a = View::f64(&a, m, k);
             symmetric_product(&cpu, a, a.t(), 0.0, &mut square);
             close(&square, &plain(a, a.t()));
+        }
+    }
+
+    #[test]
+    fn positive_definite_systems() {
+        let cpu = Cpu::new(2);
+        for (n, columns) in [(1, 1), (7, 3), (64, 2), (65, 1), (150, 70)] {
+            let (b, x) = (some(n * n, 3), some(n * columns, 4));
+            let b = View::f64(&b, n, n);
+            let mut a = plain(b, b.t());
+            (0..n).for_each(|i| a[i * n + i] += 1.0);
+            let mut y = plain(View::f64(&a, n, n), View::f64(&x, n, columns));
+            let mut panel = vec![f64::NAN; n * PANEL];
+            cholesky(&cpu, &mut a, n, &mut panel);
+            cholesky_solve(&cpu, &a, n, &mut y, columns);
+            assert!(y.iter().zip(&x).all(|(y, x)| (y - x).abs() < 1e-9), "{n}");
         }
     }
 

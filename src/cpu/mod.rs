@@ -1,6 +1,7 @@
 //! Traversals on the CPU. A loss gives the mathematics of a row or an element in SIMD registers; the
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
+pub mod boosting;
 pub mod cross_entropy;
 pub mod dense;
 pub mod distance;
@@ -15,6 +16,7 @@ pub mod maps;
 pub mod matmul;
 mod narrow;
 pub mod neighbors;
+pub mod overlaps;
 pub mod parallel;
 pub mod philox;
 pub mod reduction;
@@ -22,6 +24,7 @@ pub mod row;
 pub mod row_pair;
 pub mod row_sets;
 pub mod rows;
+pub mod select;
 pub mod sequences;
 pub mod simd;
 pub mod softcap;

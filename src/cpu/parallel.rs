@@ -56,6 +56,29 @@ impl Cpu {
         }
     }
 
+    /// Both, side by side where `bytes` of traffic make it worth it.
+    pub fn join<A, B: Send>(
+        &self,
+        bytes: usize,
+        a: impl FnOnce() -> A,
+        b: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        if self.threads > 1
+            && bytes > SERIAL_BYTES
+            && let Some(pool) = &self.pool().threads
+        {
+            let mut other = None;
+            let one = pool.in_place_scope(|scope| {
+                scope.spawn(|_| other = Some(b()));
+                a()
+            });
+            // The scope ends when all has run; a panic goes on from there.
+            (one, other.expect("has run"))
+        } else {
+            (a(), b())
+        }
+    }
+
     /// Sum of what the blocks return, in their order. At most [`MAX_BLOCKS`] of them.
     pub fn sum(&self, count: usize, bytes: usize, block: &(dyn Fn(usize) -> f64 + Sync)) -> f64 {
         struct Partials([UnsafeCell<f64>; MAX_BLOCKS]);

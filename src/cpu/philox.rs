@@ -30,8 +30,14 @@ impl Philox {
 
     /// Draw `e`. For many draws in a row see [`Philox::words`].
     pub fn word(&self, e: u64) -> u32 {
-        let counter = self.offset.wrapping_add(e / 4);
-        block([counter as u32, (counter >> 32) as u32, 0, 0], self.key)[(e % 4) as usize]
+        self.block(e / 4)[(e % 4) as usize]
+    }
+
+    /// Draws `4 index` to `4 index + 3`.
+    #[inline(always)]
+    pub fn block(&self, index: u64) -> [u32; 4] {
+        let counter = self.offset.wrapping_add(index);
+        block([counter as u32, (counter >> 32) as u32, 0, 0], self.key)
     }
 
     /// Draws `first`, `first + 1` ...
@@ -170,7 +176,7 @@ fn horner<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
 
 /// ln((word + 1/2) / 2^32) to 1e-13.
 #[inline(always)]
-fn ln_unit(word: u32) -> f64 {
+pub fn ln_unit(word: u32) -> f64 {
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     let bits = ((f64::from(word) + 0.5) * TO_UNIT).to_bits();
     // u = m 2^e with m in [sqrt(1/2), sqrt(2)).

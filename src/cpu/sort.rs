@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn keeps_the_order_of_equals_among_many() {
-        let mut pairs: Vec<u64> = (0..5000).map(|i| pair((i * 7919) as u32 % 100 << 20, i)).collect();
+        let mut pairs: Vec<u64> = (0..5000).map(|i| pair(((i * 7919) as u32 % 100) << 20, i)).collect();
         let mut expected = pairs.clone();
         expected.sort_unstable();
         assert_eq!(sort(&mut pairs, &mut vec![0; 5000]), expected);

@@ -1,24 +1,33 @@
-//! Small dense algebra in f64 (kernels/dense): products, LU, copies.
+//! Small dense algebra in f64 (kernels/dense): products, LU, Cholesky, copies.
 
 use std::ffi::c_void;
 use std::ptr;
 
 use super::{Device, Result, bytes_of};
 
-/// Device memory of f32 or f64.
+const F32: i32 = 0;
+/// Beside the codes of `DType`.
+const F64: i32 = 3;
+
+/// Device memory of floats.
 #[derive(Clone, Copy)]
 pub struct Buffer {
-    pub ptr: *mut c_void,
-    pub is_f64: bool,
+    ptr: *mut c_void,
+    kind: i32,
 }
 
 impl Buffer {
     pub fn f32(ptr: *const f32) -> Buffer {
-        Buffer { ptr: ptr.cast_mut().cast(), is_f64: false }
+        Buffer { ptr: ptr.cast_mut().cast(), kind: F32 }
+    }
+
+    /// Of the type with the code `dtype`.
+    pub fn of(ptr: *const c_void, dtype: i32) -> Buffer {
+        Buffer { ptr: ptr.cast_mut(), kind: dtype }
     }
 
     pub fn f64(ptr: *mut f64) -> Buffer {
-        Buffer { ptr: ptr.cast(), is_f64: true }
+        Buffer { ptr: ptr.cast(), kind: F64 }
     }
 
     /// `rows` x `columns` dense rows of it.
@@ -27,7 +36,7 @@ impl Buffer {
             values: self.ptr,
             row_stride: columns,
             column_stride: 1,
-            is_f64: self.is_f64.into(),
+            kind: self.kind,
             padding: 0,
         };
         Matrix { raw, rows, columns }
@@ -64,7 +73,7 @@ struct RawMatrix {
     values: *const c_void,
     row_stride: u64,
     column_stride: u64,
-    is_f64: i32,
+    kind: i32,
     padding: i32,
 }
 
@@ -81,8 +90,9 @@ struct ProductArgs {
     factor: f64,
     keep: RawMatrix,
     c: *mut c_void,
-    c_is_f64: i32,
-    padding: i32,
+    c_stride: u64,
+    c_kind: i32,
+    lower: i32,
 }
 
 #[repr(C)]
@@ -92,8 +102,8 @@ struct CopyArgs {
     n: u64,
     from: *const c_void,
     to: *mut c_void,
-    from_is_f64: i32,
-    to_is_f64: i32,
+    from_kind: i32,
+    to_kind: i32,
 }
 
 #[repr(C)]
@@ -131,7 +141,28 @@ pub fn product(
         return Ok(());
     }
     let none = Scale { values: ptr::null(), stride: 0, factor: 1.0 };
-    let Scale { values, stride, factor } = scale.unwrap_or(none);
+    let lower = false;
+    launch_product(dev, a, b, scale.unwrap_or(none), keep, c.matrix(a.rows, b.columns), lower)
+}
+
+/// c = a b where it is symmetric: what lies above the diagonal is not known afterwards.
+pub fn lower_product(dev: &dyn Device, a: Matrix, b: Matrix, c: Buffer) -> Result<()> {
+    assert!(a.columns == b.rows && a.rows == b.columns);
+    let none = Scale { values: ptr::null(), stride: 0, factor: 1.0 };
+    launch_product(dev, a, b, none, None, c.matrix(a.rows, b.columns), true)
+}
+
+/// `c` is a matrix with `column_stride` 1.
+fn launch_product(
+    dev: &dyn Device,
+    a: Matrix,
+    b: Matrix,
+    scale: Scale,
+    keep: Option<Matrix>,
+    c: Matrix,
+    lower: bool,
+) -> Result<()> {
+    let Scale { values, stride, factor } = scale;
     let args = ProductArgs {
         m: a.rows,
         n: b.columns,
@@ -141,10 +172,11 @@ pub fn product(
         scale: values,
         scale_stride: stride,
         factor,
-        keep: keep.unwrap_or(Buffer { ptr: ptr::null_mut(), is_f64: false }.matrix(0, 0)).raw,
-        c: c.ptr,
-        c_is_f64: c.is_f64.into(),
-        padding: 0,
+        keep: keep.unwrap_or(Buffer { ptr: ptr::null_mut(), kind: F32 }.matrix(0, 0)).raw,
+        c: c.raw.values.cast_mut(),
+        c_stride: c.raw.row_stride,
+        c_kind: c.raw.kind,
+        lower: lower.into(),
     };
     let tiles = a.rows.div_ceil(TILE).saturating_mul(b.columns.div_ceil(TILE)).min(MAX_BLOCKS);
     // SAFETY: a struct of integers, floats and pointers.
@@ -170,8 +202,8 @@ fn launch_copy(dev: &dyn Device, from: Option<Buffer>, to: Buffer, count: u64, n
         n,
         from: from.map_or(ptr::null(), |from| from.ptr.cast_const()),
         to: to.ptr,
-        from_is_f64: from.is_some_and(|from| from.is_f64).into(),
-        to_is_f64: to.is_f64.into(),
+        from_kind: from.map_or(F32, |from| from.kind),
+        to_kind: to.kind,
     };
     let blocks = count.div_ceil(1024).min(4096);
     // SAFETY: as above.
@@ -196,4 +228,47 @@ pub fn solve(
     let threads = n.saturating_mul(n).next_multiple_of(32).min(1024) as u32;
     dev.launch("dense_lu", [1, 1, 1], [threads, 1, 1], 0, bytes)?;
     dev.launch("dense_solve", [columns.div_ceil(128) as u32, 1, 1], [128, 1, 1], 0, bytes)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CholeskyArgs {
+    n: u64,
+    first: u64,
+    columns: u64,
+    a: *mut f64,
+    x: *mut f64,
+}
+
+/// Columns that are decomposed at a time.
+const PANEL: u64 = 32;
+
+/// x <- a^-1 x for `x` [n, columns] and a positive definite `a`, of which the lower half is read and becomes its
+/// factor.
+pub fn cholesky_solve(dev: &dyn Device, a: *mut f64, n: u64, x: *mut f64, columns: u64) -> Result<()> {
+    let launch = |kernel: &str, first: u64, blocks: u64, threads: u32| {
+        let args = CholeskyArgs { n, first, columns, a, x };
+        // SAFETY: as above.
+        dev.launch(kernel, [blocks as u32, 1, 1], [threads, 1, 1], 0, unsafe { bytes_of(&args) })
+    };
+    for first in (0..n).step_by(PANEL as usize) {
+        launch("dense_cholesky_square", first, 1, PANEL as u32)?;
+        let next = first + PANEL;
+        if next >= n {
+            break;
+        }
+        let rows = n - next;
+        launch("dense_cholesky_panel", first, rows.div_ceil(128), 128)?;
+        let part = |column: u64, columns: u64| {
+            let matrix = Buffer::f64(a.wrapping_add((next * n + column) as usize)).matrix(rows, columns);
+            Matrix { raw: RawMatrix { row_stride: n, ..matrix.raw }, ..matrix }
+        };
+        let (panel, rest) = (part(first, PANEL), part(next, rows));
+        let minus = Scale { values: ptr::null(), stride: 0, factor: -1.0 };
+        launch_product(dev, panel, panel.t(), minus, Some(rest), rest, true)?;
+    }
+    if n == 0 || columns == 0 {
+        return Ok(());
+    }
+    launch("dense_cholesky_solve", 0, columns.min(1 << 16), 256)
 }

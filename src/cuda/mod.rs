@@ -18,6 +18,7 @@ pub mod maps;
 pub mod neighbors;
 pub mod reduce;
 pub mod rows;
+pub mod select;
 pub mod sequences;
 pub mod sort;
 #[cfg(all(test, feature = "cuda-emulation"))]

@@ -114,8 +114,8 @@ pub struct Buffer {
     pub shape: &'static [Extent],
     /// The shape holds for reduction none only; otherwise there is one value.
     pub reduced: bool,
-    /// Offset of a bool option that merges the first extent away.
-    pub merged: Option<usize>,
+    /// Offset of a bool option, and the value of it that merges the first extent away.
+    pub merged: Option<(usize, bool)>,
     pub optional: bool,
     pub stride: Option<usize>,
     pub index: Option<Index>,

@@ -73,6 +73,8 @@ class Fuzzer:
 
     def huge_dim(self, call):
         name = self.pick(list(call.dims))
+        if any(size == 0 for other, size in call.dims.items() if other != name):
+            return None  # buffers stay empty
         # The message may name the dimension or a buffer that becomes too large by it.
         buffers = [b.name for b in call.buffers.values()] + ["saved"]
         buffers += [o for o in call.entry.outputs] + [f"{i}_stride" for i in call.entry.inputs]

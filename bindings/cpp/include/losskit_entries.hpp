@@ -4043,6 +4043,177 @@ struct kernel_joint_entropy {
 
 // ---- Preference and structure ----
 
+// Draws of a Beta policy, for example noise masks.
+struct beta_mask_sample_options {
+  std::uint64_t seed = 0;  // key of the random numbers
+  std::uint64_t offset = 0;  // first counter block of the random numbers
+  lk_beta_mask_sample_options c_options() const noexcept {
+    lk_beta_mask_sample_options c;
+    lk_beta_mask_sample_options_init(&c);
+    c.seed = seed;
+    c.offset = offset;
+    return c;
+  }
+};
+
+struct beta_mask_sample_arguments {
+  std::size_t n = 0;  // number of elements
+  floats concentration1 = {};  // [n]: first parameter of each element: large values draw it to 1
+  floats concentration0 = {};  // [n]: second parameter of each element: large values draw it to 0
+  mutable_floats actions = {};  // [n]: the draws, in (0, 1)
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct beta_mask_sample {
+  static constexpr const char *name = "beta_mask_sample";
+  using options = beta_mask_sample_options;
+  using arguments = beta_mask_sample_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_beta_mask_sample_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.concentration1.data(), a.concentration0.data(),
+        a.actions.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_beta_mask_sample_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("concentration1", a.concentration1, {a.n})
+        .buffer("concentration0", a.concentration0, {a.n})
+        .buffer("actions", a.actions, {a.n});
+    return check;
+  }
+};
+
+// REINFORCE for a Beta policy, for example of noise masks.
+struct beta_policy_gradient_options {
+  double baseline = 0.0;  // what is subtracted from rewards
+  bool normalize = false;  // advantages of mean 0 and deviation 1 over the rows
+  double entropy_weight = 0.0;  // weight of the policy's entropy, which keeps it from becoming certain
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_beta_policy_gradient_options c_options() const noexcept {
+    lk_beta_policy_gradient_options c;
+    lk_beta_policy_gradient_options_init(&c);
+    c.baseline = baseline;
+    c.normalize = normalize ? 1 : 0;
+    c.entropy_weight = entropy_weight;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct beta_policy_gradient_arguments {
+  std::size_t rows = 0;  // number of masks
+  std::size_t d = 0;  // elements of a mask
+  floats concentration1 = {};  // [rows, d]: the policy's a of each element: large values draw x to 1
+  floats concentration0 = {};  // [rows, d]: the policy's b of each element: large values draw x to 0
+  floats actions = {};  // [rows, d]: the masks that were drawn
+  floats rewards = {};  // [rows]: what each mask earned
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<float> log_prob = {};  // [rows]: log-density of each mask under the policy
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  // of the shape of concentration1; may be concentration1 itself
+  mutable_floats grad_concentration1 = {};
+  // of the shape of concentration0; may be concentration0 itself
+  mutable_floats grad_concentration0 = {};
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct beta_policy_gradient {
+  static constexpr const char *name = "beta_policy_gradient";
+  using options = beta_policy_gradient_options;
+  using arguments = beta_policy_gradient_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_beta_policy_gradient_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.concentration1.data(), a.concentration0.data(),
+        a.actions.data(), a.rewards.data(), a.loss.data(), a.log_prob.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_beta_policy_gradient_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.concentration1.data(), a.concentration0.data(),
+        a.actions.data(), a.rewards.data(), a.grad_loss.data(), a.grad_concentration1.data(),
+        a.grad_concentration0.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_beta_policy_gradient_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.concentration1.data(), a.concentration0.data(),
+        a.actions.data(), a.rewards.data(), a.grad_loss.data(), a.loss.data(), a.log_prob.data(),
+        a.grad_concentration1.data(), a.grad_concentration0.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_beta_policy_gradient_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("concentration1", a.concentration1, {a.rows, a.d})
+        .buffer("concentration0", a.concentration0, {a.rows, a.d})
+        .buffer("actions", a.actions, {a.rows, a.d})
+        .buffer("rewards", a.rewards, {a.rows})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("log_prob", a.log_prob, {a.rows})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_concentration1", a.grad_concentration1, {a.rows, a.d})
+        .buffer("grad_concentration0", a.grad_concentration0, {a.rows, a.d});
+    return check;
+  }
+};
+
 // Sign with a surrogate gradient (straight-through estimators).
 enum class binarize_kind : std::int32_t { identity = 0, clipped = 1, polynomial = 2, reste = 3 };
 
@@ -4410,6 +4581,319 @@ struct fused_linear_sequence_log_prob {
   }
 };
 
+// Negative log-likelihood of a top-k gated Gaussian mixture of experts.
+struct gaussian_mixture_of_experts_options {
+  std::int64_t k = 0;  // experts per sample; at most experts, 0 = all
+  Reduction reduction = Reduction::mean;  // mean divides by the number of rows
+  lk_gaussian_mixture_of_experts_options c_options() const noexcept {
+    lk_gaussian_mixture_of_experts_options c;
+    lk_gaussian_mixture_of_experts_options_init(&c);
+    c.k = k;
+    c.reduction = static_cast<std::int32_t>(reduction);
+    return c;
+  }
+};
+
+struct gaussian_mixture_of_experts_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t d = 0;  // features of a sample
+  std::size_t experts = 0;  // number of experts
+  floats x = {};  // [rows, d]: features, one row per sample
+  floats y = {};  // [rows]: targets
+  floats gate_weight = {};  // [experts, d]: weights of the gate, one row per expert
+  floats gate_bias = {};  // [experts]: biases of the gate
+  floats expert_weight = {};  // [experts, d]: weights of the experts' means, one row per expert
+  floats expert_bias = {};  // [experts]: biases of the experts' means
+  floats log_variance = {};  // [experts]: logarithms of the experts' variances
+  span<float> loss = {};  // [rows], or one element unless reduction is none: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_x = {};  // of the shape of x
+  mutable_floats grad_gate_weight = {};  // of the shape of gate_weight
+  mutable_floats grad_gate_bias = {};  // of the shape of gate_bias
+  mutable_floats grad_expert_weight = {};  // of the shape of expert_weight
+  mutable_floats grad_expert_bias = {};  // of the shape of expert_bias
+  mutable_floats grad_log_variance = {};  // of the shape of log_variance
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct gaussian_mixture_of_experts {
+  static constexpr const char *name = "gaussian_mixture_of_experts";
+  using options = gaussian_mixture_of_experts_options;
+  using arguments = gaussian_mixture_of_experts_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_mixture_of_experts_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.experts, a.x.data(), a.y.data(),
+        a.gate_weight.data(), a.gate_bias.data(), a.expert_weight.data(), a.expert_bias.data(),
+        a.log_variance.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_mixture_of_experts_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.experts, a.x.data(), a.y.data(),
+        a.gate_weight.data(), a.gate_bias.data(), a.expert_weight.data(), a.expert_bias.data(),
+        a.log_variance.data(), a.grad_loss.data(), a.grad_x.data(), a.grad_gate_weight.data(),
+        a.grad_gate_bias.data(), a.grad_expert_weight.data(), a.grad_expert_bias.data(),
+        a.grad_log_variance.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gaussian_mixture_of_experts_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.d, a.experts, a.x.data(), a.y.data(),
+        a.gate_weight.data(), a.gate_bias.data(), a.expert_weight.data(), a.expert_bias.data(),
+        a.log_variance.data(), a.grad_loss.data(), a.loss.data(), a.grad_x.data(),
+        a.grad_gate_weight.data(), a.grad_gate_bias.data(), a.grad_expert_weight.data(),
+        a.grad_expert_bias.data(), a.grad_log_variance.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_gaussian_mixture_of_experts_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.d, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    const bool each = o.reduction == Reduction::none;
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.rows, a.d})
+        .buffer("y", a.y, {a.rows})
+        .buffer("gate_weight", a.gate_weight, {a.experts, a.d})
+        .buffer("gate_bias", a.gate_bias, {a.experts})
+        .buffer("expert_weight", a.expert_weight, {a.experts, a.d})
+        .buffer("expert_bias", a.expert_bias, {a.experts})
+        .buffer("log_variance", a.log_variance, {a.experts})
+        .buffer("loss", a.loss, {each ? a.rows : 1})
+        .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
+        .buffer("grad_x", a.grad_x, {a.rows, a.d})
+        .buffer("grad_gate_weight", a.grad_gate_weight, {a.experts, a.d})
+        .buffer("grad_gate_bias", a.grad_gate_bias, {a.experts})
+        .buffer("grad_expert_weight", a.grad_expert_weight, {a.experts, a.d})
+        .buffer("grad_expert_bias", a.grad_expert_bias, {a.experts})
+        .buffer("grad_log_variance", a.grad_log_variance, {a.experts});
+    return check;
+  }
+};
+
+// Cost function and order parameters of the multitasking Hebbian network.
+enum class hebbian_energy_mode : std::int32_t { supervised = 0, unsupervised = 1 };
+
+struct hebbian_energy_options {
+  // whether it is known which examples belong to one pattern
+  losskit::hebbian_energy_mode mode = losskit::hebbian_energy_mode::supervised;
+  // how much examples have of their pattern: an entry is right with probability (1 + quality) / 2
+  double quality = 1.0;
+  double dilution = 0.0;  // share of the entries of a pattern that are 0
+  lk_hebbian_energy_options c_options() const noexcept {
+    lk_hebbian_energy_options c;
+    lk_hebbian_energy_options_init(&c);
+    c.mode = static_cast<std::int32_t>(mode);
+    c.quality = quality;
+    c.dilution = dilution;
+    return c;
+  }
+};
+
+struct hebbian_energy_arguments {
+  std::size_t batch = 0;  // number of states
+  std::size_t patterns = 0;  // number of patterns
+  std::size_t samples = 0;  // examples of each pattern
+  std::size_t n = 0;  // number of neurons
+  floats state = {};  // [batch, n]: states of the network, -1 and +1 or relaxed
+  floats examples = {};  // [patterns, samples, n]: noisy examples of diluted patterns: -1, 0 or +1
+  span<float> energy = {};  // [batch]: energy of each state
+  // [batch, patterns]: overlap of each state with each pattern, as its examples show it
+  span<float> magnetization = {};
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of energy; left out = ones
+  mutable_floats grad_state = {};  // of the shape of state; may be state itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct hebbian_energy {
+  static constexpr const char *name = "hebbian_energy";
+  using options = hebbian_energy_options;
+  using arguments = hebbian_energy_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hebbian_energy_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.patterns, a.samples, a.n, a.state.data(),
+        a.examples.data(), a.energy.data(), a.magnetization.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hebbian_energy_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.patterns, a.samples, a.n, a.state.data(),
+        a.examples.data(), a.grad_loss.data(), a.grad_state.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hebbian_energy_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.patterns, a.samples, a.n, a.state.data(),
+        a.examples.data(), a.grad_loss.data(), a.energy.data(), a.magnetization.data(),
+        a.grad_state.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_hebbian_energy_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.patterns, a.samples, a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("state", a.state, {a.batch, a.n})
+        .buffer("examples", a.examples, {a.patterns, a.samples, a.n})
+        .buffer("energy", a.energy, {a.batch})
+        .buffer("magnetization", a.magnetization, {a.batch, a.patterns})
+        .buffer("grad_loss", a.grad_loss, {a.batch})
+        .buffer("grad_state", a.grad_state, {a.batch, a.n});
+    return check;
+  }
+};
+
+// Quadratic distances of network states to patterns.
+enum class hebbian_loss_sign : std::int32_t { minus = 0, plus = 1 };
+
+struct hebbian_loss_options {
+  // distance to the pattern (minus) or to its mirror image (plus)
+  losskit::hebbian_loss_sign sign = losskit::hebbian_loss_sign::minus;
+  lk_hebbian_loss_options c_options() const noexcept {
+    lk_hebbian_loss_options c;
+    lk_hebbian_loss_options_init(&c);
+    c.sign = static_cast<std::int32_t>(sign);
+    return c;
+  }
+};
+
+struct hebbian_loss_arguments {
+  std::size_t batch = 0;  // number of states
+  std::size_t pattern_count = 0;  // number of patterns
+  std::size_t n = 0;  // number of neurons
+  floats state = {};  // [batch, n]: states of the network, -1 and +1 or relaxed
+  floats patterns = {};  // [pattern_count, n]: patterns to retrieve
+  span<float> loss = {};  // [batch, pattern_count]: loss of every state for every pattern
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_state = {};  // of the shape of state; may be state itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct hebbian_loss {
+  static constexpr const char *name = "hebbian_loss";
+  using options = hebbian_loss_options;
+  using arguments = hebbian_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hebbian_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.pattern_count, a.n, a.state.data(), a.patterns.data(),
+        a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hebbian_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.pattern_count, a.n, a.state.data(), a.patterns.data(),
+        a.grad_loss.data(), a.grad_state.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hebbian_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.pattern_count, a.n, a.state.data(), a.patterns.data(),
+        a.grad_loss.data(), a.loss.data(), a.grad_state.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_hebbian_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.pattern_count, a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("state", a.state, {a.batch, a.n})
+        .buffer("patterns", a.patterns, {a.pattern_count, a.n})
+        .buffer("loss", a.loss, {a.batch, a.pattern_count})
+        .buffer("grad_loss", a.grad_loss, {a.batch, a.pattern_count})
+        .buffer("grad_state", a.grad_state, {a.batch, a.n});
+    return check;
+  }
+};
+
 // Normalised Hermite polynomials of each value.
 struct hermite_features_options {
   std::int64_t degree = 4;  // largest degree
@@ -4480,6 +4964,322 @@ struct hermite_features {
         .buffer("features", a.features, {a.n, static_cast<std::size_t>(o.degree) + 1})
         .buffer("grad_loss", a.grad_loss, {a.n, static_cast<std::size_t>(o.degree) + 1})
         .buffer("grad_x", a.grad_x, {a.n});
+    return check;
+  }
+};
+
+// The hierarchical target g(p(x)): a polynomial of a quadratic feature.
+struct hierarchical_polynomial_options {
+  lk_hierarchical_polynomial_options c_options() const noexcept {
+    lk_hierarchical_polynomial_options c;
+    lk_hierarchical_polynomial_options_init(&c);
+    return c;
+  }
+};
+
+struct hierarchical_polynomial_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t d = 0;  // dimension of the samples
+  std::size_t terms = 0;  // coefficients of the outer polynomial: its degree plus 1
+  floats x = {};  // [n, d]: samples
+  floats a = {};  // [d, d]: the quadratic form
+  floats coefficients = {};  // [terms]: of the outer polynomial, that of degree 0 first
+  span<float> y = {};  // [n]: the target
+  span<float> feature = {};  // [n]: the inner polynomial
+  span<float> saved = {};  // [n]: written by forward, spares backward a pass
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of y; left out = ones
+  mutable_floats grad_x = {};  // of the shape of x
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct hierarchical_polynomial {
+  static constexpr const char *name = "hierarchical_polynomial";
+  using options = hierarchical_polynomial_options;
+  using arguments = hierarchical_polynomial_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hierarchical_polynomial_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.terms, a.x.data(), a.a.data(), a.coefficients.data(),
+        a.y.data(), a.feature.data(), a.saved.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hierarchical_polynomial_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.terms, a.x.data(), a.a.data(), a.coefficients.data(),
+        a.saved.data(), a.grad_loss.data(), a.grad_x.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hierarchical_polynomial_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.terms, a.x.data(), a.a.data(), a.coefficients.data(),
+        a.grad_loss.data(), a.y.data(), a.feature.data(), a.grad_x.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_hierarchical_polynomial_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, a.terms, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.n, a.d})
+        .buffer("a", a.a, {a.d, a.d})
+        .buffer("coefficients", a.coefficients, {a.terms})
+        .buffer("y", a.y, {a.n})
+        .buffer("feature", a.feature, {a.n})
+        .buffer("saved", a.saved, {a.n})
+        .buffer("grad_loss", a.grad_loss, {a.n})
+        .buffer("grad_x", a.grad_x, {a.n, a.d});
+    return check;
+  }
+};
+
+// One parallel step of the dynamics of a Hopfield network.
+struct hopfield_update_options {
+  double beta = 0.0;  // inverse temperature; 0 stands for temperature zero
+  bool zero_diagonal = true;  // neurons are not coupled to themselves
+  std::uint64_t seed = 0;  // key of the random numbers; without draws only
+  std::uint64_t offset = 0;  // first counter block of the random numbers
+  lk_hopfield_update_options c_options() const noexcept {
+    lk_hopfield_update_options c;
+    lk_hopfield_update_options_init(&c);
+    c.beta = beta;
+    c.zero_diagonal = zero_diagonal ? 1 : 0;
+    c.seed = seed;
+    c.offset = offset;
+    return c;
+  }
+};
+
+struct hopfield_update_arguments {
+  std::size_t batch = 0;  // number of states
+  std::size_t pattern_count = 0;  // number of patterns
+  std::size_t n = 0;  // number of neurons
+  floats state = {};  // [batch, n]: states of the network, -1 and +1
+  floats patterns = {};  // [pattern_count, n]: stored patterns: -1, 0 or +1
+  span<const float> draws = {};  // [batch, n]: uniform numbers, for beta > 0; leave out to draw them
+  mutable_floats next_state = {};  // [batch, n]: states after the step, -1 and +1
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct hopfield_update {
+  static constexpr const char *name = "hopfield_update";
+  using options = hopfield_update_options;
+  using arguments = hopfield_update_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_hopfield_update_forward(
+        ctx.get(), &c, checked.dtype(), a.batch, a.pattern_count, a.n, a.state.data(), a.patterns.data(),
+        a.draws.data(), a.next_state.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_hopfield_update_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.batch, a.pattern_count, a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("state", a.state, {a.batch, a.n})
+        .buffer("patterns", a.patterns, {a.pattern_count, a.n})
+        .buffer("draws", a.draws, {a.batch, a.n})
+        .buffer("next_state", a.next_state, {a.batch, a.n});
+    return check;
+  }
+};
+
+// Load balancing of a mixture of experts.
+struct load_balancing_loss_options {
+  std::int64_t k = 2;  // experts per token; at most experts
+  lk_load_balancing_loss_options c_options() const noexcept {
+    lk_load_balancing_loss_options c;
+    lk_load_balancing_loss_options_init(&c);
+    c.k = k;
+    return c;
+  }
+};
+
+struct load_balancing_loss_arguments {
+  std::size_t tokens = 0;  // number of tokens
+  std::size_t experts = 0;  // number of experts
+  floats logits = {};  // [tokens, experts]: scores of the experts
+  span<float> loss = {};  // []: the loss
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits; may be logits itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct load_balancing_loss {
+  static constexpr const char *name = "load_balancing_loss";
+  using options = load_balancing_loss_options;
+  using arguments = load_balancing_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_load_balancing_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.loss.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_load_balancing_loss_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_load_balancing_loss_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.loss.data(), a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_load_balancing_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.tokens, a.experts})
+        .buffer("loss", a.loss, {})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_logits", a.grad_logits, {a.tokens, a.experts});
+    return check;
+  }
+};
+
+// Ridge regression in closed form: the last stage of layer-wise training.
+struct ridge_regression_options {
+  double regularization = 0.001;  // weight of the squared weights
+  lk_ridge_regression_options c_options() const noexcept {
+    lk_ridge_regression_options c;
+    lk_ridge_regression_options_init(&c);
+    c.regularization = regularization;
+    return c;
+  }
+};
+
+struct ridge_regression_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t m = 0;  // features
+  std::size_t k = 0;  // targets of a sample
+  floats features = {};  // [n, m]: features of the samples
+  floats target = {};  // [n, k]: targets
+  span<float> weights = {};  // [m, k]: the weights W
+  span<float> loss = {};  // []: what they minimise
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct ridge_regression {
+  static constexpr const char *name = "ridge_regression";
+  using options = ridge_regression_options;
+  using arguments = ridge_regression_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_ridge_regression_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.k, a.features.data(), a.target.data(),
+        a.weights.data(), a.loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_ridge_regression_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.m, a.k, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("features", a.features, {a.n, a.m})
+        .buffer("target", a.target, {a.n, a.k})
+        .buffer("weights", a.weights, {a.m, a.k})
+        .buffer("loss", a.loss, {});
     return check;
   }
 };
@@ -4674,7 +5474,271 @@ struct sequence_log_prob {
   }
 };
 
+// Sparse gates of a mixture of experts.
+enum class topk_softmax_gating_order : std::int32_t { topk_then_softmax = 0, softmax_then_topk = 1 };
+
+struct topk_softmax_gating_options {
+  std::int64_t k = 2;  // experts per token; at most experts
+  // which is done first
+  losskit::topk_softmax_gating_order order = losskit::topk_softmax_gating_order::topk_then_softmax;
+  lk_topk_softmax_gating_options c_options() const noexcept {
+    lk_topk_softmax_gating_options c;
+    lk_topk_softmax_gating_options_init(&c);
+    c.k = k;
+    c.order = static_cast<std::int32_t>(order);
+    return c;
+  }
+};
+
+struct topk_softmax_gating_arguments {
+  std::size_t tokens = 0;  // number of tokens
+  std::size_t experts = 0;  // number of experts
+  floats logits = {};  // [tokens, experts]: scores of the experts
+  span<float> gates = {};  // [tokens, k]: weights of the chosen experts
+  span<std::int64_t> indices = {};  // [tokens, k]: which they are
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of gates; left out = ones
+  mutable_floats grad_logits = {};  // of the shape of logits
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct topk_softmax_gating {
+  static constexpr const char *name = "topk_softmax_gating";
+  using options = topk_softmax_gating_options;
+  using arguments = topk_softmax_gating_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_topk_softmax_gating_forward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.gates.data(),
+        a.indices.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_topk_softmax_gating_backward(
+        ctx.get(), &c, checked.dtype(), a.tokens, a.experts, a.logits.data(), a.grad_loss.data(),
+        a.grad_logits.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_topk_softmax_gating_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.tokens, a.experts, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    detail::Check check(name);
+    check.buffer("logits", a.logits, {a.tokens, a.experts})
+        .buffer("gates", a.gates, {a.tokens, static_cast<std::size_t>(o.k)})
+        .buffer("indices", a.indices, {a.tokens, static_cast<std::size_t>(o.k)})
+        .buffer("grad_loss", a.grad_loss, {a.tokens, static_cast<std::size_t>(o.k)})
+        .buffer("grad_logits", a.grad_logits, {a.tokens, a.experts});
+    return check;
+  }
+};
+
+// Voronoi distance between the parameters of two mixtures of experts.
+struct voronoi_loss_options {
+  bool over_specified = false;  // the slower rates in cells of more than one member
+  lk_voronoi_loss_options c_options() const noexcept {
+    lk_voronoi_loss_options c;
+    lk_voronoi_loss_options_init(&c);
+    c.over_specified = over_specified ? 1 : 0;
+    return c;
+  }
+};
+
+struct voronoi_loss_arguments {
+  std::size_t m = 0;  // number of fitted components
+  std::size_t k = 0;  // number of true components
+  std::size_t d = 0;  // features of a sample
+  floats gate_bias = {};  // [m]: fitted biases of the gate
+  floats gate_weight = {};  // [m, d]: fitted weights of the gate
+  floats expert_weight = {};  // [m, d]: fitted weights of the experts' means
+  floats expert_bias = {};  // [m]: fitted biases of the experts' means
+  floats variance = {};  // [m]: fitted variances
+  floats true_gate_bias = {};  // [k]: true biases of the gate
+  floats true_gate_weight = {};  // [k, d]: true weights of the gate
+  floats true_expert_weight = {};  // [k, d]: true weights of the experts' means
+  floats true_expert_bias = {};  // [k]: true biases of the experts' means
+  floats true_variance = {};  // [k]: true variances
+  span<float> value = {};  // []: the distance
+  span<std::int64_t> cells = {};  // [m]: the true component whose cell each fitted one belongs to
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct voronoi_loss {
+  static constexpr const char *name = "voronoi_loss";
+  using options = voronoi_loss_options;
+  using arguments = voronoi_loss_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_voronoi_loss_forward(
+        ctx.get(), &c, checked.dtype(), a.m, a.k, a.d, a.gate_bias.data(), a.gate_weight.data(),
+        a.expert_weight.data(), a.expert_bias.data(), a.variance.data(), a.true_gate_bias.data(),
+        a.true_gate_weight.data(), a.true_expert_weight.data(), a.true_expert_bias.data(),
+        a.true_variance.data(), a.value.data(), a.cells.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_voronoi_loss_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.m, a.k, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("gate_bias", a.gate_bias, {a.m})
+        .buffer("gate_weight", a.gate_weight, {a.m, a.d})
+        .buffer("expert_weight", a.expert_weight, {a.m, a.d})
+        .buffer("expert_bias", a.expert_bias, {a.m})
+        .buffer("variance", a.variance, {a.m})
+        .buffer("true_gate_bias", a.true_gate_bias, {a.k})
+        .buffer("true_gate_weight", a.true_gate_weight, {a.k, a.d})
+        .buffer("true_expert_weight", a.true_expert_weight, {a.k, a.d})
+        .buffer("true_expert_bias", a.true_expert_bias, {a.k})
+        .buffer("true_variance", a.true_variance, {a.k})
+        .buffer("value", a.value, {})
+        .buffer("cells", a.cells, {a.m});
+    return check;
+  }
+};
+
 // ---- Robust and distillation ----
+
+// Learning from bags of which only the mean response is known.
+enum class aggregate_response_kind : std::int32_t { squared = 0, logistic = 1 };
+
+struct aggregate_response_options {
+  losskit::aggregate_response_kind kind = losskit::aggregate_response_kind::squared;  // which loss
+  double instance_weight = 0.5;  // 0 for the bag level, 1 for the instance level
+  lk_aggregate_response_options c_options() const noexcept {
+    lk_aggregate_response_options c;
+    lk_aggregate_response_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.instance_weight = instance_weight;
+    return c;
+  }
+};
+
+struct aggregate_response_arguments {
+  std::size_t n = 0;  // number of instances
+  std::size_t m = 0;  // number of bags
+  floats pred = {};  // [n]: predictions; logits if kind is logistic
+  span<const std::int64_t> bags = {};  // [n]: bag of each instance
+  floats bag_targets = {};  // [m]: mean response of each bag; from 0 to 1 if kind is logistic
+  span<float> loss = {};  // []: the two levels together
+  span<float> bag_loss = {};  // []: mean over bags
+  span<float> instance_loss = {};  // []: mean over instances
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_pred = {};  // of the shape of pred; may be pred itself
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct aggregate_response {
+  static constexpr const char *name = "aggregate_response";
+  using options = aggregate_response_options;
+  using arguments = aggregate_response_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_aggregate_response_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.pred.data(), a.bags.data(), a.bag_targets.data(),
+        a.loss.data(), a.bag_loss.data(), a.instance_loss.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_aggregate_response_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.pred.data(), a.bags.data(), a.bag_targets.data(),
+        a.grad_loss.data(), a.grad_pred.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_aggregate_response_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.m, a.pred.data(), a.bags.data(), a.bag_targets.data(),
+        a.grad_loss.data(), a.loss.data(), a.bag_loss.data(), a.instance_loss.data(), a.grad_pred.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_aggregate_response_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.m, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n})
+        .buffer("bags", a.bags, {a.n})
+        .buffer("bag_targets", a.bag_targets, {a.m})
+        .buffer("loss", a.loss, {})
+        .buffer("bag_loss", a.bag_loss, {})
+        .buffer("instance_loss", a.instance_loss, {})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_pred", a.grad_pred, {a.n});
+    return check;
+  }
+};
 
 // Hinge loss with control over lazy and feature learning.
 struct alpha_hinge_options {
@@ -4955,6 +6019,162 @@ struct binary_kl_distillation {
   }
 };
 
+// Small-loss selection between two networks.
+struct co_teaching_options {
+  double forget_rate = 0.2;  // share of the samples that is left out
+  lk_co_teaching_options c_options() const noexcept {
+    lk_co_teaching_options c;
+    lk_co_teaching_options_init(&c);
+    c.forget_rate = forget_rate;
+    return c;
+  }
+};
+
+struct co_teaching_arguments {
+  std::size_t n = 0;  // number of samples
+  floats losses_a = {};  // [n]: loss of each sample by the first network
+  floats losses_b = {};  // [n]: by the second network
+  span<float> loss = {};  // [2]: of the first network, of the second
+  span<std::uint8_t> selected_a = {};  // [n]: 1 where the first network's loss is small
+  span<std::uint8_t> selected_b = {};  // [n]: 1 where the second network's loss is small
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_losses_a = {};  // of the shape of losses_a
+  mutable_floats grad_losses_b = {};  // of the shape of losses_b
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct co_teaching {
+  static constexpr const char *name = "co_teaching";
+  using options = co_teaching_options;
+  using arguments = co_teaching_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_co_teaching_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.losses_a.data(), a.losses_b.data(), a.loss.data(),
+        a.selected_a.data(), a.selected_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_co_teaching_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.losses_a.data(), a.losses_b.data(), a.grad_loss.data(),
+        a.grad_losses_a.data(), a.grad_losses_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_co_teaching_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.losses_a.data(), a.losses_b.data(), a.grad_loss.data(),
+        a.loss.data(), a.selected_a.data(), a.selected_b.data(), a.grad_losses_a.data(),
+        a.grad_losses_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_co_teaching_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("losses_a", a.losses_a, {a.n})
+        .buffer("losses_b", a.losses_b, {a.n})
+        .buffer("loss", a.loss, {2})
+        .buffer("selected_a", a.selected_a, {a.n})
+        .buffer("selected_b", a.selected_b, {a.n})
+        .buffer("grad_loss", a.grad_loss, {2})
+        .buffer("grad_losses_a", a.grad_losses_a, {a.n})
+        .buffer("grad_losses_b", a.grad_losses_b, {a.n});
+    return check;
+  }
+};
+
+// Coordinates exchanged between samples.
+struct coordinate_shuffle_options {
+  lk_coordinate_shuffle_options c_options() const noexcept {
+    lk_coordinate_shuffle_options c;
+    lk_coordinate_shuffle_options_init(&c);
+    return c;
+  }
+};
+
+struct coordinate_shuffle_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t d = 0;  // number of coordinates
+  floats x = {};  // [n, d]: samples
+  span<const std::int64_t> permutation = {};  // [n]: which sample gives the coordinates of the mask
+  span<const std::uint8_t> mask = {};  // [d]: 1 for coordinates that are taken from there
+  mutable_floats output = {};  // [n, d]: the randomised samples
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct coordinate_shuffle {
+  static constexpr const char *name = "coordinate_shuffle";
+  using options = coordinate_shuffle_options;
+  using arguments = coordinate_shuffle_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_coordinate_shuffle_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.x.data(), a.permutation.data(), a.mask.data(),
+        a.output.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_coordinate_shuffle_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("x", a.x, {a.n, a.d})
+        .buffer("permutation", a.permutation, {a.n})
+        .buffer("mask", a.mask, {a.d})
+        .buffer("output", a.output, {a.n, a.d});
+    return check;
+  }
+};
+
 // Knowledge distillation: divergence of softened distributions.
 struct distillation_kl_options {
   double temperature = 4.0;  // divides the logits of both
@@ -5042,6 +6262,95 @@ struct distillation_kl {
         .buffer("loss", a.loss, {each ? a.rows : 1})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_student", a.grad_student, {a.rows, a.classes});
+    return check;
+  }
+};
+
+// Worst case over weights of the samples near a prior.
+struct doubly_robust_reweighting_options {
+  double temperature = 1.0;  // price of moving away from the prior
+  lk_doubly_robust_reweighting_options c_options() const noexcept {
+    lk_doubly_robust_reweighting_options c;
+    lk_doubly_robust_reweighting_options_init(&c);
+    c.temperature = temperature;
+    return c;
+  }
+};
+
+struct doubly_robust_reweighting_arguments {
+  std::size_t n = 0;  // number of samples
+  floats losses = {};  // [n]: loss of each sample
+  span<const float> prior = {};  // [n]: weights to stay near, positive; leave out for equal ones
+  span<float> loss = {};  // []: the weighted loss less the price
+  span<float> weights = {};  // [n]: weights of the samples, of sum 1
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of loss; left out = ones
+  mutable_floats grad_losses = {};  // of the shape of losses; may be losses itself
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct doubly_robust_reweighting {
+  static constexpr const char *name = "doubly_robust_reweighting";
+  using options = doubly_robust_reweighting_options;
+  using arguments = doubly_robust_reweighting_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_doubly_robust_reweighting_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.losses.data(), a.prior.data(), a.loss.data(),
+        a.weights.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_doubly_robust_reweighting_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.losses.data(), a.prior.data(), a.grad_loss.data(),
+        a.grad_losses.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_doubly_robust_reweighting_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.losses.data(), a.prior.data(), a.grad_loss.data(),
+        a.loss.data(), a.weights.data(), a.grad_losses.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_doubly_robust_reweighting_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("losses", a.losses, {a.n})
+        .buffer("prior", a.prior, {a.n})
+        .buffer("loss", a.loss, {})
+        .buffer("weights", a.weights, {a.n})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_losses", a.grad_losses, {a.n});
     return check;
   }
 };
@@ -5137,6 +6446,234 @@ struct ensemble_cross_entropy {
         .buffer("loss", a.loss, {each ? a.rows : 1})
         .buffer("grad_loss", a.grad_loss, {each ? a.rows : 1})
         .buffer("grad_logits", a.grad_logits, {a.models, a.rows, a.classes});
+    return check;
+  }
+};
+
+// What the next unit of a gradient-boosted network is fitted to.
+enum class gradient_boosting_residuals_kind : std::int32_t { squared = 0, logistic = 1, softmax = 2 };
+
+struct gradient_boosting_residuals_options {
+  // the loss
+  losskit::gradient_boosting_residuals_kind kind = losskit::gradient_boosting_residuals_kind::squared;
+  lk_gradient_boosting_residuals_options c_options() const noexcept {
+    lk_gradient_boosting_residuals_options c;
+    lk_gradient_boosting_residuals_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    return c;
+  }
+};
+
+struct gradient_boosting_residuals_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t k = 0;  // outputs or classes
+  floats pred = {};  // [n, k]: the additive model so far; logits for logistic and softmax
+  floats target = {};  // [n, k]: what it should predict
+  span<float> residuals = {};  // [n, k]: negative slopes of the losses
+  span<float> hessian = {};  // [n, k]: diagonal of the second derivatives
+  span<float> losses = {};  // [n]: loss of each sample
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct gradient_boosting_residuals {
+  static constexpr const char *name = "gradient_boosting_residuals";
+  using options = gradient_boosting_residuals_options;
+  using arguments = gradient_boosting_residuals_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gradient_boosting_residuals_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.k, a.pred.data(), a.target.data(), a.residuals.data(),
+        a.hessian.data(), a.losses.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_gradient_boosting_residuals_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.k, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n, a.k})
+        .buffer("target", a.target, {a.n, a.k})
+        .buffer("residuals", a.residuals, {a.n, a.k})
+        .buffer("hessian", a.hessian, {a.n, a.k})
+        .buffer("losses", a.losses, {a.n});
+    return check;
+  }
+};
+
+// Step size of a new unit in a gradient-boosted network.
+enum class gradient_boosting_step_kind : std::int32_t { squared = 0, logistic = 1, softmax = 2 };
+
+struct gradient_boosting_step_options {
+  losskit::gradient_boosting_step_kind kind = losskit::gradient_boosting_step_kind::squared;  // the loss
+  bool per_class = true;  // a step for each output instead of one for all
+  lk_gradient_boosting_step_options c_options() const noexcept {
+    lk_gradient_boosting_step_options c;
+    lk_gradient_boosting_step_options_init(&c);
+    c.kind = static_cast<std::int32_t>(kind);
+    c.per_class = per_class ? 1 : 0;
+    return c;
+  }
+};
+
+struct gradient_boosting_step_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t k = 0;  // outputs or classes
+  floats pred = {};  // [n, k]: the additive model so far; logits for logistic and softmax
+  floats target = {};  // [n, k]: what it should predict
+  floats direction = {};  // [n, k]: output of the new unit
+  span<float> rho = {};  // [k], [] where per_class is not set: step sizes
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct gradient_boosting_step {
+  static constexpr const char *name = "gradient_boosting_step";
+  using options = gradient_boosting_step_options;
+  using arguments = gradient_boosting_step_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a, o);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_gradient_boosting_step_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.k, a.pred.data(), a.target.data(), a.direction.data(),
+        a.rho.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_gradient_boosting_step_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.k, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a, const options &o) {
+    detail::Check check(name);
+    check.buffer("pred", a.pred, {a.n, a.k})
+        .buffer("target", a.target, {a.n, a.k})
+        .buffer("direction", a.direction, {a.n, a.k})
+        .buffer("rho", a.rho, {(!o.per_class ? 1 : a.k)});
+    return check;
+  }
+};
+
+// Centred kernel alignment of features with targets or other features (linear CKA).
+struct kernel_alignment_options {
+  bool centered = true;  // take the means of columns away first
+  lk_kernel_alignment_options c_options() const noexcept {
+    lk_kernel_alignment_options c;
+    lk_kernel_alignment_options_init(&c);
+    c.centered = centered ? 1 : 0;
+    return c;
+  }
+};
+
+struct kernel_alignment_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t d = 0;  // features
+  std::size_t k = 0;  // targets or other features
+  floats a = {};  // [n, d]: features
+  floats b = {};  // [n, k]: targets, one-hot or values, or other features
+  span<float> value = {};  // []: the alignment
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of value; left out = ones
+  mutable_floats grad_a = {};  // of the shape of a
+  mutable_floats grad_b = {};  // of the shape of b
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct kernel_alignment {
+  static constexpr const char *name = "kernel_alignment";
+  using options = kernel_alignment_options;
+  using arguments = kernel_alignment_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  static void forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kernel_alignment_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.k, a.a.data(), a.b.data(), a.value.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kernel_alignment_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.k, a.a.data(), a.b.data(), a.grad_loss.data(),
+        a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_forward_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_kernel_alignment_forward_backward(
+        ctx.get(), &c, checked.dtype(), a.n, a.d, a.k, a.a.data(), a.b.data(), a.grad_loss.data(),
+        a.value.data(), a.grad_a.data(), a.grad_b.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_kernel_alignment_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.d, a.k, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("a", a.a, {a.n, a.d})
+        .buffer("b", a.b, {a.n, a.k})
+        .buffer("value", a.value, {})
+        .buffer("grad_loss", a.grad_loss, {})
+        .buffer("grad_a", a.grad_a, {a.n, a.d})
+        .buffer("grad_b", a.grad_b, {a.n, a.k});
     return check;
   }
 };
@@ -5252,6 +6789,336 @@ struct multi_sample_dropout_cross_entropy {
         .buffer("grad_features", a.grad_features, {a.rows, a.d})
         .buffer("grad_weight", a.grad_weight, {a.classes, a.d})
         .buffer("grad_bias", a.grad_bias, {a.classes});
+    return check;
+  }
+};
+
+// Dropout of all channels from some place on.
+struct nested_dropout_options {
+  lk_nested_dropout_options c_options() const noexcept {
+    lk_nested_dropout_options c;
+    lk_nested_dropout_options_init(&c);
+    return c;
+  }
+};
+
+struct nested_dropout_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t channels = 0;  // number of features of each
+  floats features = {};  // [rows, channels]: features
+  span<const std::int64_t> keep = {};  // [rows]: channels to keep of each sample, from 0 to channels
+  mutable_floats output = {};  // [rows, channels]: features with zeros
+  span<const float> grad_loss = {};  // upstream gradient, of the shape of output; left out = ones
+  mutable_floats grad_features = {};  // of the shape of features
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct nested_dropout {
+  static constexpr const char *name = "nested_dropout";
+  using options = nested_dropout_options;
+  using arguments = nested_dropout_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  static void backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_backward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_nested_dropout_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.channels, a.features.data(), a.keep.data(),
+        a.output.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_backward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_nested_dropout_backward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.channels, a.features.data(), a.keep.data(),
+        a.grad_loss.data(), a.grad_features.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_nested_dropout_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.channels, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("features", a.features, {a.rows, a.channels})
+        .buffer("keep", a.keep, {a.rows})
+        .buffer("output", a.output, {a.rows, a.channels})
+        .buffer("grad_loss", a.grad_loss, {a.rows, a.channels})
+        .buffer("grad_features", a.grad_features, {a.rows, a.channels});
+    return check;
+  }
+};
+
+// How many channels nested dropout keeps.
+enum class nested_dropout_sample_distribution : std::int32_t { uniform = 0, geometric = 1 };
+
+struct nested_dropout_sample_options {
+  // of the numbers
+  losskit::nested_dropout_sample_distribution distribution = losskit::nested_dropout_sample_distribution::uniform;
+  double rate = 0.1;  // chance to stop after each channel; geometric only
+  std::uint64_t seed = 0;  // key of the random numbers
+  std::uint64_t offset = 0;  // first counter block of the random numbers
+  lk_nested_dropout_sample_options c_options() const noexcept {
+    lk_nested_dropout_sample_options c;
+    lk_nested_dropout_sample_options_init(&c);
+    c.distribution = static_cast<std::int32_t>(distribution);
+    c.rate = rate;
+    c.seed = seed;
+    c.offset = offset;
+    return c;
+  }
+};
+
+struct nested_dropout_sample_arguments {
+  std::size_t rows = 0;  // number of samples
+  std::size_t channels = 0;  // number of features of each
+  span<std::int64_t> keep = {};  // [rows]: channels to keep of each sample
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct nested_dropout_sample {
+  static constexpr const char *name = "nested_dropout_sample";
+  using options = nested_dropout_sample_options;
+  using arguments = nested_dropout_sample_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_nested_dropout_sample_forward(
+        ctx.get(), &c, checked.dtype(), a.rows, a.channels, a.keep.data(), a.workspace,
+        a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_nested_dropout_sample_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.rows, a.channels, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("keep", a.keep, {a.rows});
+    return check;
+  }
+};
+
+// Area under the receiver operating characteristic.
+struct roc_auc_options {
+  lk_roc_auc_options c_options() const noexcept {
+    lk_roc_auc_options c;
+    lk_roc_auc_options_init(&c);
+    return c;
+  }
+};
+
+struct roc_auc_arguments {
+  std::size_t n = 0;  // number of samples
+  floats scores = {};  // [n]: the larger, the more positive
+  span<const std::uint8_t> labels = {};  // [n]: 0 for negatives
+  span<float> value = {};  // []: the area, between 0 and 1
+  void *workspace = nullptr;  // of the size that workspace_size() tells
+  std::size_t workspace_bytes = 0;
+};
+
+struct roc_auc {
+  static constexpr const char *name = "roc_auc";
+  using options = roc_auc_options;
+  using arguments = roc_auc_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_roc_auc_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.scores.data(), a.labels.data(), a.value.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_roc_auc_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("scores", a.scores, {a.n})
+        .buffer("labels", a.labels, {a.n})
+        .buffer("value", a.value, {});
+    return check;
+  }
+};
+
+// Mask of the weights with the largest gradients.
+struct saliency_mask_options {
+  double fraction = 0.5;  // of the weights to keep in the mask
+  lk_saliency_mask_options c_options() const noexcept {
+    lk_saliency_mask_options c;
+    lk_saliency_mask_options_init(&c);
+    c.fraction = fraction;
+    return c;
+  }
+};
+
+struct saliency_mask_arguments {
+  std::size_t n = 0;  // number of weights
+  floats gradient = {};  // [n]: gradient of the loss on what is to be forgotten, at the original weights
+  span<std::uint8_t> mask = {};  // [n]: 1 for salient weights
+  span<float> threshold = {};  // []: smallest magnitude kept
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct saliency_mask {
+  static constexpr const char *name = "saliency_mask";
+  using options = saliency_mask_options;
+  using arguments = saliency_mask_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_saliency_mask_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.gradient.data(), a.mask.data(), a.threshold.data(),
+        a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_saliency_mask_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("gradient", a.gradient, {a.n})
+        .buffer("mask", a.mask, {a.n})
+        .buffer("threshold", a.threshold, {});
+    return check;
+  }
+};
+
+// Synthetic data with simple and complex coordinates.
+struct slab_features_options {
+  double margin = 0.1;  // distance between the classes
+  std::uint64_t seed = 0;  // key of the random numbers; without uniforms only
+  std::uint64_t offset = 0;  // first counter block of the random numbers
+  lk_slab_features_options c_options() const noexcept {
+    lk_slab_features_options c;
+    lk_slab_features_options_init(&c);
+    c.margin = margin;
+    c.seed = seed;
+    c.offset = offset;
+    return c;
+  }
+};
+
+struct slab_features_arguments {
+  std::size_t n = 0;  // number of samples
+  std::size_t coordinates = 0;  // coordinates of a sample
+  floats target = {};  // [n]: +1 or -1
+  span<const float> uniforms = {};  // [n, coordinates]: uniform numbers; leave out to draw them
+  span<const std::int64_t> slabs = {};  // [coordinates]: slabs of each coordinate, odd
+  span<float> features = {};  // [n, coordinates]: the samples
+  void *workspace = nullptr;  // memory of the device; not needed on the CPU
+  std::size_t workspace_bytes = 0;
+};
+
+struct slab_features {
+  static constexpr const char *name = "slab_features";
+  using options = slab_features_options;
+  using arguments = slab_features_arguments;
+
+#if LOSSKIT_EXCEPTIONS
+  static void forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    try_forward(ctx, a, o).or_throw();
+  }
+  // Uses the sizes in `a` only: its buffers need not exist yet.
+  static std::size_t workspace_size(const Context &ctx, Dtype dtype, const arguments &a, const options &o = {}) {
+    std::size_t bytes = 0;
+    try_workspace_size(ctx, dtype, a, bytes, o).or_throw();
+    return bytes;
+  }
+#endif
+  static Status try_forward(const Context &ctx, const arguments &a, const options &o = {}) {
+    const detail::Check checked = check(a);
+    if (!checked.status().ok()) return checked.status();
+    const auto c = o.c_options();
+    return detail::outcome(lk_slab_features_forward(
+        ctx.get(), &c, checked.dtype(), a.n, a.coordinates, a.target.data(), a.uniforms.data(),
+        a.slabs.data(), a.features.data(), a.workspace, a.workspace_bytes));
+  }
+  static Status try_workspace_size(const Context &ctx, Dtype dtype, const arguments &a, std::size_t &bytes,
+                                   const options &o = {}) {
+    const auto c = o.c_options();
+    return detail::outcome(
+        lk_slab_features_workspace_size(ctx.get(), &c, static_cast<lk_dtype>(dtype), a.n, a.coordinates, &bytes));
+  }
+
+ private:
+  static detail::Check check(const arguments &a) {
+    detail::Check check(name);
+    check.buffer("target", a.target, {a.n})
+        .buffer("uniforms", a.uniforms, {a.n, a.coordinates})
+        .buffer("slabs", a.slabs, {a.coordinates})
+        .buffer("features", a.features, {a.n, a.coordinates});
     return check;
   }
 };

@@ -77,7 +77,8 @@ def _option(option):
 
 def _output(entry, output):
     if output.merged:
-        output_shape = f"{_shape(entry, output.shape)}, or {shape_text(output.shape[1:])} with ``{output.merged}``"
+        which = "with" if output.merged_if else "without"
+        output_shape = f"{_shape(entry, output.shape)}, or {shape_text(output.shape[1:])} {which} ``{output.merged}``"
     else:
         shape = [output.length, *output.shape[1:]] if output.length else output.shape
         output_shape = _shape(entry, shape)
@@ -138,8 +139,9 @@ def _prose(text):
 
 
 def function(entry):
-    doc = [_sentence(entry.summary), "", _prose(_python(entry.doc)), "", "Args:"]
-    doc += [_input(entry, source) for source in entry.positional]
+    doc = [_sentence(entry.summary), "", _prose(_python(entry.doc))]
+    if entry.positional:
+        doc += ["", "Args:", *(_input(entry, source) for source in entry.positional)]
     doc += ["", "Keyword Args:"]
     doc += [_item(f"{dim} (int)", _capital(_sentence(entry.dims[dim].doc))) for dim in entry.free_dims]
     doc += [_option(option) for option in entry.options.values()]

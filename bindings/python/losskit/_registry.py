@@ -115,7 +115,7 @@ class Option(_Described):
 
 class Output(_Described):
     """An output: ``name``, ``type``, ``shape`` (for reduction none where ``reduced``), ``merged`` (the bool
-    option that takes its first extent away), ``in_place`` (the input that C may have it written over),
+    option that takes its first extent away where it is ``merged_if``), ``in_place`` (the input that C may have it written over),
     ``length`` (the output that tells how many places of the first extent C writes; Python returns just
     those), ``doc``."""
 
@@ -126,11 +126,12 @@ class Output(_Described):
         self.shape = tuple(map(Extent, raw["shape"]))
         self.reduced, self.in_place = raw.get("reduced", False), raw.get("in_place")
         self.length = raw.get("length")
-        self.merged = raw.get("merged")
+        merged = raw.get("merged") or ""
+        self.merged, self.merged_if = merged.lstrip("!") or None, not merged.startswith("!")
 
     def shape_with(self, options):
         """Its extents for these options, by name."""
-        return self.shape[1:] if self.merged and options[self.merged] else self.shape
+        return self.shape[1:] if self.merged and bool(options[self.merged]) == self.merged_if else self.shape
 
 
 class Dim(_Described):

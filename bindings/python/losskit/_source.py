@@ -58,7 +58,10 @@ def _shape(entry, shape):
 
 def _output_shape(entry, output):
     shape = _shape(entry, output.shape)
-    return f"({_shape(entry, output.shape[1:])} if {output.merged} else {shape})" if output.merged else shape
+    if not output.merged:
+        return shape
+    condition = output.merged if output.merged_if else f"not {output.merged}"
+    return f"({_shape(entry, output.shape[1:])} if {condition} else {shape})"
 
 
 def _options_in_shapes(entry):

@@ -133,7 +133,9 @@ class _Runner:
         for name in entry.dims:
             call.dims.setdefault(name, 0)
         call.dims = entry.with_capacities(call.dims, values)
-        call.context = context or _context_of(call.device or torch.device("cpu"))
+        if call.device is None:  # no inputs
+            call.device = torch.device("cuda" if context is not None and context.kind == "cuda" else "cpu")
+        call.context = context or _context_of(call.device)
         if context is not None and (context.kind == "cuda") != (call.device.type == "cuda"):
             raise InvalidArgument(f"{entry.name}: context is {context!r}, but the tensors are on {call.device}")
         outputs = _Function.apply(call, *[tensors[source.name] for source in self.inputs])

@@ -15,7 +15,7 @@
 //!
 //! A block of rows is one task, and its tiles follow one another: results do not depend on threads.
 
-mod kernel;
+pub mod kernel;
 mod log_sum;
 mod product;
 mod scratch;

@@ -8,6 +8,7 @@ mod sweep;
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::Simd;
+use crate::cpu::storage::STREAM_BYTES;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::{Error, Floats, FloatsMut, Result};
 
@@ -168,8 +169,10 @@ pub fn gradient<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
 ) {
     let chunks = Chunks::new(maps.classes, maps.pixels);
     let blocks = maps.split(chunks);
+    let in_place = to.ptr.cast_const() == maps.pred.ptr;
+    let stream = maps.pred.len * to.dtype.size() > STREAM_BYTES && !in_place;
     cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
-        let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to };
+        let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
 }

@@ -7,7 +7,7 @@ use super::block::{self, Block, RUN};
 use super::{Activation, Chunks, MapLoss, Maps};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{self, Scratch, store_lanes};
+use crate::cpu::storage::{self, Scratch, store_typed};
 use crate::registry::{DType, FloatsMut};
 use std::ops::Range;
 
@@ -67,6 +67,8 @@ pub struct Gradient<'a, L> {
     pub range: Range<usize>,
     pub factors: &'a [f32],
     pub to: FloatsMut<'a>,
+    /// Whether to go around the cache.
+    pub stream: bool,
 }
 
 impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
@@ -76,7 +78,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient { loss, maps, chunks, range, factors, to } = self.0;
+        let Gradient { loss, maps, chunks, range, factors, to, stream } = self.0;
         let mut block = Block::new(s, maps);
         let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 3];
         let [mean, part, out] = scratch.each_mut().map(Scratch::ptr);
@@ -119,6 +121,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     let place = unsafe { to.at(block.index(class)) };
                     let direct = to.dtype == DType::F32;
                     let target = if direct { place.cast::<f32>() } else { out };
+                    let past = direct && stream && place.addr().is_multiple_of(S::LANES * size_of::<f32>());
                     block.of_class(
                         class,
                         L::LOGS,
@@ -135,16 +138,19 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                 None => g,
                                 Some(exist) => s.select(exist, g, s.zero()),
                             };
-                            store_lanes(s, target.add(k), lanes, g);
+                            store_typed(s, DType::F32, target.add(k).cast(), lanes, g, past);
                         },
                     );
                     if !direct {
                         // SAFETY: as above.
-                        unsafe { storage::write(s, to.dtype, target, place, len, false) };
+                        unsafe { storage::write(s, to.dtype, target, place, len, stream) };
                     }
                 }
                 start += len;
             }
+        }
+        if stream {
+            s.fence();
         }
     }
 }

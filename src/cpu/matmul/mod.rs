@@ -17,6 +17,7 @@ mod kernel;
 mod pack;
 #[cfg(test)]
 mod tests;
+pub mod tile;
 mod view;
 
 pub use view::{Matrix, MatrixMut};

@@ -34,6 +34,13 @@ impl<'a> Arena<'a> {
         }
     }
 
+    /// An arena of its own with room of [`bytes`] in all.
+    pub fn part(&mut self, size: usize) -> Arena<'a> {
+        let (piece, rest) = std::mem::take(&mut self.0).split_at_mut(size);
+        self.0 = rest;
+        Arena(piece)
+    }
+
     /// The same room once more, for what is needed in turn.
     pub fn again(&mut self) -> Arena<'_> {
         Arena(&mut *self.0)

@@ -70,7 +70,7 @@ pub fn barcode<'a>(
     let masks = if grid.axes == 3 { n } else { 0 };
     let joining = room.take(masks, 0u8);
     let squares = room.take(masks, 0u16);
-    let order = Order::new(grid, value, &mut room);
+    let order = Order::new(grid, value, &mut room.part(Order::bytes(grid)), room.again());
     let dead = |rank: u32| grid.index(order.at[rank as usize]) as u32;
     let mut ends = [0; 3];
 

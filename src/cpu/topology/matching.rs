@@ -12,6 +12,7 @@ use super::grid::Grid;
 use super::middle::{self, Problem};
 use super::order::Order;
 use super::{NONE, OutOfMemory, dual, forest};
+use crate::cpu::Cpu;
 
 /// Result for one pair of images.
 #[derive(Default)]
@@ -21,22 +22,12 @@ pub struct Matched {
     pub unmatched: i64,
 }
 
-/// One of L and G, in its order.
+/// What the middle dimension knows of L or of G.
 struct Side<'a> {
-    order: Order<'a>,
-    /// See [`Problem`]; empty but for volumes.
-    joining: &'a mut [u8],
-    squares: &'a mut [u16],
-}
-
-impl<'a> Side<'a> {
-    fn new(grid: &Grid, value: impl Fn(usize) -> f32, room: &mut Arena<'a>) -> Side<'a> {
-        Side {
-            order: Order::new(grid, value, room),
-            joining: room.take(masks(grid), 0u8),
-            squares: room.take(masks(grid), 0u16),
-        }
-    }
+    order: &'a Order<'a>,
+    /// See [`Problem`].
+    joining: &'a [u8],
+    squares: &'a [u16],
 }
 
 /// A finite bar by the ranks of its voxels.
@@ -54,32 +45,60 @@ pub fn workspace_bytes(grid: &Grid) -> usize {
         3 => 3 * bytes::<u32>(3 * grid.padded) + middle::scratch_bytes(grid),
         _ => 0,
     };
-    let scratch = Order::scratch_bytes(grid).max(5 * bytes::<u32>(n)).max(top).max(middle);
+    let first = 3 * Order::scratch_bytes(grid);
+    let scratch = first.max(bytes_of_0(grid) + bytes::<f32>(n) + top).max(middle);
     3 * Order::bytes(grid) + masks + scratch
 }
 
+fn bytes_of_0(grid: &Grid) -> usize {
+    5 * bytes::<u32>(grid.voxels)
+}
+
 /// Matches images with no NaN, given by flat index. `gradient` of the loss for the values of `pred`, one place
-/// per voxel, is added to.
+/// per voxel, is added to. With traffic as of [`Cpu::join`], what does not depend on each other is done side by
+/// side.
 pub fn matching(
+    cpu: &Cpu,
+    traffic: usize,
     grid: &Grid,
-    pred: impl Fn(usize) -> f32,
-    target: impl Fn(usize) -> f32,
+    pred: impl Fn(usize) -> f32 + Sync,
+    target: impl Fn(usize) -> f32 + Sync,
     gradient: Option<&mut [f32]>,
     mut room: Arena,
 ) -> Result<Matched, OutOfMemory> {
     if grid.voxels == 0 {
         return Ok(Matched::default());
     }
-    let mut l = Side::new(grid, &pred, &mut room);
-    let mut g = Side::new(grid, &target, &mut room);
-    let both = Order::new(grid, |i| pred(i).max(target(i)), &mut room);
+    let [mut of_l, mut of_g, mut of_both] = [(); 3].map(|_| room.part(Order::bytes(grid)));
+    let mut joining = [(); 2].map(|_| room.take(masks(grid), 0u8));
+    let mut squares = [(); 2].map(|_| room.take(masks(grid), 0u16));
     let both_squares = room.take(masks(grid), 0u16);
+    let mut again = room.again();
+    let [a, b, c] = [(); 3].map(|_| again.part(Order::scratch_bytes(grid)));
+    let (both, (l, g)) = cpu.join(
+        traffic,
+        || Order::new(grid, |i| pred(i).max(target(i)), &mut of_both, a),
+        || (Order::new(grid, &pred, &mut of_l, b), Order::new(grid, &target, &mut of_g, c)),
+    );
+    let mut again = room.again();
+    let (of_0, mut own) = (again.part(bytes_of_0(grid)), again.part(bytes::<f32>(grid.voxels)));
+    // The gradient of the top dimension lies apart: both are written at the same time.
+    let of_top = gradient.is_some().then(|| own.take(grid.voxels, 0.0));
     let mut score = Score { grid, gradient, result: Matched::default() };
-    dimension_0(&mut score, &mut l, &mut g, &both, room.again());
-    if grid.axes >= 2 {
-        top(&mut score, [&mut l, &mut g], &both, both_squares, room.again());
-    }
+    let mut score_top = Score { grid, gradient: of_top, result: Matched::default() };
+    cpu.join(
+        traffic,
+        || dimension_0(&mut score, [&l, &g], &mut joining, &both, of_0),
+        || {
+            if grid.axes >= 2 {
+                top(&mut score_top, [&l, &g], &mut squares, &both, both_squares, again);
+            }
+        },
+    );
+    score.merge(&score_top);
     if grid.axes == 3 {
+        let [l, g] =
+            [(&l, 0), (&g, 1)].map(|(order, i)| Side { order, joining: joining[i], squares: squares[i] });
         middle(&mut score, &l, &g, &both, both_squares, room)?;
     }
     Ok(score.result)
@@ -92,6 +111,15 @@ struct Score<'a, 'b> {
 }
 
 impl Score<'_, '_> {
+    fn merge(&mut self, other: &Score) {
+        self.result.loss += other.result.loss;
+        self.result.matched += other.result.matched;
+        self.result.unmatched += other.result.unmatched;
+        if let (Some(gradient), Some(more)) = (&mut self.gradient, &other.gradient) {
+            gradient.iter_mut().zip(&**more).for_each(|(g, more)| *g += more);
+        }
+    }
+
     fn add(&mut self, l: &Order, rank: u32, slope: f64) {
         if let Some(gradient) = &mut self.gradient {
             gradient[self.grid.index(l.at[rank as usize])] += slope as f32;
@@ -123,30 +151,37 @@ impl Score<'_, '_> {
     }
 }
 
-fn dimension_0(score: &mut Score, l: &mut Side, g: &mut Side, both: &Order, mut room: Arena) {
+fn dimension_0(
+    score: &mut Score,
+    [l, g]: [&Order; 2],
+    joining: &mut [&mut [u8]; 2],
+    both: &Order,
+    mut room: Arena,
+) {
     let (grid, n) = (score.grid, score.grid.voxels);
     score.result.matched += 1;
-    score.end(&l.order, &g.order, [0, 0]);
+    score.end(l, g, [0, 0]);
     let parent = room.take(n, 0u32);
-    let mut deaths = |side: &mut Side| {
+    let [of_l, of_g] = joining;
+    let mut deaths = |order: &Order, joining: &mut [u8]| {
         let deaths = room.take(n, NONE);
-        forest::components::<false>(grid, &side.order, parent, |merge| {
-            if side.order.differ(merge.younger, merge.last) {
+        forest::components::<false>(grid, order, parent, |merge| {
+            if order.differ(merge.younger, merge.last) {
                 deaths[merge.younger as usize] = merge.last;
             }
-            if let Some(mask) = side.joining.get_mut(merge.last as usize) {
+            if let Some(mask) = joining.get_mut(merge.last as usize) {
                 *mask |= 1 << merge.code;
             }
         });
         deaths
     };
-    let (deaths_l, deaths_g) = (deaths(l), deaths(g));
+    let (deaths_l, deaths_g) = (deaths(l, of_l), deaths(g, of_g));
     let mut eldest = |order: &Order| {
         let eldest = room.take(n, 0u32);
         eldest.iter_mut().zip(both.at).for_each(|(e, &position)| *e = order.rank[position as usize]);
         eldest
     };
-    let (eldest_l, eldest_g) = (eldest(&l.order), eldest(&g.order));
+    let (eldest_l, eldest_g) = (eldest(l), eldest(g));
     forest::components::<true>(grid, both, parent, |merge| {
         let (elder, younger) = (merge.elder as usize, merge.younger as usize);
         let dies = |eldest: &mut [u32]| {
@@ -157,26 +192,29 @@ fn dimension_0(score: &mut Score, l: &mut Side, g: &mut Side, both: &Order, mut 
         let births = [dies(eldest_l), dies(eldest_g)];
         let bars = [deaths_l[births[0] as usize], deaths_g[births[1] as usize]];
         let death = both.value(merge.last);
-        if bars[0] != NONE
-            && bars[1] != NONE
-            && l.order.value(births[0]) > death
-            && g.order.value(births[1]) > death
-        {
-            score.matched(&l.order, &g.order, [births[0], bars[0]], [births[1], bars[1]]);
+        let alive = bars[0] != NONE && bars[1] != NONE;
+        if alive && l.value(births[0]) > death && g.value(births[1]) > death {
+            score.matched(l, g, [births[0], bars[0]], [births[1], bars[1]]);
             deaths_l[births[0] as usize] = NONE;
             deaths_g[births[1] as usize] = NONE;
         }
     });
-    for (order, deaths, is_l) in [(&l.order, deaths_l, true), (&g.order, deaths_g, false)] {
+    for (order, deaths, is_l) in [(l, deaths_l, true), (g, deaths_g, false)] {
         for (birth, &death) in deaths.iter().enumerate().filter(|(_, death)| **death != NONE) {
             score.unmatched(order, [birth as u32, death], is_l);
         }
     }
 }
 
-fn top(score: &mut Score, sides: [&mut Side; 2], both: &Order, both_squares: &mut [u16], mut room: Arena) {
+fn top(
+    score: &mut Score,
+    [l, g]: [&Order; 2],
+    squares: &mut [&mut [u16]; 2],
+    both: &Order,
+    both_squares: &mut [u16],
+    mut room: Arena,
+) {
     let grid = score.grid;
-    let [of_l, of_g] = sides.map(|Side { order, squares, .. }| (&*order, squares));
     let cells = grid.padded + 1;
     let last_both = room.take(cells, NONE);
     let last = room.take(cells, NONE);
@@ -185,8 +223,7 @@ fn top(score: &mut Score, sides: [&mut Side; 2], both: &Order, both_squares: &mu
     // Bars of L by the cell of C that they are matched to.
     let waiting: &mut [Bar] = room.take(grid.padded, [NONE; 2]);
     dual::last_voxels(grid, both, last_both);
-    let l = of_l.0;
-    for ((order, squares), is_l) in [(of_l, true), (of_g, false)] {
+    for ((order, is_l), squares) in [(l, true), (g, false)].into_iter().zip(squares) {
         dual::last_voxels(grid, order, last);
         latest.iter_mut().enumerate().for_each(|(cell, latest)| *latest = cell as u32);
         dual::components::<true>(grid, order, last, parent, |joining| {
@@ -244,7 +281,7 @@ fn middle(
     let deaths_g = room.take(3 * grid.padded, NONE);
     let waiting = room.take(3 * grid.padded, NONE);
     for (side, deaths) in [(l, &mut *deaths_l), (g, &mut *deaths_g)] {
-        let rows = Cells::new(grid, &side.order);
+        let rows = Cells::new(grid, side.order);
         let problem = Problem { rows, joining: side.joining, columns: rows, squares: side.squares };
         problem.reduce(grid, room.again(), |edge, square| {
             if side.order.differ(edge >> 3, square >> 4) {
@@ -253,7 +290,7 @@ fn middle(
         })?;
     }
     let image = |side: &Side, room: Arena, alive: &mut dyn FnMut(usize, usize)| {
-        let rows = Cells::new(grid, &side.order);
+        let rows = Cells::new(grid, side.order);
         let problem = Problem { rows, joining: side.joining, columns, squares: both_squares };
         problem.reduce(grid, room, |edge, square| {
             if side.order.value(edge >> 3) > both.value(square >> 4) {
@@ -267,19 +304,19 @@ fn middle(
         }
     })?;
     let birth = |side: &Side, edge: usize| {
-        Cells::new(grid, &side.order).edge_key(cells::from_number(edge as u32)) >> 3
+        Cells::new(grid, side.order).edge_key(cells::from_number(edge as u32)) >> 3
     };
     image(g, room.again(), &mut |edge, square| {
         let of_l = waiting[square] as usize;
         if deaths_g[edge] != NONE && waiting[square] != NONE {
             let bar_l = [birth(l, of_l), std::mem::replace(&mut deaths_l[of_l], NONE)];
             let bar_g = [birth(g, edge), std::mem::replace(&mut deaths_g[edge], NONE)];
-            score.matched(&l.order, &g.order, bar_l, bar_g);
+            score.matched(l.order, g.order, bar_l, bar_g);
         }
     })?;
     for (side, deaths, is_l) in [(l, deaths_l, true), (g, deaths_g, false)] {
         for (edge, &death) in deaths.iter().enumerate().filter(|(_, death)| **death != NONE) {
-            score.unmatched(&side.order, [birth(side, edge), death], is_l);
+            score.unmatched(side.order, [birth(side, edge), death], is_l);
         }
     }
     Ok(())

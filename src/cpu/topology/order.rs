@@ -22,19 +22,23 @@ impl<'a> Order<'a> {
         bytes::<u32>(grid.padded) + 2 * bytes::<u32>(grid.voxels) + bytes::<u8>(masks(grid))
     }
 
-    /// What is needed behind the result while it is made.
+    /// What is needed beside the result while it is made.
     pub fn scratch_bytes(grid: &Grid) -> usize {
         2 * bytes::<u64>(grid.voxels)
     }
 
     /// Sorts by `value` of the flat index, none of them NaN: a radix sort of key and position together.
-    pub fn new(grid: &Grid, value: impl Fn(usize) -> f32, room: &mut Arena<'a>) -> Order<'a> {
+    pub fn new(
+        grid: &Grid,
+        value: impl Fn(usize) -> f32,
+        room: &mut Arena<'a>,
+        mut scratch: Arena,
+    ) -> Order<'a> {
         let n = grid.voxels;
         let rank = room.take(grid.padded, NONE);
         let at = room.take(n, 0u32);
         let keys = room.take(n, 0u32);
         let masks = room.take(masks(grid), 0u8);
-        let mut scratch = room.again();
         let mut from = scratch.take(n, 0u64);
         let mut to = scratch.take(n, 0u64);
         let mut counts = [[0u32; 1 << 11]; 3];

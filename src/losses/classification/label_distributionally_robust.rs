@@ -53,7 +53,7 @@ fn sums<S: Simd>(s: S, row: &Row, label: usize, top: f32, temperature: f64, ever
         s,
         #[inline(always)]
         |start, block| {
-            if start / BLOCK % every != 0 {
+            if !(start / BLOCK).is_multiple_of(every) {
                 return;
             }
             seen += block.len();

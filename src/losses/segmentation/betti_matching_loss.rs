@@ -64,7 +64,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         // SAFETY: every slot has a part of its own.
         let room = unsafe { rooms.part(slot, slot_bytes(&grid)) };
         for image in (slot..call.batch).step_by(slots) {
-            if let Err(error) = work.image(image, room) {
+            if let Err(error) = work.image(cpu, image, room) {
                 *work.failure.lock().unwrap_or_else(|e| e.into_inner()) = Some(error);
                 return;
             }
@@ -128,7 +128,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn image(&self, image: usize, room: &mut [MaybeUninit<u8>]) -> std::result::Result<(), OutOfMemory> {
+    fn image(
+        &self,
+        cpu: &Cpu,
+        image: usize,
+        room: &mut [MaybeUninit<u8>],
+    ) -> std::result::Result<(), OutOfMemory> {
         let n = self.grid.voxels;
         if let (Some(saved), false) = (self.saved_in, self.forward) {
             self.write(image, &saved[image * n..(image + 1) * n]);
@@ -148,7 +153,9 @@ impl Work<'_> {
             matching::Matched { loss: f64::NAN, ..Default::default() }
         } else {
             let gradient = (self.saved_out.is_some() || self.gradient.is_some()).then_some(&mut *slope);
-            matching::matching(&self.grid, |i| pred.get(i), |i| target.get(i), gradient, room)?
+            // Several images keep the threads busy by themselves.
+            let traffic = if self.batch == 1 { n.saturating_mul(128) } else { 0 };
+            matching::matching(cpu, traffic, &self.grid, |i| pred.get(i), |i| target.get(i), gradient, room)?
         };
         // SAFETY: this image's alone.
         unsafe {

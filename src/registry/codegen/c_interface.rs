@@ -333,8 +333,8 @@ fn forward_doc(entry: &Entry, function: &Function) -> String {
             kind.push_str(" or [1]");
         }
         let mut words = output.doc.clone();
-        if let Some(option) = &output.merged {
-            write!(words, "; {} where {option} is set", shape_text(&output.shape[1..])).unwrap();
+        if let Some(merged) = output.merged_where() {
+            write!(words, "; {} where {merged}", shape_text(&output.shape[1..])).unwrap();
         }
         if output.reduced {
             words.push_str("; one value unless reduction is none");

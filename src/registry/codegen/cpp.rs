@@ -103,8 +103,8 @@ fn arguments(entry: &Entry, out: &mut String) {
     }
     for output in &entry.outputs {
         let one = if output.reduced { ", or one element unless reduction is none" } else { "" };
-        let less = match &output.merged {
-            Some(option) => format!(", {} where {option} is set", shape(&output.shape[1..])),
+        let less = match output.merged_where() {
+            Some(merged) => format!(", {} where {merged}", shape(&output.shape[1..])),
             None => String::new(),
         };
         let length =
@@ -250,8 +250,8 @@ fn check(entry: &Entry, out: &mut String) {
     // One element unless the reduction is none; the number of elements is what counts.
     let output_extents = |o: &super::schema::Output| {
         let mut factors = factors(entry, &o.shape);
-        if let Some(option) = &o.merged {
-            factors[0] = format!("(o.{option} ? 1 : {})", factors[0]);
+        if let Some((option, set)) = o.merged_by() {
+            factors[0] = format!("({}o.{option} ? 1 : {})", if set { "" } else { "!" }, factors[0]);
         }
         if o.reduced {
             factors.iter_mut().for_each(|f| *f = format!("each ? {f} : 1"));

@@ -107,7 +107,7 @@ pub struct Output {
     /// The shape holds for reduction none; mean and sum give one value.
     #[serde(default)]
     pub reduced: bool,
-    /// A bool option that merges the first extent away where it is set.
+    /// A bool option that merges the first extent away where it is set; `!option`: where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<String>,
     /// May be written over this input: state that comes in and goes out.
@@ -117,6 +117,19 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<String>,
     pub doc: String,
+}
+
+impl Output {
+    /// The option of `merged`, and whether it merges where it is set.
+    pub fn merged_by(&self) -> Option<(&str, bool)> {
+        let text = self.merged.as_deref()?;
+        Some(text.strip_prefix('!').map_or((text, true), |option| (option, false)))
+    }
+
+    /// "batch is set".
+    pub fn merged_where(&self) -> Option<String> {
+        self.merged_by().map(|(option, set)| format!("{option} is {}", if set { "set" } else { "not set" }))
+    }
 }
 
 /// A product of numbers, dimensions and integer options, plus a number: `n`, `2*n`, `rows*classes`, `degree+1`.
@@ -346,7 +359,7 @@ impl Entry {
         }
         for output in &self.outputs {
             let is_bool = |o: &Opt, name: &str| o.name == name && matches!(o.value, OptValue::Bool { .. });
-            if let Some(option) = &output.merged
+            if let Some((option, _)) = output.merged_by()
                 && !self.options.iter().any(|o| is_bool(o, option))
             {
                 return Err(format!("output {}: merged names no bool option", output.name));

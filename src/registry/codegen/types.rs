@@ -116,9 +116,10 @@ fn shape_length(entry: &Entry, shape: &[super::schema::Extent]) -> String {
 /// Elements of an output, as a Rust expression over `a: &Args`.
 fn output_length(entry: &Entry, output: &Output) -> String {
     let mut length = shape_length(entry, &output.shape);
-    if let Some(option) = &output.merged {
+    if let Some((option, set)) = output.merged_by() {
         let rest = shape_length(entry, &output.shape[1..]);
-        length = format!("if a.opts.{option} != 0 {{ {rest} }} else {{ {length} }}");
+        let is = if set { "!=" } else { "==" };
+        length = format!("if a.opts.{option} {is} 0 {{ {rest} }} else {{ {length} }}");
     }
     if output.reduced {
         let option = &entry.reduction().expect("validated").name;
@@ -348,8 +349,8 @@ fn buffers(entry: &Entry) -> Vec<String> {
         if output.reduced {
             rest.push_str("reduced: true, ");
         }
-        if let Some(option) = &output.merged {
-            write!(rest, "merged: Some(offset_of!(Options, {option})), ").unwrap();
+        if let Some((option, set)) = output.merged_by() {
+            write!(rest, "merged: Some((offset_of!(Options, {option}), {set})), ").unwrap();
         }
         rest
     };

@@ -1,0 +1,60 @@
+// States of an associative memory and its patterns: overlaps O = S X' and fields H = O X, in tiles of 64 x 64 by 256
+// threads. The n x n couplings X'X between the two never exist.
+#pragma once
+#include "product_tile.cuh"
+
+namespace lk {
+
+// Rows of n elements.
+struct PatternRows {
+  const void* data;
+  int dtype;
+  u64 count, n;
+  LK_DEVICE float get(u64 i, u64 k) const { return i < count && k < n ? load1(data, dtype, i * n + k) : 0.0f; }
+};
+
+// out[b][k] = states_b . points_k
+LK_DEVICE void overlap_tiles(const PatternRows& states, const PatternRows& points, float* out) {
+  __shared__ ProductShared shared;
+  const u64 across = (points.count + kTile - 1) / kTile, down = (states.count + kTile - 1) / kTile;
+  for (u64 tile = blockIdx.x; tile < across * down; tile += gridDim.x) {
+    const u64 b0 = tile / across * kTile, k0 = tile % across * kTile;
+    float sum[kMicro][kMicro] = {};
+    product_tile<true, true>(
+        shared, [&](int i, u64 p) { return states.get(b0 + i, p); }, [&](int j, u64 p) { return points.get(k0 + j, p); },
+        points.n, sum);
+#pragma unroll
+    for (int i = 0; i < kMicro; ++i) {
+#pragma unroll
+      for (int j = 0; j < kMicro; ++j) {
+        const u64 b = b0 + threadIdx.x / 16 * kMicro + i, k = k0 + threadIdx.x % 16 * kMicro + j;
+        if (b < states.count && k < points.count) out[b * points.count + k] = sum[i][j];
+      }
+    }
+  }
+}
+
+// each(b, i, sum over k of overlaps[b][k] points[k][i])
+template <class Each>
+LK_DEVICE void field_tiles(const float* overlaps, u64 batch, const PatternRows& points, Each each) {
+  __shared__ ProductShared shared;
+  const u64 across = (points.n + kTile - 1) / kTile, down = (batch + kTile - 1) / kTile;
+  for (u64 tile = blockIdx.x; tile < across * down; tile += gridDim.x) {
+    const u64 b0 = tile / across * kTile, i0 = tile % across * kTile;
+    float sum[kMicro][kMicro] = {};
+    product_tile<true, false>(
+        shared,
+        [&](int i, u64 p) { return b0 + i < batch && p < points.count ? overlaps[(b0 + i) * points.count + p] : 0.0f; },
+        [&](int j, u64 p) { return points.get(p, i0 + j); }, points.count, sum);
+#pragma unroll
+    for (int i = 0; i < kMicro; ++i) {
+#pragma unroll
+      for (int j = 0; j < kMicro; ++j) {
+        const u64 b = b0 + threadIdx.x / 16 * kMicro + i, at = i0 + threadIdx.x % 16 * kMicro + j;
+        if (b < batch && at < points.n) each(b, at, sum[i][j]);
+      }
+    }
+  }
+}
+
+}  // namespace lk

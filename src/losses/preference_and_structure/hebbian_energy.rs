@@ -1,0 +1,224 @@
+//! E = -w/2 sum_k o_k^2, dE = -w sum_k o_k x_k with overlaps o_k = state . x_k: x_k are the means of the examples of each
+//! pattern (supervised), or all examples (unsupervised, w divided by their number).
+
+use crate::cpu::Cpu;
+use crate::cpu::matmul::Matrix;
+use crate::cpu::overlaps::{CHUNK, fields, overlaps};
+use crate::cpu::parallel::{Blocks, Cells};
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::storage::{self, Scratch};
+use crate::cpu::workspace::{Size, Workspace};
+use crate::registry::entries::hebbian_energy::{Args, Call, Options};
+use crate::registry::{DType, Floats, Result};
+use std::ops::Range;
+
+const SUPERVISED: i32 = 0;
+
+/// Whether the points are means of several examples.
+fn has_means(mode: i32, samples: u64) -> bool {
+    mode == SUPERVISED && samples > 1
+}
+
+/// Number of points x_k.
+fn points(a: &Args) -> u64 {
+    if has_means(a.opts.mode, a.samples) { a.patterns } else { a.patterns.saturating_mul(a.samples) }
+}
+
+/// w and what magnetisations are divided by; the mean over `samples` points of a pattern in both.
+fn factors(o: &Options, n: usize, samples: usize) -> (f64, f64) {
+    let r2 = o.quality * o.quality;
+    let load = n as f64 * (1.0 - o.dilution);
+    let each = if has_means(o.mode, samples as u64) { 1.0 } else { samples as f64 };
+    (1.0 / (load * (r2 + (1.0 - r2) / samples as f64) * each), load * each)
+}
+
+pub fn cpu_workspace(a: &Args) -> u64 {
+    let means = if has_means(a.opts.mode, a.samples) { a.patterns.saturating_mul(a.n) } else { 0 };
+    let overlaps = a.batch.min(CHUNK as u64).saturating_mul(points(a));
+    Size::default().add::<f32>(means).add::<f32>(overlaps).bytes()
+}
+
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
+    let (batch, patterns, samples, n) = (call.batch, call.patterns, call.samples, call.n);
+    let (weight, load) = factors(call.opts, n, samples);
+    let mut work = Workspace::new(std::mem::take(&mut call.workspace));
+    let averaged = has_means(call.opts.mode, samples as u64);
+    // SAFETY: the checked buffers, as rows of n values.
+    let matrix = |x: Floats, first: usize, rows: usize| unsafe {
+        Matrix::new(x.at(first * n), x.dtype, rows, n, n, 1)
+    };
+    let (points, each) = if averaged {
+        let means = work.take(patterns * n, 0.0f32);
+        average(cpu, call.examples, samples, n, means);
+        (Matrix::of(means, patterns, n, n), 1)
+    } else {
+        (matrix(call.examples, 0, patterns * samples), samples)
+    };
+    let all = work.take(batch.min(CHUNK) * points.rows, 0.0f32);
+    for first in (0..batch).step_by(CHUNK) {
+        let rows = CHUNK.min(batch - first);
+        let found = &mut all[..rows * points.rows];
+        overlaps(cpu, matrix(call.state, first, rows), points, found);
+        for b in 0..rows {
+            let found = &found[b * points.rows..][..points.rows];
+            if let Some(energy) = call.energy.as_deref_mut() {
+                let squares: f64 = found.iter().map(|&o| f64::from(o) * f64::from(o)).sum();
+                energy[first + b] = (0.0 - 0.5 * weight * squares) as f32;
+            }
+            if let Some(out) = call.magnetization.as_deref_mut() {
+                let out = &mut out[(first + b) * patterns..][..patterns];
+                for (out, found) in out.iter_mut().zip(found.chunks_exact(each)) {
+                    *out = (found.iter().map(|&o| f64::from(o)).sum::<f64>() / load) as f32;
+                }
+            }
+        }
+        if let Some(to) = call.grad_state {
+            let upstream = call.grad_loss;
+            fields(cpu, found, rows, points, &|b, i, values| {
+                let factor = (-weight * upstream.map_or(1.0, |g| f64::from(g[first + b]))) as f32;
+                // SAFETY: within row b, of which this call alone writes these elements.
+                let to = unsafe { (to.dtype, to.at((first + b) * n + i)) };
+                cpu.isa.dispatch(Scaled { values, factor, to });
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Stores `factor` times the values.
+struct Scaled<'a> {
+    values: &'a mut [f32],
+    factor: f32,
+    to: (DType, *mut u8),
+}
+
+impl Kernel for Scaled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Scaled { values, factor, to } = self;
+        for value in values.iter_mut() {
+            *value *= factor;
+        }
+        // SAFETY: there is room for as many.
+        unsafe { storage::write(s, to.0, values.as_ptr(), to.1, values.len(), false) }
+    }
+}
+
+/// Neurons whose means are taken together.
+const WIDTH: usize = 256;
+
+/// The mean of the `samples` rows of each pattern.
+fn average(cpu: &Cpu, examples: Floats, samples: usize, n: usize, means: &mut [f32]) {
+    let patterns = means.len() / n;
+    let out = Cells::new(means);
+    let blocks = Blocks::new(patterns, 1, 1);
+    cpu.run(blocks.count, examples.len.saturating_mul(4), &|block| {
+        cpu.isa.dispatch(Average { examples, samples, n, patterns: blocks.range(block), out });
+    });
+}
+
+struct Average<'a> {
+    examples: Floats<'a>,
+    samples: usize,
+    n: usize,
+    patterns: Range<usize>,
+    out: Cells<'a>,
+}
+
+impl Kernel for Average<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Average { examples, samples, n, patterns, out } = self;
+        let mut scratch = Scratch::<WIDTH>::new();
+        for pattern in patterns {
+            for start in (0..n).step_by(WIDTH) {
+                let width = WIDTH.min(n - start);
+                let mut sums = [0.0f64; WIDTH];
+                for m in 0..samples {
+                    // SAFETY: within the row of an example.
+                    let row = unsafe {
+                        let from = examples.at((pattern * samples + m) * n + start);
+                        std::slice::from_raw_parts(
+                            storage::read(s, examples.dtype, from, width, scratch.ptr()),
+                            width,
+                        )
+                    };
+                    for (sum, &x) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(x);
+                    }
+                }
+                for (k, sum) in sums.iter().enumerate().take(width) {
+                    out.set(pattern * n + start + k, (sum / samples as f64) as f32);
+                }
+            }
+        }
+    }
+}
+
+/// States under way at once on a device.
+#[cfg(gpu)]
+const DEVICE_CHUNK: u64 = 4096;
+
+/// Of the workspace: the means, then overlaps.
+#[cfg(gpu)]
+fn means_bytes(a: &Args) -> u64 {
+    let means = if has_means(a.opts.mode, a.samples) { a.patterns.saturating_mul(a.n) } else { 0 };
+    means.saturating_mul(4).div_ceil(256).saturating_mul(256)
+}
+
+#[cfg(gpu)]
+pub fn cuda_workspace(a: &Args) -> u64 {
+    let overlaps = a.batch.min(DEVICE_CHUNK).saturating_mul(points(a));
+    means_bytes(a).saturating_add(overlaps.saturating_mul(4))
+}
+
+#[cfg(gpu)]
+pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
+    use crate::registry::Pass;
+    const TILE: u64 = 64;
+    let pass = Pass::from_code(a.pass);
+    let wants_energy = pass.forward() && (!a.energy.is_null() || !a.magnetization.is_null());
+    let wants_gradient = pass.backward() && !a.grad_state.is_null();
+    if a.batch == 0 || !(wants_energy || wants_gradient) {
+        return Ok(());
+    }
+    let launch = |kernel: &str, blocks: u64, args: &Args| {
+        let grid = [blocks.clamp(1, 0x7fff_ffff) as u32, 1, 1];
+        // SAFETY: a struct of integers, floats and pointers.
+        device.launch(kernel, grid, [256, 1, 1], 0, unsafe { crate::cuda::bytes_of(args) })
+    };
+    if has_means(a.opts.mode, a.samples) {
+        launch("hebbian_energy_means", (a.patterns * a.n).div_ceil(256).min(65_536), a)?;
+    }
+    let size = if a.dtype == DType::F32 as i32 { 4 } else { 2 };
+    for first in (0..a.batch).step_by(DEVICE_CHUNK as usize) {
+        let f32_at = |p: *mut f32, each: u64| {
+            if p.is_null() { p } else { p.wrapping_add((first * each) as usize) }
+        };
+        let bytes = (first * a.n * size) as usize;
+        let part = Args {
+            batch: DEVICE_CHUNK.min(a.batch - first),
+            state: a.state.wrapping_byte_add(bytes),
+            energy: f32_at(a.energy, 1),
+            magnetization: f32_at(a.magnetization, a.patterns),
+            grad_loss: f32_at(a.grad_loss.cast_mut(), 1),
+            grad_state: if wants_gradient { a.grad_state.wrapping_byte_add(bytes) } else { a.grad_state },
+            ..*a
+        };
+        let down = part.batch.div_ceil(TILE);
+        if a.patterns > 0 {
+            launch("hebbian_energy_overlaps", down * points(a).div_ceil(TILE), &part)?;
+        }
+        if wants_energy {
+            launch("hebbian_energy", part.batch, &part)?;
+        }
+        if wants_gradient {
+            launch("hebbian_energy_gradient", down * a.n.div_ceil(TILE), &part)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The systems on a device.
+
+use crate::cuda::dense::{self, Buffer};
+use crate::cuda::{Device, align_up, bytes_of};
+use crate::registry::Result;
+use crate::registry::entries::ridge_regression::Args;
+
+/// Parts that the loss is summed in.
+const PARTS: u64 = 256;
+
+/// Mirrors kernels/preference_and_structure/ridge_regression.cu.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RidgeArgs {
+    call: Args,
+    matrix: *mut f64,
+    side: u64,
+    weights: *mut f64,
+    residuals: *mut f64,
+    parts: *mut f64,
+}
+
+/// Where the matrix, the weights, the dual weights, the residuals and the parts of the loss end.
+fn ends(a: &Args) -> [u64; 5] {
+    let side = a.n.min(a.m);
+    let of_samples = a.n.saturating_mul(a.k);
+    let sizes = [side.saturating_mul(side), a.m.saturating_mul(a.k), of_samples, of_samples, 2 * PARTS];
+    let mut end = 0u64;
+    sizes.map(|size| {
+        end = end.saturating_add(align_up(size.saturating_mul(8).min(u64::MAX - 256)));
+        end
+    })
+}
+
+pub fn cuda_workspace(a: &Args) -> u64 {
+    ends(a)[4]
+}
+
+pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
+    if a.weights.is_null() && a.loss.is_null() {
+        return Ok(());
+    }
+    let ends = ends(a);
+    let at =
+        |i: usize| a.workspace.wrapping_byte_add(if i == 0 { 0 } else { ends[i - 1] as usize }).cast::<f64>();
+    let [matrix, weights, dual, residuals, parts] = [0, 1, 2, 3, 4].map(at);
+    let (n, m, k) = (a.n, a.m, a.k);
+    let side = n.min(m);
+    let args = RidgeArgs { call: *a, matrix, side, weights, residuals, parts };
+    let launch = |kernel: &str, blocks: u64| {
+        // SAFETY: a struct of integers, floats and pointers.
+        device.launch(kernel, [blocks as u32, 1, 1], [256, 1, 1], 0, unsafe { bytes_of(&args) })
+    };
+    let features = Buffer::of(a.features, a.dtype).matrix(n, m);
+    let target = Buffer::of(a.target, a.dtype).matrix(n, k);
+    let of_weights = Buffer::f64(weights);
+    let system = Buffer::f64(matrix);
+    if m > n && n > 0 {
+        dense::lower_product(device, features, features.t(), system)?;
+        launch("ridge_diagonal", side.div_ceil(256))?;
+        dense::copy(device, Buffer::of(a.target, a.dtype), Buffer::f64(dual), n * k)?;
+        dense::cholesky_solve(device, matrix, n, dual, k)?;
+        dense::product(device, features.t(), Buffer::f64(dual).matrix(n, k), None, None, of_weights)?;
+    } else {
+        dense::product(device, features.t(), target, None, None, of_weights)?;
+        if n > 0 {
+            dense::lower_product(device, features.t(), features, system)?;
+            launch("ridge_diagonal", side.div_ceil(256))?;
+            dense::cholesky_solve(device, matrix, m, weights, k)?;
+        }
+    }
+    if !a.weights.is_null() {
+        dense::copy(device, of_weights, Buffer::f32(a.weights), m * k)?;
+    }
+    if !a.loss.is_null() {
+        let predictions = of_weights.matrix(m, k);
+        dense::product(device, features, predictions, None, None, Buffer::f64(residuals))?;
+        launch("ridge_squares", PARTS)?;
+        launch("ridge_regression", 1)?;
+    }
+    Ok(())
+}
