@@ -1,10 +1,10 @@
 //! l = -log p_y of an average over models, of their logits or of their probabilities.
 
-use crate::cpu::row::{Row, RowOut, fold, map_into};
+use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::{Simd, math};
-use crate::cpu::softmax::{self, Odds, SoftmaxStats, sum_of_terms};
-use crate::cpu::storage::{self, BLOCK, Scratch, read_one};
+use crate::cpu::softmax::{self, Odds, SoftmaxStats};
+use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch, read_one};
 use crate::registry::entries::ensemble_cross_entropy::Call;
 use crate::registry::{Floats, FloatsMut, Reduction, Result};
 
@@ -16,6 +16,8 @@ struct Ensemble<'a> {
     logits: Floats<'a>,
     labels: &'a [i64],
     gradients: Option<FloatsMut<'a>>,
+    /// Gradients go past the caches.
+    stream: bool,
 }
 
 /// f32 sums of more would lose digits.
@@ -144,16 +146,43 @@ impl RowSetLoss<1> for OfLogits<'_> {
     type State = Averaged;
 
     #[inline(always)]
-    fn state<S: Simd>(&self, s: S, r: usize, _rows: &[Row; 1]) -> Averaged {
+    fn state<S: Simd>(&self, s: S, r: usize, rows: &[Row; 1]) -> Averaged {
         let label = self.0.labels[r] as usize;
         let reference = self.0.reference(s, r, label);
         let mut rest = 0.0;
+        // For the gradient the terms are kept: it need not read all models again.
+        let keeps = !rows[0].cache.is_null();
         self.0.blocks(
             s,
             r,
             reference,
             #[inline(always)]
-            |start, block| rest += sum_of_terms(s, block, label.wrapping_sub(start)),
+            |start, block| {
+                let (ptr, n) = (block.as_mut_ptr(), block.len());
+                let terms = if keeps { rows[0].cache_at(start) } else { ptr };
+                // SAFETY: within the block, or the cache that has room for it.
+                let terms = unsafe {
+                    map_into(
+                        s,
+                        ptr,
+                        terms,
+                        n,
+                        #[inline(always)]
+                        |x, _| math::exp_softmax(s, x),
+                    );
+                    std::slice::from_raw_parts(terms, n)
+                };
+                let sum = fold_without(
+                    s,
+                    terms,
+                    label.wrapping_sub(start),
+                    0.0,
+                    [s.zero(); 4],
+                    #[inline(always)]
+                    |acc, term, _| s.add(acc, term),
+                );
+                rest += f64::from(s.reduce_add(s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3]))));
+            },
         );
         let lead = |k: usize| {
             let models = 0..self.0.models;
@@ -186,43 +215,77 @@ impl RowSetLoss<1> for OfLogits<'_> {
         s: S,
         r: usize,
         state: &Averaged,
-        _rows: &[Row; 1],
+        rows: &[Row; 1],
         scale: f32,
         _out: &[Option<RowOut>; 1],
     ) {
-        let Some(gradients) = &self.0.gradients else { return };
-        let label = self.0.labels[r] as usize;
+        if self.0.gradients.is_none() {
+            return;
+        }
         let scale = f64::from(scale) / self.0.models as f64;
         let weight = s.splat((scale * state.odds.share) as f32);
         let own = (-scale * state.odds.others) as f32;
-        let size = gradients.dtype.size();
-        self.0.blocks(
-            s,
-            r,
-            state.reference,
-            #[inline(always)]
-            |start, block| {
-                let (ptr, n) = (block.as_mut_ptr(), block.len());
-                // SAFETY: within the block, and within rows that only the block with sample r writes.
-                unsafe {
-                    map_into(
-                        s,
-                        ptr,
-                        ptr,
-                        n,
-                        #[inline(always)]
-                        |x, _| s.mul(weight, math::exp_softmax(s, x)),
-                    );
-                    if label.wrapping_sub(start) < n {
-                        *ptr.add(label - start) = own;
+        if rows[0].cache.is_null() {
+            self.0.blocks(
+                s,
+                r,
+                state.reference,
+                #[inline(always)]
+                |start, block| {
+                    let ptr = block.as_mut_ptr();
+                    // SAFETY: within the block.
+                    unsafe {
+                        map_into(
+                            s,
+                            ptr,
+                            ptr,
+                            block.len(),
+                            #[inline(always)]
+                            |x, _| s.mul(weight, math::exp_softmax(s, x)),
+                        );
                     }
-                    for m in 0..self.0.models {
-                        let to = gradients.row(m * self.0.rows + r).add(start * size);
-                        storage::write(s, gradients.dtype, ptr, to, n, false);
-                    }
-                }
-            },
-        );
+                    self.write(s, r, start, block, own);
+                },
+            );
+            s.fence();
+            return;
+        }
+        let mut scratch = Scratch::<BLOCK>::new();
+        for start in (0..self.0.classes).step_by(BLOCK) {
+            let n = BLOCK.min(self.0.classes - start);
+            // SAFETY: `state` has filled the cache.
+            let block = unsafe {
+                map_into(
+                    s,
+                    rows[0].cache_at(start),
+                    scratch.ptr(),
+                    n,
+                    #[inline(always)]
+                    |term, _| s.mul(weight, term),
+                );
+                std::slice::from_raw_parts_mut(scratch.ptr(), n)
+            };
+            self.write(s, r, start, block, own);
+        }
+        s.fence();
+    }
+}
+
+impl OfLogits<'_> {
+    /// Writes a block of the gradient, but for the label's own element, to all models.
+    #[inline(always)]
+    fn write<S: Simd>(&self, s: S, r: usize, start: usize, block: &mut [f32], own: f32) {
+        let Some(gradients) = &self.0.gradients else { return };
+        if let Some(place) = block.get_mut((self.0.labels[r] as usize).wrapping_sub(start)) {
+            *place = own;
+        }
+        for m in 0..self.0.models {
+            // SAFETY: within rows that only the block with sample r writes.
+            unsafe {
+                let to = gradients.row(m * self.0.rows + r).add(start * gradients.dtype.size());
+                storage::write(s, gradients.dtype, block.as_ptr(), to, block.len(), self.0.stream);
+            }
+        }
     }
 }
 
@@ -318,6 +381,7 @@ impl RowSetLoss<1> for OfProbabilities<'_> {
 }
 
 pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
+    let apart = |g: FloatsMut| g.ptr.cast_const() != call.logits.ptr && g.len * g.dtype.size() > STREAM_BYTES;
     let ensemble = Ensemble {
         models: call.models,
         rows: call.rows,
@@ -325,6 +389,7 @@ pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
         logits: call.logits,
         labels: call.labels,
         gradients: call.grad_logits,
+        stream: call.grad_logits.is_some_and(apart),
     };
     let problem = Problem {
         rows: call.rows,
