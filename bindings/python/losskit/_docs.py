@@ -114,8 +114,9 @@ def _example(entry):
             lines.append(f"{source.name} = rng.integers(0, 2, size={shape}, dtype=numpy.uint8)")
     required = [i for i in entry.positional if not i.optional]
     passed = [i.name for i in required] + [f"{dim}={sizes[dim]}" for dim in entry.free_dims]
-    lines.append(f"result = losskit.{entry.name}({', '.join(passed)})")
     text = ["    >>> " + line for line in lines]
+    call = textwrap.wrap(f"result = losskit.{entry.name}({', '.join(passed)})", _WIDTH, subsequent_indent="    ")
+    text += ["    >>> " + call[0], *("    ... " + line for line in call[1:])]
     output = next(iter(entry.outputs.values()))
     single = output.reduced and entry.reduction.default != "none"
     if output.length:
