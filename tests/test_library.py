@@ -79,6 +79,19 @@ def test_registry_makes_sense():
         assert ("backward" in entry.functions) == bool(entry.differentiable)
 
 
+def test_every_entry_can_be_built_alone():
+    """LOSSKIT_ENTRIES leaves out the files of all others."""
+    declarations = glob.glob(os.path.join(ROOT, "src", "losses", "*", "*.toml"))
+    names = {os.path.basename(path)[: -len(".toml")] for path in declarations}
+    files = glob.glob(os.path.join(ROOT, "src", "losses", "*", "**", "*.rs"), recursive=True)
+    assert names and files
+    for path in files:
+        own = set(path[: -len(".rs")].split(os.sep))
+        with open(path, encoding="utf-8") as file:
+            used = set(re.findall(r"\b(?:super|losses(?:::\w+)?)::(\w+)", file.read()))
+        assert not (used & names) - own, path
+
+
 def test_options_structs():
     """The layout that the bindings derive is the library's, and the defaults are those of the declaration."""
     for entry in losskit.entries().values():

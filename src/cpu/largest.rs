@@ -5,10 +5,26 @@ use crate::cpu::row::Row;
 use crate::cpu::simd::Simd;
 use crate::cpu::sort;
 use crate::cpu::storage::{BLOCK, load_lanes};
+use crate::registry::{Error, Result};
 use std::mem::MaybeUninit;
 
 /// Most elements of a row.
 pub const MOST: u64 = u32::MAX as u64;
+
+/// Refuses a choice of `k` of `experts` that is not possible.
+pub fn check(entry: &str, k: i64, experts: u64) -> Result<()> {
+    if k as u64 > experts {
+        return Err(Error::option(format!(
+            "{entry}: option 'k' is {k}, expected at most experts ({experts})"
+        )));
+    }
+    if experts > MOST {
+        return Err(Error::argument(format!(
+            "{entry}: argument 'experts' is {experts}, expected at most {MOST}"
+        )));
+    }
+    Ok(())
+}
 
 /// How many are found at a time: more take further sweeps over the row, for the largest below those.
 const BATCH: usize = 1024;

@@ -1,5 +1,7 @@
 //! One file per loss, next to its declaration; the build script finds them by the declarations.
 
+pub mod shared;
+
 /// `cpu`, `cuda` and `cuda_workspace` of an entry with one value per element: its size as a product of
 /// dimensions, its inputs in the order the mathematics takes them (each with how it is read, see `Operand`), its
 /// gradients. `$loss` makes the mathematics from the call.

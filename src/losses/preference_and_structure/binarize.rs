@@ -2,11 +2,12 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::elements::{self, ElementLoss, Operand};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
+use crate::losses::shared::{ResteSlope, check_interval};
 use crate::registry::entries::binarize::{Args, Call};
-use crate::registry::{Error, Pass, Reduction, Result};
+use crate::registry::{Pass, Reduction, Result};
 
 /// In the order of the declaration.
 #[derive(Clone, Copy)]
@@ -15,38 +16,6 @@ enum Kind {
     Clipped,
     Polynomial,
     Reste,
-}
-
-/// Slope of sign(x)|x|^(1/o), bounded near 0 and cut off at `clip`.
-pub struct ResteSlope {
-    clip: f32,
-    interval: f32,
-    /// 1/o, and 1/o - 1.
-    root: f32,
-    power: f32,
-    /// At 0.
-    steepest: f32,
-}
-
-impl ResteSlope {
-    pub fn new(o: f64, clip: f64, interval: f64) -> ResteSlope {
-        let power = 1.0 / o - 1.0;
-        ResteSlope {
-            clip: clip as f32,
-            interval: interval as f32,
-            root: (1.0 / o) as f32,
-            power: power as f32,
-            steepest: interval.powf(power) as f32,
-        }
-    }
-
-    /// Of |x|.
-    #[inline(always)]
-    pub fn at<S: Simd>(&self, s: S, x: S::F) -> S::F {
-        let curve = s.mul(s.splat(self.root), math::exp(s, s.mul(s.splat(self.power), math::ln(s, x))));
-        let inner = s.select(s.le(x, s.splat(self.interval)), s.splat(self.steepest), curve);
-        s.select(s.gt(x, s.splat(self.clip)), s.zero(), inner)
-    }
 }
 
 struct Sign;
@@ -92,16 +61,6 @@ impl ElementLoss<1, 1> for Surrogate {
         };
         [s.select(s.is_nan(x), x, slope)]
     }
-}
-
-/// What options of the slope must be to each other.
-pub fn check_interval(entry: &str, interval: f64, clip: f64) -> Result<()> {
-    if interval < clip {
-        return Ok(());
-    }
-    Err(Error::option(format!(
-        "{entry}: option 'interval' is {interval}, expected less than 'clip' ({clip})"
-    )))
 }
 
 pub fn check(a: &Args) -> Result<()> {

@@ -1,11 +1,11 @@
 //! Estimating error and gradient stability of binarisation: sums over the elements.
 
-use super::binarize::{ResteSlope, check_interval};
 use crate::cpu::Cpu;
 use crate::cpu::elements::{self, ElementLoss, Operand};
 use crate::cpu::simd::{Simd, math};
 #[cfg(gpu)]
 use crate::cuda::{Device, bytes_of};
+use crate::losses::shared::{ResteSlope, check_interval};
 use crate::registry::entries::binarize_indicators::{Args, Call};
 use crate::registry::{Reduction, Result};
 

@@ -11,8 +11,8 @@ mod device;
 mod rows;
 
 use self::rows::Rows;
-use super::topk_softmax_gating::check_choice;
 use crate::cpu::Cpu;
+use crate::cpu::largest;
 use crate::cpu::linear_rows::sums::Sums;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply, widen};
 use crate::cpu::parallel::Cells;
@@ -51,7 +51,7 @@ pub struct Mixture<'a> {
 }
 
 pub fn check(a: &Args) -> Result<()> {
-    check_choice("gaussian_mixture_of_experts", a.opts.k, a.experts)
+    largest::check("gaussian_mixture_of_experts", a.opts.k, a.experts)
 }
 
 fn tile_rows(rows: usize, experts: usize) -> usize {

@@ -1,8 +1,7 @@
 //! experts sum_e f_e P_e, as the mean over the tokens of experts sum_e p_te f_e.
 
-use super::topk_softmax_gating::check_choice;
 use crate::cpu::Cpu;
-use crate::cpu::largest::Largest;
+use crate::cpu::largest::{self, Largest};
 use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::{Kernel, Simd, math};
@@ -14,7 +13,7 @@ use crate::registry::entries::load_balancing_loss::{Args, Call};
 use crate::registry::{Floats, Reduction, Result};
 
 pub fn check(a: &Args) -> Result<()> {
-    check_choice("load_balancing_loss", a.opts.k, a.experts)
+    largest::check("load_balancing_loss", a.opts.k, a.experts)
 }
 
 /// Parts of the tokens with counts of their own: by sizes alone.

@@ -8,29 +8,13 @@ use crate::cpu::simd::{Kernel, Simd, math};
 use crate::cpu::softmax::{self, Accumulator};
 use crate::cpu::storage::{BLOCK, Scratch};
 use crate::registry::entries::topk_softmax_gating::{Args, Call};
-use crate::registry::{Error, Floats, FloatsMut, Pass, Result};
+use crate::registry::{Floats, FloatsMut, Pass, Result};
 
 /// `order`.
 const SOFTMAX_FIRST: i32 = 1;
 
-/// Refuses a choice of `k` of `experts` that is not possible.
-pub fn check_choice(entry: &str, k: i64, experts: u64) -> Result<()> {
-    if k as u64 > experts {
-        return Err(Error::option(format!(
-            "{entry}: option 'k' is {k}, expected at most experts ({experts})"
-        )));
-    }
-    if experts > largest::MOST {
-        let most = largest::MOST;
-        return Err(Error::argument(format!(
-            "{entry}: argument 'experts' is {experts}, expected at most {most}"
-        )));
-    }
-    Ok(())
-}
-
 pub fn check(a: &Args) -> Result<()> {
-    check_choice("topk_softmax_gating", a.opts.k, a.experts)
+    largest::check("topk_softmax_gating", a.opts.k, a.experts)
 }
 
 struct Gating<'a> {

@@ -1,7 +1,7 @@
 //! l = mean squared error to mismatched targets, plus that of what is retained.
 
 use crate::cpu::elements::{self, Operand, Problem};
-use crate::losses::basics::mse_loss::MseLoss;
+use crate::losses::shared::MseLoss;
 use crate::registry::entries::unlearning_mse::Call;
 use crate::registry::{Floats, FloatsMut, Reduction, Result};
 
