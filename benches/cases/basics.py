@@ -1,21 +1,14 @@
 import torch
 import torch.nn.functional as F
+from support.samplers import positive, signs, uniform
 
 from . import Case
-from .classification import LOGITS, signs
+from .classification import LOGITS
 
 FLAT = ((64 << 20,),)
 LABELS = ((65536, 1024),)
 VECTORS = ((65536, 256), (4096, 1000))
 TRIPLET = ("anchor", "positive", "negative")
-
-
-def uniform(shape, generator):
-    return torch.rand(shape, generator=generator)
-
-
-def positive(shape, generator):
-    return 0.5 + torch.rand(shape, generator=generator)
 
 
 def ctc_labels(shape, generator, sizes):

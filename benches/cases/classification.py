@@ -2,18 +2,11 @@ import math
 
 import torch
 import torch.nn.functional as F
+from support.samplers import positive, signs, thirtieth, uniform
 
 from . import Case
 
 LOGITS = ((2048, 32000), (4096, 1000), (65536, 10))
-
-
-def positive(shape, generator):
-    return 0.5 + torch.rand(shape, generator=generator)
-
-
-def thirtieth(shape, generator):
-    return torch.randn(shape, generator=generator) / 30
 
 
 def label_logits(x):
@@ -108,10 +101,6 @@ def smooth_adversarial(x):
     return F.cross_entropy(x.logits, x.labels) + change.norm(dim=1).mean()
 
 
-def signs(shape, generator):
-    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
-
-
 def ensloss(x):
     """box_cox = 0."""
     with torch.no_grad():
@@ -126,10 +115,6 @@ def calibration_error(x, bins=15):
     place = (x.confidence * bins).ceil().long().clamp(1, bins) - 1
     sums = torch.zeros(bins).index_add_(0, place, x.confidence - x.correct.float())
     return sums.abs().sum() / len(place)
-
-
-def uniform(shape, generator):
-    return torch.rand(shape, generator=generator)
 
 
 CASES = [

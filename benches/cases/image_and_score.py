@@ -1,5 +1,6 @@
 import torch
 import torch.nn.functional as F
+from support.samplers import uniform
 
 from . import Case
 
@@ -24,10 +25,6 @@ def ssim(x, c1=0.01**2, c2=0.03**2):
     va, vb, c = blur(a * a, w) - ma**2, blur(b * b, w) - mb**2, blur(a * b, w) - ma * mb
     cs = (2 * c + c2) / (va + vb + c2)
     return 1 - ((2 * ma * mb + c1) / (ma**2 + mb**2 + c1) * cs).mean()
-
-
-def uniform(shape, generator):
-    return torch.rand(shape, generator=generator)
 
 
 CASES = [Case("ssim_loss", ssim, IMAGES, inputs={"pred": uniform, "target": uniform})]

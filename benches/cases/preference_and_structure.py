@@ -2,9 +2,9 @@ import math
 
 import torch
 import torch.nn.functional as F
+from support.samplers import signs, thirtieth
 
 from . import Case
-from .classification import thirtieth
 
 
 def dpo(x):
@@ -93,10 +93,6 @@ def hopfield(x):
     return torch.where(field == 0, x.state, field.sign())
 
 
-def spins(shape, generator):
-    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
-
-
 def diluted(shape, generator):
     return torch.randint(-1, 2, shape, generator=generator).float()
 
@@ -138,8 +134,8 @@ CASES = [
     Case("binarize_indicators", indicators, ((64 << 20,),)),
     Case("hermite_features", hermite, ((8 << 20,),), inputs={"x": thirtieth}),
     Case("hebbian_loss", hebbian, ((512, 512, 1024),)),
-    Case("hebbian_energy", hebbian_energy, ((1024, 256, 4, 2048),), inputs={"state": spins, "examples": diluted}),
-    Case("hopfield_update", hopfield, ((1024, 256, 2048),), inputs={"state": spins, "patterns": diluted}),
+    Case("hebbian_energy", hebbian_energy, ((1024, 256, 4, 2048),), inputs={"state": signs, "examples": diluted}),
+    Case("hopfield_update", hopfield, ((1024, 256, 2048),), inputs={"state": signs, "patterns": diluted}),
     Case("beta_policy_gradient", beta_policy, ((64, 16384),), inputs=BETA, gradients=("concentration1", "concentration0")),
     Case("load_balancing_loss", load_balancing, ((65536, 64),)),
     Case(

@@ -2,9 +2,10 @@ import math
 
 import torch
 import torch.nn.functional as F
+from support.samplers import positive, signs, uniform
 
 from . import Case
-from .basics import FLAT, signs
+from .basics import FLAT
 
 ROWS = ((4096, 1000), (2048, 32000))
 
@@ -93,10 +94,6 @@ def aggregate_logistic(x):
     means, there = bag_means(x, pred.sigmoid())
     of_bags = F.binary_cross_entropy(means[there], y[there])
     return (of_bags + F.binary_cross_entropy_with_logits(pred, y[x.bags])) / 2
-
-
-def uniform(shape, generator):
-    return torch.rand(shape, generator=generator)
 
 
 BAGS = ((1 << 20, 1 << 13), (1 << 20, 100))

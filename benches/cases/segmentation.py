@@ -1,5 +1,6 @@
 import torch
 import torch.nn.functional as F
+from support.samplers import uniform
 
 from . import Case
 
@@ -19,10 +20,6 @@ def dice_of_labels(x):
 
 def dice_of_target(x):
     return dice(x.pred.sigmoid(), x.target).mean()
-
-
-def uniform(shape, generator):
-    return torch.rand(shape, generator=generator)
 
 
 def classes(shape, generator):

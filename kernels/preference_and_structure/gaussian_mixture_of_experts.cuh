@@ -42,16 +42,9 @@ LK_DEVICE void mixture_products(const lk_mixture_args& a) {
       [&](int i, u64 p) { return i0 + i < a.tile_rows && p < a.d ? load1(a.x, a.dtype, (a.first_row + i0 + i) * a.d + p) : 0.0f; },
       [&](int j, u64 p) { return k0 + j < a.experts && p < a.d ? load1(a.weights[which], a.dtype, (k0 + j) * a.d + p) : 0.0f; },
       a.d, sum);
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const u64 r = i0 + threadIdx.x / 16 * kMicro + i, k = k0 + threadIdx.x % 16 * kMicro + j;
-      if (r < a.tile_rows && k < a.experts) {
-        a.tiles[which][r * a.experts + k] = __fadd_rn(sum[i][j], load1(a.biases[which], a.dtype, k));
-      }
-    }
-  }
+  each_of_tile(i0, k0, a.tile_rows, a.experts, [&](u64 r, u64 k, int i, int j) {
+    a.tiles[which][r * a.experts + k] = __fadd_rn(sum[i][j], load1(a.biases[which], a.dtype, k));
+  });
 }
 
 LK_DEVICE void mixture_precision(const lk_mixture_args& a) {
@@ -169,14 +162,9 @@ LK_DEVICE void mixture_to_x(const lk_mixture_args& a) {
         [&](int j, u64 p) { return j0 + j < a.d && p < a.experts ? load1(a.weights[which], a.dtype, p * a.d + j0 + j) : 0.0f; },
         a.experts, sum);
   }
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const u64 r = i0 + threadIdx.x / 16 * kMicro + i, p = j0 + threadIdx.x % 16 * kMicro + j;
-      if (r < a.tile_rows && p < a.d) store1(a.grad_x, a.dtype, (a.first_row + r) * a.d + p, sum[i][j]);
-    }
-  }
+  each_of_tile(i0, j0, a.tile_rows, a.d, [&](u64 r, u64 p, int i, int j) {
+    store1(a.grad_x, a.dtype, (a.first_row + r) * a.d + p, sum[i][j]);
+  });
 }
 
 // The rows of part `split` of a tile.
@@ -198,14 +186,9 @@ LK_DEVICE void mixture_to_weights(const lk_mixture_args& a) {
       [&](int i, u64 p) { return k0 + i < a.experts && p < count ? a.tiles[which][(first + p) * a.experts + k0 + i] : 0.0f; },
       [&](int j, u64 p) { return j0 + j < a.d && p < count ? load1(a.x, a.dtype, (a.first_row + first + p) * a.d + j0 + j) : 0.0f; },
       count, sum);
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const u64 k = k0 + threadIdx.x / 16 * kMicro + i, p = j0 + threadIdx.x % 16 * kMicro + j;
-      if (k < a.experts && p < a.d) a.partials[((split * 2 + which) * a.experts + k) * a.d + p] = sum[i][j];
-    }
-  }
+  each_of_tile(k0, j0, a.experts, a.d, [&](u64 k, u64 p, int i, int j) {
+    a.partials[((split * 2 + which) * a.experts + k) * a.d + p] = sum[i][j];
+  });
 }
 
 LK_DEVICE void mixture_add_weights(const lk_mixture_args& a) {

@@ -84,12 +84,9 @@ LK_KERNEL(hierarchical_values, lk_polynomial_args) {
       float sum[kMicro][kMicro] = {};
       const PolynomialForm form = {a.form, c.d, column, first, end, column};
       product_tile<true, false>(shared, PolynomialRows{c, row, first, end}, form, depth, sum);
-      for (int i = 0; i < kMicro; ++i) {
-        for (int j = 0; j < kMicro; ++j) {
-          const u64 r = row + mine + i, k = column + there + j;
-          if (r < c.n && k < c.d) total[i] += static_cast<double>(sum[i][j]) * load1(c.x, c.dtype, r * c.d + k);
-        }
-      }
+      each_of_tile(row, column, c.n, c.d, [&](u64 r, u64 k, int i, int j) {
+        total[i] += static_cast<double>(sum[i][j]) * load1(c.x, c.dtype, r * c.d + k);
+      });
     }
   }
   for (int i = 0; i < kMicro; ++i) {
@@ -124,7 +121,6 @@ LK_KERNEL(hierarchical_gradient, lk_polynomial_args) {
   __shared__ float factors[kTile];
   const lk_hierarchical_polynomial_args& c = a.call;
   const u64 row = u64(blockIdx.x) * kTile;
-  const int mine = static_cast<int>(threadIdx.x) / 16 * kMicro, there = static_cast<int>(threadIdx.x) % 16 * kMicro;
   if (threadIdx.x < kTile && row + threadIdx.x < c.n) {
     double slope;
     polynomial(c, a.features[row + threadIdx.x], &slope);
@@ -134,11 +130,8 @@ LK_KERNEL(hierarchical_gradient, lk_polynomial_args) {
   for (u64 column = u64(blockIdx.y) * kTile; column < c.d; column += u64(gridDim.y) * kTile) {
     float sum[kMicro][kMicro] = {};
     product_tile<true, false>(shared, PolynomialRows{c, row, 0, c.d}, PolynomialForm{a.form, c.d, column, 0, c.d, c.d}, c.d, sum);
-    for (int i = 0; i < kMicro; ++i) {
-      for (int j = 0; j < kMicro; ++j) {
-        const u64 r = row + mine + i, k = column + there + j;
-        if (r < c.n && k < c.d) store1(c.grad_x, c.dtype, r * c.d + k, factors[mine + i] * sum[i][j]);
-      }
-    }
+    each_of_tile(row, column, c.n, c.d, [&](u64 r, u64 k, int i, int j) {
+      store1(c.grad_x, c.dtype, r * c.d + k, factors[r - row] * sum[i][j]);
+    });
   }
 }

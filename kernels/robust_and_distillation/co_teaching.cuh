@@ -50,10 +50,8 @@ struct CoTeaching {
 LK_DEVICE void co_teaching(const lk_co_teaching_args& a) {
   __shared__ double scratch[32];
   const CoTeaching side(a, blockIdx.y);
-  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x, chunks = a.n / kChunk;
   double sum = 0.0;
-  for (u64 c = me; c < chunks; c += step) sum += side.run<kChunk>(c * kChunk);
-  for (u64 i = chunks * kChunk + me; i < a.n; i += step) sum += side.run<1>(i);
+  each_chunk(a.n, [&](auto width, u64 i) { sum += side.run<decltype(width)::N>(i); });
   if (a.pass == kPassBackward || !a.loss) return;
   sum = reduce_group(sum, 0.0, scratch, [](double x, double y) { return x + y; });
   if (threadIdx.x == 0) co_teaching_partials(a)[blockIdx.x] = sum;

@@ -27,10 +27,7 @@ LK_DEVICE void coordinate_shuffle(const lk_coordinate_shuffle_args& a, u64 i) {
 }
 
 LK_DEVICE void coordinate_shuffle(const lk_coordinate_shuffle_args& a) {
-  const u64 n = a.n * a.d, chunks = n / kChunk;
-  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
-  for (u64 c = me; c < chunks; c += step) coordinate_shuffle<kChunk>(a, c * kChunk);
-  for (u64 i = chunks * kChunk + me; i < n; i += step) coordinate_shuffle<1>(a, i);
+  each_chunk(a.n * a.d, [&](auto width, u64 i) { coordinate_shuffle<decltype(width)::N>(a, i); });
 }
 
 }  // namespace lk

@@ -172,19 +172,14 @@ LK_KERNEL(alignment_weights, lk_alignment_args) {
   __shared__ ProductShared shared;
   const u64 n = a.call.n, row = u64(blockIdx.x) * kTile;
   const AlignmentInput first(a, false), second(a, true);
-  const int mine = static_cast<int>(threadIdx.x) / 16 * kMicro, there = static_cast<int>(threadIdx.x) % 16 * kMicro;
   for (u64 column = u64(blockIdx.y) * kTile; column < n; column += u64(gridDim.y) * kTile) {
     double k[kMicro][kMicro] = {}, l[kMicro][kMicro] = {};
     alignment_kernel(shared, first, a.first + row, column, k);
     alignment_kernel(shared, second, a.first + row, column, l);
-    for (int i = 0; i < kMicro; ++i) {
-      for (int j = 0; j < kMicro; ++j) {
-        const u64 r = row + mine + i, q = column + there + j;
-        if (r >= a.count || q >= n) continue;
-        a.weights[r * n + q] = static_cast<float>(a.header[3] * l[i][j] + a.header[4] * k[i][j]);
-        a.weights[(a.count + r) * n + q] = static_cast<float>(a.header[3] * k[i][j] + a.header[5] * l[i][j]);
-      }
-    }
+    each_of_tile(row, column, a.count, n, [&](u64 r, u64 q, int i, int j) {
+      a.weights[r * n + q] = static_cast<float>(a.header[3] * l[i][j] + a.header[4] * k[i][j]);
+      a.weights[(a.count + r) * n + q] = static_cast<float>(a.header[3] * k[i][j] + a.header[5] * l[i][j]);
+    });
   }
 }
 
@@ -195,7 +190,6 @@ LK_KERNEL(alignment_gradient, lk_alignment_args) {
   const lk_kernel_alignment_args& c = a.call;
   const u64 row = u64(blockIdx.x) * kTile, of_a = tiles_of(c.d), across = of_a + tiles_of(c.k);
   const AlignmentInput inputs[2] = {AlignmentInput(a, false), AlignmentInput(a, true)};
-  const int mine = static_cast<int>(threadIdx.x) / 16 * kMicro, there = static_cast<int>(threadIdx.x) % 16 * kMicro;
   for (u64 tile = blockIdx.y; tile < across; tile += gridDim.y) {
     const int side = tile >= of_a;
     const u64 column = (side ? tile - of_a : tile) * kTile, columns = side ? c.k : c.d;
@@ -214,11 +208,8 @@ LK_KERNEL(alignment_gradient, lk_alignment_args) {
       }
     }
     const float g = static_cast<float>((c.grad_loss ? *c.grad_loss : 1.0f) * a.header[side]);
-    for (int i = 0; i < kMicro; ++i) {
-      for (int j = 0; j < kMicro; ++j) {
-        const u64 r = row + mine + i, q = column + there + j;
-        if (r < a.count && q < columns) store1(to, c.dtype, (a.first + r) * columns + q, g * sum[i][j]);
-      }
-    }
+    each_of_tile(row, column, a.count, columns, [&](u64 r, u64 q, int i, int j) {
+      store1(to, c.dtype, (a.first + r) * columns + q, g * sum[i][j]);
+    });
   }
 }

@@ -40,10 +40,7 @@ LK_DEVICE void nested_dropout(const lk_nested_dropout_args& a, u64 i) {
 }
 
 LK_DEVICE void nested_dropout(const lk_nested_dropout_args& a) {
-  const u64 n = a.rows * a.channels, chunks = n / kChunk;
-  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
-  for (u64 c = me; c < chunks; c += step) nested_dropout<kChunk>(a, c * kChunk);
-  for (u64 i = chunks * kChunk + me; i < n; i += step) nested_dropout<1>(a, i);
+  each_chunk(a.rows * a.channels, [&](auto width, u64 i) { nested_dropout<decltype(width)::N>(a, i); });
 }
 
 }  // namespace lk

@@ -29,10 +29,8 @@ struct UnlearningSide {
   }
 
   LK_DEVICE double all(u64 n) const {
-    const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x, chunks = n / kChunk;
     double sum = 0.0;
-    for (u64 c = me; c < chunks; c += step) sum += run<kChunk>(c * kChunk);
-    for (u64 i = chunks * kChunk + me; i < n; i += step) sum += run<1>(i);
+    each_chunk(n, [&](auto width, u64 i) { sum += run<decltype(width)::N>(i); });
     return sum;
   }
 };

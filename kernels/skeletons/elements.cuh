@@ -53,6 +53,19 @@ LK_DEVICE void put(void* out, int dtype, u64 i, const float (&x)[N]) {
   for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
 }
 
+template <int kCount>
+struct Width {
+  static constexpr int N = kCount;
+};
+
+// each(Width<N>, i) for this thread's share of n elements: for elements i .. i + N - 1, eight or, at the end, one.
+template <class Each>
+LK_DEVICE void each_chunk(u64 n, Each each) {
+  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x, chunks = n / kChunk;
+  for (u64 c = me; c < chunks; c += step) each(Width<kChunk>(), c * kChunk);
+  for (u64 i = chunks * kChunk + me; i < n; i += step) each(Width<1>(), i);
+}
+
 template <class Loss, class Args>
 LK_DEVICE auto rows_of(const Args& a, int) -> decltype(Loss::rows(a)) {
   return Loss::rows(a);
@@ -143,11 +156,8 @@ template <class Loss>
 LK_DEVICE void elements_kernel(const typename Loss::Args& a) {
   __shared__ double scratch[32];
   const Elements<Loss> elements(a);
-  const u64 n = Loss::count(a), chunks = n / kChunk;
-  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
   double sum = 0.0;
-  for (u64 c = me; c < chunks; c += step) sum += elements.template run<kChunk>(c * kChunk);
-  for (u64 i = chunks * kChunk + me; i < n; i += step) sum += elements.template run<1>(i);
+  each_chunk(Loss::count(a), [&](auto width, u64 i) { sum += elements.template run<decltype(width)::N>(i); });
   if (!elements.sums) return;
   sum = reduce_group(sum, 0.0, scratch, [](double x, double y) { return x + y; });
   if (threadIdx.x != 0) return;

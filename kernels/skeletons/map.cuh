@@ -22,9 +22,7 @@ LK_DEVICE void map_kernel(const typename Map::Args& a, u64 n, const void* in, vo
   const bool backward = a.pass == kPassBackward;
   void* to = backward ? grad : out;
   const float* g = backward ? a.grad_loss : nullptr;
-  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x, chunks = n / kChunk;
-  for (u64 c = me; c < chunks; c += step) map_chunk<Map, kChunk>(map, a.dtype, in, to, g, backward, c * kChunk);
-  for (u64 i = chunks * kChunk + me; i < n; i += step) map_chunk<Map, 1>(map, a.dtype, in, to, g, backward, i);
+  each_chunk(n, [&](auto width, u64 i) { map_chunk<Map, decltype(width)::N>(map, a.dtype, in, to, g, backward, i); });
 }
 
 }  // namespace lk

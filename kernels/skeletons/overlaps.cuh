@@ -23,14 +23,8 @@ LK_DEVICE void overlap_tiles(const PatternRows& states, const PatternRows& point
     product_tile<true, true>(
         shared, [&](int i, u64 p) { return states.get(b0 + i, p); }, [&](int j, u64 p) { return points.get(k0 + j, p); },
         points.n, sum);
-#pragma unroll
-    for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-      for (int j = 0; j < kMicro; ++j) {
-        const u64 b = b0 + threadIdx.x / 16 * kMicro + i, k = k0 + threadIdx.x % 16 * kMicro + j;
-        if (b < states.count && k < points.count) out[b * points.count + k] = sum[i][j];
-      }
-    }
+    each_of_tile(b0, k0, states.count, points.count,
+                 [&](u64 b, u64 k, int i, int j) { out[b * points.count + k] = sum[i][j]; });
   }
 }
 
@@ -46,14 +40,7 @@ LK_DEVICE void field_tiles(const float* overlaps, u64 batch, const PatternRows& 
         shared,
         [&](int i, u64 p) { return b0 + i < batch && p < points.count ? overlaps[(b0 + i) * points.count + p] : 0.0f; },
         [&](int j, u64 p) { return points.get(p, i0 + j); }, points.count, sum);
-#pragma unroll
-    for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-      for (int j = 0; j < kMicro; ++j) {
-        const u64 b = b0 + threadIdx.x / 16 * kMicro + i, at = i0 + threadIdx.x % 16 * kMicro + j;
-        if (b < batch && at < points.n) each(b, at, sum[i][j]);
-      }
-    }
+    each_of_tile(b0, i0, batch, points.n, [&](u64 b, u64 at, int i, int j) { each(b, at, sum[i][j]); });
   }
 }
 

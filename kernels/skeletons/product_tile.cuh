@@ -57,4 +57,18 @@ LK_DEVICE void product_tile(ProductShared& shared, const A& a, const B& b, u64 d
   }
 }
 
+// each(row, column, i, j) for the elements of this thread's part sum[i][j] of a tile that lie within a matrix of
+// `rows` x `columns`; the tile's first is at `row`, `column`.
+template <class Each>
+LK_DEVICE void each_of_tile(u64 row, u64 column, u64 rows, u64 columns, Each each) {
+#pragma unroll
+  for (int i = 0; i < kMicro; ++i) {
+#pragma unroll
+    for (int j = 0; j < kMicro; ++j) {
+      const u64 r = row + threadIdx.x / 16 * kMicro + i, c = column + threadIdx.x % 16 * kMicro + j;
+      if (r < rows && c < columns) each(r, c, i, j);
+    }
+  }
+}
+
 }  // namespace lk

@@ -314,47 +314,80 @@ pub fn solve(cpu: &Cpu, lu: &[f64], n: usize, pivots: &[usize], x: &mut [f64], c
             above[k * columns..][..columns].swap_with_slice(&mut below[..columns]);
         }
     }
+    substitute(cpu, n, x, columns, LowerUpper { lu, n });
+}
+
+/// Triangular systems that are solved in place.
+trait Triangular: Copy + Sync {
+    /// For some columns of the right-hand sides; `row(i)` is row i of these.
+    ///
+    /// # Safety
+    /// Nobody else has them, and no two calls of `row` with the same i are in use at a time.
+    unsafe fn solve<'a>(&self, row: impl Fn(usize) -> &'a mut [f64]);
+}
+
+/// Solves for `x` [n, columns], in strips of columns.
+fn substitute(cpu: &Cpu, n: usize, x: &mut [f64], columns: usize, system: impl Triangular) {
+    assert!(x.len() >= n * columns);
     const STRIP: usize = 64;
     let target = Target(x.as_mut_ptr());
     cpu.run(columns.div_ceil(STRIP), n * n * columns / 4, &|strip| {
         let start = strip * STRIP;
         let width = STRIP.min(columns - start);
-        cpu.isa.dispatch(Substitution { lu, n, x: &target, columns, start, width });
+        cpu.isa.dispatch(Substitution { system, x: &target, columns, start, width });
     });
 }
 
 /// Of some columns.
-struct Substitution<'a> {
-    lu: &'a [f64],
-    n: usize,
+struct Substitution<'a, T> {
+    system: T,
     x: &'a Target,
     columns: usize,
     start: usize,
     width: usize,
 }
 
-impl Kernel for Substitution<'_> {
+impl<T: Triangular> Kernel for Substitution<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _s: S) {
-        let n = self.n;
         // SAFETY: rows of this strip, which no other task has; never the same one twice at a time.
-        let row = |i: usize| unsafe {
-            std::slice::from_raw_parts_mut(self.x.0.add(i * self.columns + self.start), self.width)
+        unsafe {
+            self.system.solve(
+                #[inline(always)]
+                |i| {
+                    let first = self.x.0.add(i * self.columns + self.start);
+                    std::slice::from_raw_parts_mut(first, self.width)
+                },
+            )
         };
+    }
+}
+
+/// What [`lu`] makes.
+#[derive(Clone, Copy)]
+struct LowerUpper<'a> {
+    lu: &'a [f64],
+    n: usize,
+}
+
+impl Triangular for LowerUpper<'_> {
+    #[inline(always)]
+    unsafe fn solve<'a>(&self, row: impl Fn(usize) -> &'a mut [f64]) {
+        let Self { lu, n } = *self;
         for i in 0..n {
             let x = row(i);
             for j in 0..i {
-                subtract(x, row(j), self.lu[i * n + j]);
+                subtract(x, row(j), lu[i * n + j]);
             }
         }
         for i in (0..n).rev() {
             let x = row(i);
             for j in i + 1..n {
-                subtract(x, row(j), self.lu[i * n + j]);
+                subtract(x, row(j), lu[i * n + j]);
             }
-            let pivot = self.lu[i * n + i];
+            let pivot = lu[i * n + i];
             x.iter_mut().for_each(|value| *value /= pivot);
         }
     }

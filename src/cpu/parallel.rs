@@ -38,10 +38,8 @@ impl Cpu {
 
     /// Runs `block(0)` to `block(count - 1)`, on several threads where `bytes` of traffic make it worth it.
     pub fn run(&self, count: usize, bytes: usize, block: &(dyn Fn(usize) + Sync)) {
-        if self.threads > 1
-            && count > 1
-            && bytes > SERIAL_BYTES
-            && let Some(pool) = &self.pool().threads
+        if count > 1
+            && let Some(pool) = self.workers(bytes)
         {
             let next = AtomicUsize::new(0);
             let indices = || std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
@@ -63,10 +61,7 @@ impl Cpu {
         a: impl FnOnce() -> A,
         b: impl FnOnce() -> B + Send,
     ) -> (A, B) {
-        if self.threads > 1
-            && bytes > SERIAL_BYTES
-            && let Some(pool) = &self.pool().threads
-        {
+        if let Some(pool) = self.workers(bytes) {
             let mut other = None;
             let one = pool.in_place_scope(|scope| {
                 scope.spawn(|_| other = Some(b()));
@@ -89,6 +84,11 @@ impl Cpu {
         let places = &partials;
         self.run(count, bytes, &|i| unsafe { *places.0[i].get() = block(i) });
         partials.0[..count].iter().map(|p| unsafe { *p.get() }).sum()
+    }
+
+    /// Other threads, if there are any and `bytes` of traffic make it worth waking them.
+    fn workers(&self, bytes: usize) -> Option<&rayon::ThreadPool> {
+        if self.threads > 1 && bytes > SERIAL_BYTES { self.pool().threads.as_ref() } else { None }
     }
 
     fn pool(&self) -> &Pool {

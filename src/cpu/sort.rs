@@ -1,7 +1,17 @@
 //! Stable sort of f32 numbers together with their places.
 
+use crate::registry::{Error, Result};
+
 /// Most numbers of one sort.
 pub const MOST: u64 = u32::MAX as u64;
+
+/// Refuses to sort more than [`MOST`]; `when` says what it is done for, if not always.
+pub fn check(entry: &str, n: u64, when: &str) -> Result<()> {
+    if n <= MOST {
+        return Ok(());
+    }
+    Err(Error::argument(format!("{entry}: argument 'n' is {n}, expected at most {MOST}{when}")))
+}
 
 /// Integers in the order of the values; the two zeros are one, NaN comes last.
 #[inline(always)]

@@ -31,25 +31,32 @@ pub fn ln(x: f64) -> f64 {
     if x > 0.0 && x < f64::INFINITY { result } else { beyond }
 }
 
+/// Below this exp counts as 0.
+const EXP_MIN: f64 = -708.0;
+
+/// (r, 2^k) with x = r + k ln 2, |r| <= ln(2) / 2, for [`EXP_MIN`] <= x <= 0; of smaller x as of the least.
+#[inline(always)]
+fn exp_parts(x: f64) -> (f64, f64) {
+    // Adding it rounds a number of moderate size to an integer, which is left in the low bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+    // ln 2 in two parts; the product of the first with an integer is exact.
+    const LN_2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
+    let y = if x < EXP_MIN { EXP_MIN } else { x };
+    let rounded = y * std::f64::consts::LOG2_E + ROUND;
+    let k = rounded - ROUND;
+    ((y - k * LN_2[0]) - k * LN_2[1], f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52))
+}
+
 /// e^-x, x >= 0, to 6e-16 of its size; 0 where that would be subnormal. Like [`ln`] the same bits everywhere.
 #[inline(always)]
 pub fn exp_neg(x: f64) -> f64 {
-    // ln 2 in two parts; the product of the first with a whole number is exact.
-    const LN2_HI: f64 = 6.931_471_803_691_238e-1;
-    const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
-    // Adding it rounds to a whole number, which is left in the low bits.
-    const MAGIC: f64 = 6_755_399_441_055_744.0;
-    let inside = if x < 708.0 { x } else { 708.0 };
-    let t = inside * std::f64::consts::LOG2_E + MAGIC;
-    let k = t - MAGIC;
-    let r = k * LN2_LO - (inside - k * LN2_HI);
-    // Taylor's series on |r| <= ln(2) / 2.
+    let (r, power) = exp_parts(-x);
+    // Taylor's series.
     let mut sum = 1.0;
     for i in [14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
         sum = 1.0 + sum * (r * (1.0 / i));
     }
-    let power = f64::from_bits(MAGIC.to_bits().wrapping_sub(t.to_bits()).wrapping_add(1023) << 52);
-    let result = if x < 708.0 { sum * power } else { 0.0 };
+    let result = if x < -EXP_MIN { sum * power } else { 0.0 };
     if x.is_nan() { x } else { result }
 }
 
@@ -162,9 +169,6 @@ pub fn digamma(x: f64) -> f64 {
 /// over it becomes vector code.
 #[inline(always)]
 pub fn exp_negative(x: f64) -> (f64, f64) {
-    /// Adding it rounds a number of moderate size to an integer, which is left in the low bits.
-    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
-    const LN_2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
     const TAYLOR: [f64; 13] = [
         1.0,
         1.0 / 2.0,
@@ -180,19 +184,15 @@ pub fn exp_negative(x: f64) -> (f64, f64) {
         1.0 / 479_001_600.0,
         1.0 / 6_227_020_800.0,
     ];
-    let y = if x < -708.0 { -708.0 } else { x };
-    let rounded = y * std::f64::consts::LOG2_E + ROUND;
-    let k = rounded - ROUND;
-    let r = (y - k * LN_2[0]) - k * LN_2[1];
+    let (r, power) = exp_parts(x);
     // exp(r) - 1.
     let mut q = TAYLOR[12];
     for i in (0..12).rev() {
         q = q * r + TAYLOR[i];
     }
     q *= r;
-    let power = f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52);
     let (exp, less) = (power * (1.0 + q), power * q + (power - 1.0));
-    if x < -708.0 { (0.0, -1.0) } else { (exp, less) }
+    if x < EXP_MIN { (0.0, -1.0) } else { (exp, less) }
 }
 
 #[cfg(test)]

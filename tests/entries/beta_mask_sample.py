@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.compare import assert_same
 from harness.linear import philox
-from harness.special import digamma, trigamma
+from harness.special import concentration, digamma, trigamma
 
 import losskit
 
@@ -47,19 +47,8 @@ def reference(x, o):
     return {"actions": np.where(lead < 0, e, 1) / (1 + e)}
 
 
-def _concentration(rng, shape, distribution, _sizes):
-    return {
-        "normal": lambda: np.exp(rng.standard_normal(shape)),
-        "heavy": lambda: 10 ** rng.uniform(-2.99, 3.99, shape),
-        "offset": lambda: 1e4 * rng.uniform(0.9, 0.99, shape),
-        "constant": lambda: np.ones(shape),
-        "extreme": lambda: rng.choice([1.1e-3, 0.5, 1.0, 2.0, 9990.0], shape),
-        "tiny": lambda: 1.1e-3 + 1e-3 * rng.random(shape),
-    }[distribution]()
-
-
 OPTIONS = {"seed": [0, 2**64 - 3], "offset": [0, 2**63 + 17, 2**64 - 5]}
-SAMPLERS = {"concentration1": _concentration, "concentration0": _concentration}
+SAMPLERS = {"concentration1": concentration, "concentration0": concentration}
 SHAPES = [{"n": n} for n in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 64, 127, 257, 1025, 2503, 20_011)]
 
 EXAMPLES = [{"inputs": {"concentration1": [1.5, 2.0, 0.1], "concentration0": [1.0, 3.0, 0.2]}, "options": {"seed": 7}, "outputs": {"actions": [0.665622245105, 0.630321188123, 7.67823e-07]}}]
@@ -86,7 +75,7 @@ def test_moments(call):
 
 def test_elements_own_their_counters(call):
     rng = np.random.default_rng(0)
-    a, b = (call.floats(_concentration(rng, 300, "heavy", None)) for _ in range(2))
+    a, b = (call.floats(concentration(rng, 300, "heavy", None)) for _ in range(2))
     all_ = call(a, b, seed=3, offset=160).actions
     assert call(a[:9], b[:9], seed=3, offset=160).actions.tolist() == all_[:9].tolist()
     assert call(a[9:], b[9:], seed=3, offset=160 + 16 * 9).actions.tolist() == all_[9:].tolist()
@@ -96,7 +85,7 @@ def test_elements_own_their_counters(call):
 def test_the_same_bits_everywhere(call):
     rng = np.random.default_rng(1)
     for distribution in ("normal", "heavy", "extreme", "tiny", "offset"):
-        a, b = (call.floats(_concentration(rng, 5000, distribution, None)) for _ in range(2))
+        a, b = (call.floats(concentration(rng, 5000, distribution, None)) for _ in range(2))
         on_cpu = losskit.beta_mask_sample(a, b, seed=11, context=losskit.Context("cpu", num_threads=1)).actions
         assert_same(call(a, b, seed=11).actions, on_cpu, distribution)
 

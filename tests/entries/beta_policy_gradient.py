@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from harness.special import digamma, lgamma, trigamma
+from harness.special import concentration, digamma, lgamma, trigamma
 
 #: Of rounding in f64, of library and reference, beside that of the result: terms may be far larger than their sum.
 NOISE = 1e-7
@@ -77,17 +77,6 @@ def gradient_scale(x, o, s):
     return found
 
 
-def _concentration(rng, shape, distribution, _sizes):
-    return {
-        "normal": lambda: np.exp(rng.standard_normal(shape)),
-        "heavy": lambda: 10 ** rng.uniform(-2.99, 3.99, shape),
-        "offset": lambda: 1e4 * rng.uniform(0.9, 0.99, shape),
-        "constant": lambda: np.ones(shape),
-        "extreme": lambda: rng.choice([1.1e-3, 0.5, 1.0, 2.0, 7.99, 8.0, 9990.0], shape),
-        "tiny": lambda: 1.1e-3 + 1e-3 * rng.random(shape),
-    }[distribution]()
-
-
 def _actions(rng, shape, distribution, _sizes):
     if distribution == "extreme":
         return rng.choice([1e-6, 0.004, 0.5, 0.99], shape)
@@ -101,7 +90,7 @@ def _rewards(rng, shape, distribution, _sizes):
 
 
 OPTIONS = {"baseline": [0.0, -1.5], "normalize": [False, True], "entropy_weight": [0.0, 0.01, 1.0]}
-SAMPLERS = {"concentration1": _concentration, "concentration0": _concentration, "actions": _actions, "rewards": _rewards}
+SAMPLERS = {"concentration1": concentration, "concentration0": concentration, "actions": _actions, "rewards": _rewards}
 SHAPES = [{"rows": r, "d": d} for r, d in [(1, 1), (3, 5), (0, 4), (5, 8), (2, 17), (7, 33), (1, 257), (4, 1025), (2, 2503), (33, 1025)]]
 
 EXAMPLES = [

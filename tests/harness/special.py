@@ -1,4 +1,5 @@
-"""log Gamma and its derivatives, for references: by Stirling's series after a shift, in the type of x."""
+"""log Gamma and its derivatives, for references: by Stirling's series after a shift, in the type of x; and arguments
+for what needs them."""
 
 import numpy as np
 
@@ -30,3 +31,15 @@ def trigamma(x):
     x, y, low = _shifted(x)
     before = sum(np.where(low, 1 / (x + k) ** 2, 0) for k in range(_SHIFT))
     return 1 / y + 1 / (2 * y * y) + sum(x.dtype.type(b) / y ** (2 * k + 1) for k, b in enumerate(_B, 1)) + before
+
+
+def concentration(rng, shape, distribution, _sizes):
+    """Parameters of Beta distributions, within the range of the special functions' accuracy."""
+    return {
+        "normal": lambda: np.exp(rng.standard_normal(shape)),
+        "heavy": lambda: 10 ** rng.uniform(-2.99, 3.99, shape),
+        "offset": lambda: 1e4 * rng.uniform(0.9, 0.99, shape),
+        "constant": lambda: np.ones(shape),
+        "extreme": lambda: rng.choice([1.1e-3, 0.5, 1.0, 2.0, 7.99, 8.0, 9990.0], shape),
+        "tiny": lambda: 1.1e-3 + 1e-3 * rng.random(shape),
+    }[distribution]()

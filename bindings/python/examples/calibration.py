@@ -12,7 +12,7 @@ import pathlib
 
 import losskit
 import numpy as np
-from digits import CLASSES, PIXELS, ROOT, Network, batches, load
+from digits import CLASSES, PIXELS, ROOT, Network, batches, load, pyplot
 
 TRAIN = 300  # digits for the network
 COPIES = 4  # of each digit for the calibrator, with noise of their own
@@ -156,14 +156,8 @@ def measures(confidence, correct):
 
 
 def plot(rows, pooled, path):
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "losskit"})
-    from matplotlib import pyplot
-
     kinds, methods = list(dict.fromkeys(k for k, _ in rows)), list(dict.fromkeys(m for _, m in rows))
-    figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.4), width_ratios=(1.7, 1), layout="constrained")
+    figure, axes = pyplot().subplots(1, 2, figsize=(12, 4.4), width_ratios=(1.7, 1), layout="constrained")
     width = 0.8 / len(methods)
     for color, name in enumerate(methods):
         errors = np.array([rows[kind, name][:, 0] for kind in kinds])

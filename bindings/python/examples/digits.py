@@ -58,3 +58,14 @@ def batches(rng, count, size):
     """Places of the samples of each batch, in random order."""
     order = rng.permutation(count)
     return [order[start : start + size] for start in range(0, count, size)]
+
+
+def pyplot():
+    """matplotlib's, for plots as SVG that are the same in every run."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "losskit"})
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot

@@ -11,7 +11,7 @@ import time
 
 import losskit
 import numpy as np
-from digits import CLASSES, PIXELS, ROOT, Network, batches, load
+from digits import CLASSES, PIXELS, ROOT, Network, batches, load, pyplot
 
 FEATURES = 64
 
@@ -138,13 +138,7 @@ def train(method, noise, rate, epochs, seed):
 
 
 def plot(curves, rate, path):
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "losskit"})
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(NOISES), figsize=(11, 4.2), sharey=True, layout="constrained")
+    figure, axes = pyplot().subplots(1, len(NOISES), figsize=(11, 4.2), sharey=True, layout="constrained")
     for axis, (noise, title) in zip(axes, (("uniform", "wrong labels: any other digit"), ("pairs", "wrong labels: the next digit"))):
         for color, name in enumerate(METHODS):
             mean, spread = curves[noise, name].mean(0), curves[noise, name].std(0)

@@ -1,6 +1,6 @@
 //! Cholesky's decomposition of symmetric positive definite matrices, panel by panel.
 
-use super::{Target, Tiles, View, subtract, tiles};
+use super::{Target, Tiles, Triangular, View, substitute, subtract, tiles};
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
 
@@ -113,36 +113,21 @@ impl Kernel for Rows<'_> {
 
 /// x <- (L L')^-1 x for `x` [n, columns].
 pub fn cholesky_solve(cpu: &Cpu, l: &[f64], n: usize, x: &mut [f64], columns: usize) {
-    assert!(l.len() >= n * n && x.len() >= n * columns);
-    const STRIP: usize = 64;
-    let target = Target(x.as_mut_ptr());
-    cpu.run(columns.div_ceil(STRIP), n * n * columns / 4, &|strip| {
-        let start = strip * STRIP;
-        let width = STRIP.min(columns - start);
-        cpu.isa.dispatch(Substitution { l, n, x: &target, columns, start, width });
-    });
+    assert!(l.len() >= n * n);
+    substitute(cpu, n, x, columns, LowerTransposed { l, n });
 }
 
-/// Of some columns.
-struct Substitution<'a> {
+/// L L'.
+#[derive(Clone, Copy)]
+struct LowerTransposed<'a> {
     l: &'a [f64],
     n: usize,
-    x: &'a Target,
-    columns: usize,
-    start: usize,
-    width: usize,
 }
 
-impl Kernel for Substitution<'_> {
-    type Output = ();
-
+impl Triangular for LowerTransposed<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _s: S) {
-        let Substitution { l, n, .. } = self;
-        // SAFETY: rows of this strip, which no other task has; never the same one twice at a time.
-        let row = |i: usize| unsafe {
-            std::slice::from_raw_parts_mut(self.x.0.add(i * self.columns + self.start), self.width)
-        };
+    unsafe fn solve<'a>(&self, row: impl Fn(usize) -> &'a mut [f64]) {
+        let Self { l, n } = *self;
         for i in 0..n {
             let x = row(i);
             for j in 0..i {

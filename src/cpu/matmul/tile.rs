@@ -1,7 +1,11 @@
 //! A result tile that belongs to the thread, for sums over products that are not kept.
 
+use crate::cpu::simd::{Isa, Kernel, Simd};
+use crate::cpu::storage::{load_lanes, store_typed};
+use crate::registry::FloatsMut;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Rows and columns of a tile: in 16-bit and f32 alike, packing costs little beside the product.
 pub const ROWS: usize = 128;
@@ -21,4 +25,51 @@ pub fn with_tile<R>(work: impl FnOnce(*mut f32) -> R) -> R {
     let result = work(tile.0.as_mut_ptr().cast());
     let _ = TILE.try_with(|place| place.set(Some(tile)));
     result
+}
+
+/// Writes a tile, `columns.len()` apart, to these rows and columns of `to`, each row times its factor.
+///
+/// # Safety
+/// The tile holds as much; nobody else has this part of `to`.
+pub unsafe fn store(
+    isa: Isa,
+    tile: *const f32,
+    to: FloatsMut,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    factor: impl Fn(usize) -> f32,
+) {
+    isa.dispatch(Store { tile, to, rows, columns, factor });
+}
+
+struct Store<'a, F> {
+    tile: *const f32,
+    to: FloatsMut<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// By number in the tile.
+    factor: F,
+}
+
+impl<F: Fn(usize) -> f32> Kernel for Store<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.columns.len();
+        for (slot, i) in self.rows.enumerate() {
+            let factor = s.splat((self.factor)(slot));
+            let mut j = 0;
+            while j < width {
+                let lanes = S::LANES.min(width - j);
+                // SAFETY: within the tile and the row.
+                unsafe {
+                    let v = s.mul(factor, load_lanes(s, self.tile.add(slot * width + j), lanes));
+                    let to = self.to.row(i).add((self.columns.start + j) * self.to.dtype.size());
+                    store_typed(s, self.to.dtype, to, lanes, v, false);
+                }
+                j += lanes;
+            }
+        }
+    }
 }

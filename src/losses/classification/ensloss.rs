@@ -8,7 +8,7 @@ use crate::cpu::sort;
 use crate::cpu::storage::read_one;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::entries::ensloss::{Args, Call};
-use crate::registry::{Error, Reduction, Result, floats_of};
+use crate::registry::{Reduction, Result, floats_of};
 
 /// Inputs: scores, target, w.
 struct Ensemble;
@@ -40,11 +40,7 @@ fn transform(draw: f32, lambda: f64) -> f32 {
 }
 
 pub fn check(a: &Args) -> Result<()> {
-    if a.n > sort::MOST {
-        let most = sort::MOST;
-        return Err(Error::argument(format!("ensloss: argument 'n' is {}, expected at most {most}", a.n)));
-    }
-    Ok(())
+    sort::check("ensloss", a.n, "")
 }
 
 pub fn cpu_workspace(a: &Args) -> u64 {

@@ -3,8 +3,8 @@
 use crate::cpu::parallel::Cells;
 use crate::cpu::sort;
 use crate::cpu::workspace::{Size, Workspace};
+use crate::registry::Result;
 use crate::registry::entries::expected_calibration_error::{Args, Call};
-use crate::registry::{Error, Result};
 
 #[derive(Clone, Copy, Default)]
 struct Bin {
@@ -43,14 +43,10 @@ enum Norm {
 }
 
 pub fn check(a: &Args) -> Result<()> {
-    if a.opts.equal_mass != 0 && a.n > sort::MOST {
-        return Err(Error::argument(format!(
-            "expected_calibration_error: argument 'n' is {}, expected at most {} with equal_mass",
-            a.n,
-            sort::MOST
-        )));
+    match a.opts.equal_mass {
+        0 => Ok(()),
+        _ => sort::check("expected_calibration_error", a.n, " with equal_mass"),
     }
-    Ok(())
 }
 
 /// How many parts of the samples have bins of their own: by sizes alone, as sums depend on it.

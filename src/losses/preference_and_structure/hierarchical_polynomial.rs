@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply, tile, widen};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Isa, Kernel, Simd};
-use crate::cpu::storage::{load_lanes, load_some, read_one, store_typed};
+use crate::cpu::storage::{load_lanes, load_some, read_one};
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::hierarchical_polynomial::{Args, Call};
 use crate::registry::{Floats, FloatsMut, Pass, Result};
@@ -82,38 +82,6 @@ impl Kernel for Dots<'_> {
     }
 }
 
-/// Writes rows of the tile, each times its factor.
-struct Store<'a> {
-    tile: *const f32,
-    to: FloatsMut<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    factors: &'a [f32],
-}
-
-impl Kernel for Store<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let width = self.columns.len();
-        for (slot, i) in self.rows.enumerate() {
-            let factor = s.splat(self.factors[slot]);
-            let mut j = 0;
-            while j < width {
-                let lanes = S::LANES.min(width - j);
-                // SAFETY: within the tile and the row, which this task alone writes.
-                unsafe {
-                    let v = s.mul(factor, load_lanes(s, self.tile.add(slot * width + j), lanes));
-                    let to = self.to.row(i).add((self.columns.start + j) * self.to.dtype.size());
-                    store_typed(s, self.to.dtype, to, lanes, v, false);
-                }
-                j += lanes;
-            }
-        }
-    }
-}
-
 /// Rows of x and s = a + a'.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
@@ -155,7 +123,8 @@ impl Rows<'_> {
                 let (p, q) = (x.block(rows.clone(), depth.clone()), self.s.block(depth, columns.clone()));
                 multiply(self.isa, 1.0, p, q, keep, product);
                 if last {
-                    self.isa.dispatch(Store { tile, to, rows: rows.clone(), columns, factors });
+                    // SAFETY: the tile is full, and these rows are this task's.
+                    unsafe { tile::store(self.isa, tile, to, rows.clone(), columns, |slot| factors[slot]) };
                 }
             }
         });

@@ -12,13 +12,11 @@ mod samples;
 use crate::cpu::Cpu;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply, tile};
 use crate::cpu::parallel::{Blocks, Cells, MAX_BLOCKS};
-use crate::cpu::simd::{Isa, Kernel, Simd};
-use crate::cpu::storage::{load_lanes, store_typed};
+use crate::cpu::simd::Isa;
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::kernel_alignment::{Args, Call};
 use crate::registry::{FloatsMut, Pass, Result};
 use centred::Centred;
-use std::ops::Range;
 
 #[cfg(gpu)]
 pub use device::{cuda, cuda_workspace};
@@ -84,37 +82,6 @@ struct Target<'a> {
     factor: f32,
 }
 
-/// Writes a tile times the factor.
-struct Store<'a> {
-    tile: *const f32,
-    target: Target<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl Kernel for Store<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (width, to) = (self.columns.len(), self.target.to);
-        let factor = s.splat(self.target.factor);
-        for (slot, i) in self.rows.enumerate() {
-            let mut j = 0;
-            while j < width {
-                let lanes = S::LANES.min(width - j);
-                // SAFETY: within the tile and the row, which this task alone writes.
-                unsafe {
-                    let v = s.mul(factor, load_lanes(s, self.tile.add(slot * width + j), lanes));
-                    let place = to.row(i).add((self.columns.start + j) * to.dtype.size());
-                    store_typed(s, to.dtype, place, lanes, v, false);
-                }
-                j += lanes;
-            }
-        }
-    }
-}
-
 /// Gradients of the samples from `first` on: `left` times the target's columns of `right`.
 fn write_gradient(cpu: &Cpu, left: Matrix, right: Matrix, target: Target, first: usize) {
     let columns = target.to.columns;
@@ -131,7 +98,8 @@ fn write_gradient(cpu: &Cpu, left: Matrix, right: Matrix, target: Target, first:
             // SAFETY: the tile has room for as many rows and columns.
             multiply(cpu.isa, 1.0, left, right, 0.0, unsafe { MatrixMut::new(tile, height, width, width) });
             let rows = first + rows.start..first + rows.end;
-            cpu.isa.dispatch(Store { tile, target, rows, columns });
+            // SAFETY: the tile is full, and this part of the gradient is this task's.
+            unsafe { tile::store(cpu.isa, tile, target.to, rows, columns, |_| target.factor) };
         });
     });
 }

@@ -8,11 +8,7 @@ use crate::registry::entries::roc_auc::{Args, Call};
 use crate::registry::{Error, Result};
 
 pub fn check(a: &Args) -> Result<()> {
-    if a.n > sort::MOST {
-        let most = sort::MOST;
-        return Err(Error::argument(format!("roc_auc: argument 'n' is {}, expected at most {most}", a.n)));
-    }
-    Ok(())
+    sort::check("roc_auc", a.n, "")
 }
 
 pub fn cpu_workspace(a: &Args) -> u64 {
