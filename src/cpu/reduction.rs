@@ -28,6 +28,12 @@ impl<'a> Upstream<'a> {
         Upstream { values, per_sample: reduction == Reduction::None, factor }
     }
 
+    /// The factor of all samples, where they have the same.
+    pub fn common(&self) -> Option<f64> {
+        let one_for_each = self.per_sample && self.values.is_some();
+        (!one_for_each).then(|| self.of(0))
+    }
+
     #[inline(always)]
     pub fn of(&self, sample: usize) -> f64 {
         let value = self.values.map_or(1.0, |g| g[if self.per_sample { sample } else { 0 }]);

@@ -3,7 +3,8 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::later::Later;
-pub use crate::cpu::narrow::{LaneLoss, NegLogProb};
+use crate::cpu::narrow;
+pub use crate::cpu::narrow::{LaneLoss, NegLogProb, RowLanes};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, GROUP, HALF, group_size};
@@ -142,7 +143,7 @@ pub struct Sweep<'a, L> {
     pub saved_out: Option<Cells<'a>>,
     /// Whether gradients that are written later go around the cache.
     stream: bool,
-    upstream: Upstream<'a>,
+    pub upstream: Upstream<'a>,
     pub grad_logits: Option<FloatsMut<'a>>,
 }
 
@@ -162,7 +163,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         // Values are kept for the second sweep if there will be one and the first is not spared.
         let keeps = pass.grad_logits.is_some() && pass.saved_in.is_none();
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
-        let lanes = pass.loss.lanes().filter(|_| pass.logits.columns <= S::LANES);
+        let lanes = pass.loss.lanes().filter(|_| narrow::fits::<S>(pass.logits.columns));
         let group = if lanes.is_some() { S::LANES } else { group_size(pass.logits.columns) };
         let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
         let later = can_wait.then(|| Later::new(pass.stream));

@@ -105,6 +105,12 @@ pub struct OddsLanes<S: Simd> {
     /// What rounding took from `large`.
     large_rest: S::F,
     x: S::F,
+    /// Label's logit less `top`.
+    lead: S::F,
+    /// Sum over all classes of z_k - top.
+    pub spread: S::F,
+    /// p_y, 1 - p_y and what makes exp(z_k - top) the probability of another class.
+    pub own: S::F,
     pub others: S::F,
     pub share: S::F,
     /// Rows without values for which f32 is too narrow; the others need [`Odds`].
@@ -114,7 +120,7 @@ pub struct OddsLanes<S: Simd> {
 impl<S: Simd> OddsLanes<S> {
     /// From the members of [`SoftmaxStats`].
     #[inline(always)]
-    pub fn new(s: S, top: S::F, rest: S::F, own: S::F) -> Self {
+    pub fn new(s: S, top: S::F, rest: S::F, own: S::F, spread: S::F) -> Self {
         let (zero, one) = (s.zero(), s.splat(1.0));
         let lead = s.sub(own, top);
         let leads = s.lt(zero, lead);
@@ -126,13 +132,16 @@ impl<S: Simd> OddsLanes<S> {
         let decay = s.mul_add(s.neg(size_rest), decay, decay);
         let (a, b) = (s.select(leads, one, decay), s.select(leads, decay, one));
         let rest_b = s.mul(rest, b);
-        let total = s.add(a, rest_b);
+        let inverse = s.div(one, s.add(a, rest_b));
         OddsLanes {
             large: s.select(leads, zero, size),
             large_rest: s.select(leads, zero, size_rest),
             x: s.select(leads, rest_b, s.add(s.sub(rest, one), decay)),
-            others: s.div(rest_b, total),
-            share: s.div(b, total),
+            lead,
+            spread,
+            own: s.mul(a, inverse),
+            others: s.mul(rest_b, inverse),
+            share: s.mul(b, inverse),
             ordinary: s.and(s.lt(size, s.splat(60.0)), s.lt(rest, s.splat(1e30))),
         }
     }
@@ -140,6 +149,12 @@ impl<S: Simd> OddsLanes<S> {
     #[inline(always)]
     pub fn neg_log_prob(&self, s: S) -> S::F {
         s.add(self.large, s.add(self.large_rest, math::ln_1p(s, self.x)))
+    }
+
+    /// lse less `top`.
+    #[inline(always)]
+    pub fn log_sum(&self, s: S) -> S::F {
+        s.add(s.max(s.zero(), self.lead), math::ln_1p(s, self.x))
     }
 }
 

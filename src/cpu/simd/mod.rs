@@ -110,7 +110,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_bf16_partial(self, p: *mut u16, n: usize, v: Self::F);
     unsafe fn stream_bf16(self, p: *mut u16, v: Self::F);
 
-    /// Transposes `LANES` rows of `LANES` values; `stride` and `to_stride` are the distances of the rows.
+    /// Transposes `LANES` rows of `LANES` values; `stride` and `to_stride` are the distances of the rows. They are
+    /// written in rising order: of rows less than `LANES` apart, the later one has its beginning whole.
     unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize);
 
     // Arithmetic.

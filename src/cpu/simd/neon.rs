@@ -154,12 +154,12 @@ impl Simd for Neon {
             let (a, b) = (vld1q_f32(from), vld1q_f32(from.add(stride)));
             let (c, d) = (vld1q_f32(from.add(2 * stride)), vld1q_f32(from.add(3 * stride)));
             let pairs = vreinterpretq_f64_f32;
-            let (ab, cd) = (pairs(vtrn1q_f32(a, b)), pairs(vtrn1q_f32(c, d)));
-            vst1q_f32(to, vreinterpretq_f32_f64(vtrn1q_f64(ab, cd)));
-            vst1q_f32(to.add(2 * to_stride), vreinterpretq_f32_f64(vtrn2q_f64(ab, cd)));
-            let (ab, cd) = (pairs(vtrn2q_f32(a, b)), pairs(vtrn2q_f32(c, d)));
-            vst1q_f32(to.add(to_stride), vreinterpretq_f32_f64(vtrn1q_f64(ab, cd)));
-            vst1q_f32(to.add(3 * to_stride), vreinterpretq_f32_f64(vtrn2q_f64(ab, cd)));
+            let (even_ab, even_cd) = (pairs(vtrn1q_f32(a, b)), pairs(vtrn1q_f32(c, d)));
+            let (odd_ab, odd_cd) = (pairs(vtrn2q_f32(a, b)), pairs(vtrn2q_f32(c, d)));
+            vst1q_f32(to, vreinterpretq_f32_f64(vtrn1q_f64(even_ab, even_cd)));
+            vst1q_f32(to.add(to_stride), vreinterpretq_f32_f64(vtrn1q_f64(odd_ab, odd_cd)));
+            vst1q_f32(to.add(2 * to_stride), vreinterpretq_f32_f64(vtrn2q_f64(even_ab, even_cd)));
+            vst1q_f32(to.add(3 * to_stride), vreinterpretq_f32_f64(vtrn2q_f64(odd_ab, odd_cd)));
         }
     }
 

@@ -1,8 +1,8 @@
 //! l = -w_y q^gamma log p_y,  q = 1 - p_y.
 
-use crate::cpu::rows::{Row, RowLoss, RowOut};
+use crate::cpu::rows::{LaneLoss, Row, RowLanes, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
-use crate::cpu::softmax::{self, Odds, SoftmaxStats};
+use crate::cpu::softmax::{self, Odds, OddsLanes, SoftmaxStats};
 use crate::cpu::storage::class_weight;
 use crate::registry::Floats;
 
@@ -62,6 +62,35 @@ impl RowLoss for SoftmaxFocalLoss<'_> {
         let slope = f64::from(scale) * class_weight(self.weights, label) * slope;
         softmax::write_terms(s, row, *top, slope * odds.share, out);
         out.set(label, (-slope * q) as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        [0.0, 1.0, 2.0, 3.0].contains(&self.gamma).then_some(self)
+    }
+}
+
+impl LaneLoss for &SoftmaxFocalLoss<'_> {
+    #[inline(always)]
+    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S> {
+        let (u, q) = (odds.neg_log_prob(s), odds.others);
+        // q^(gamma - 1) and q^gamma.
+        let (mut less, mut power) = (s.zero(), s.splat(1.0));
+        for _ in 0..self.gamma as u32 {
+            (less, power) = (power, s.mul(power, q));
+        }
+        let slope = s.mul_add(s.mul(s.splat(self.gamma as f32), s.mul(less, odds.own)), u, power);
+        RowLanes {
+            loss: s.mul(power, u),
+            factor: s.mul(slope, odds.share),
+            offset: s.zero(),
+            own: s.neg(s.mul(slope, q)),
+            ordinary: odds.ordinary,
+        }
+    }
+
+    #[inline(always)]
+    fn weight(&self, label: usize) -> f32 {
+        class_weight(self.weights, label) as f32
     }
 }
 

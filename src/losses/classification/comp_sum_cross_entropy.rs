@@ -1,8 +1,8 @@
 //! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
 
-use crate::cpu::rows::{LaneLoss, NegLogProb, Row, RowLoss, RowOut};
+use crate::cpu::rows::{LaneLoss, NegLogProb, Row, RowLanes, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
-use crate::cpu::softmax::{self, Odds, SoftmaxStats};
+use crate::cpu::softmax::{self, Odds, OddsLanes, SoftmaxStats};
 
 struct CompSum {
     /// 1 - tau.
@@ -54,7 +54,32 @@ impl RowLoss for CompSum {
     }
 
     fn lanes(&self) -> Option<impl LaneLoss> {
-        (self.c == 0.0).then_some(NegLogProb)
+        [-1.0, -0.5, 0.0, 0.5, 1.0].contains(&self.c).then_some(self)
+    }
+}
+
+/// Where p_y^-c needs no logarithm, whose rounding error a power in f32 would magnify.
+impl LaneLoss for &CompSum {
+    #[inline(always)]
+    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S> {
+        if self.c == 0.0 {
+            return NegLogProb.rows(s, odds);
+        }
+        let one = s.splat(1.0);
+        let root = if self.c.abs() == 1.0 { odds.own } else { s.sqrt(odds.own) };
+        let power = if self.c < 0.0 { root } else { s.div(one, root) };
+        // (p^-c - 1) / c by p - 1 = (root p - 1) (root p + 1).
+        let mut loss = if self.c < 0.0 { odds.others } else { s.mul(odds.others, power) };
+        if self.c.abs() != 1.0 {
+            loss = s.div(s.add(loss, loss), s.add(one, root));
+        }
+        RowLanes {
+            loss,
+            factor: s.mul(power, odds.share),
+            offset: s.zero(),
+            own: s.neg(s.mul(power, odds.others)),
+            ordinary: odds.ordinary,
+        }
     }
 }
 

@@ -317,6 +317,12 @@ fn transposes() {
                 let (i, j) = (at / to_stride, at % to_stride);
                 assert_eq!(value, if j < n { from[j * stride + i] } else { -1.0 });
             }
+            let near = n.div_ceil(2);
+            // SAFETY: as above.
+            unsafe { s.transpose(from.as_ptr(), stride, to.as_mut_ptr(), near) };
+            for (at, &value) in to[..n * near].iter().enumerate() {
+                assert_eq!(value, from[at % near * stride + at / near]);
+            }
         }
     }
     on_every_isa(Transpose);
