@@ -113,35 +113,38 @@ impl Block {
     ) -> [A; 4] {
         let &Block { dtype, ptr, len } = self;
         let size = dtype.size();
-        // The vector with the element to skip comes alone, and so do vectors that are no four.
-        let first = if skip < len { skip / S::LANES * S::LANES } else { len };
+        let fill_in = s.splat(fill);
         let mut k = 0;
-        for (fours, ones) in [(first, len.min(first + S::LANES)), (len, len)] {
-            // SAFETY: all reads are within the block.
-            unsafe {
-                while k + 4 * S::LANES <= fours {
-                    let from = ptr.add(k * size);
-                    let mut z = [s.zero(); 4];
-                    for v in 0..4 {
-                        let from = from.add(v * S::LANES * size);
-                        if v % 2 == 0 || size == 4 {
-                            storage::line_ahead(from);
-                        }
-                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
+        // SAFETY: all reads are within the block.
+        unsafe {
+            while k + 4 * S::LANES <= len {
+                let from = ptr.add(k * size);
+                let mut z = [s.zero(); 4];
+                for v in 0..4 {
+                    let from = from.add(v * S::LANES * size);
+                    if v % 2 == 0 || size == 4 {
+                        storage::line_ahead(from);
                     }
-                    between();
+                    z[v] = storage::load_typed(s, dtype, from, S::LANES);
+                }
+                if skip.wrapping_sub(k) < 4 * S::LANES {
                     for v in 0..4 {
-                        acc[v] = step(acc[v], z[v], k + v * S::LANES);
+                        let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
+                        z[v] = s.select(own, fill_in, z[v]);
                     }
-                    k += 4 * S::LANES;
                 }
-                while k < ones {
-                    let lanes = S::LANES.min(ones - k);
-                    let z = storage::load_some(s, dtype, ptr.add(k * size), lanes, fill);
-                    let z = s.select(lane(s, skip.wrapping_sub(k)), s.splat(fill), z);
-                    acc[0] = step(acc[0], z, k);
-                    k += lanes;
+                between();
+                for v in 0..4 {
+                    acc[v] = step(acc[v], z[v], k + v * S::LANES);
                 }
+                k += 4 * S::LANES;
+            }
+            while k < len {
+                let lanes = S::LANES.min(len - k);
+                let z = storage::load_some(s, dtype, ptr.add(k * size), lanes, fill);
+                let z = s.select(lane(s, skip.wrapping_sub(k)), fill_in, z);
+                acc[0] = step(acc[0], z, k);
+                k += lanes;
             }
         }
         acc

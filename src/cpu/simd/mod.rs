@@ -190,6 +190,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `p * 2^k`, given `t = k + ROUND_MAGIC`, `p` in (0.7, 1.42); 0 where `x < EXP_MIN`, infinity where
     /// `x > EXP_MAX` (to within the rounding of `p`), NaN where `x` is.
     fn exp_finish(self, x: Self::F, p: Self::F, k: Self::F, t: Self::F) -> Self::F;
+    /// The same two for the terms of a softmax, where a result beyond 1e38 need not be exact, but large.
+    #[inline(always)]
+    fn term_clamp(self, x: Self::F) -> Self::F {
+        self.exp_clamp(x)
+    }
+    #[inline(always)]
+    fn term_finish(self, x: Self::F, p: Self::F, k: Self::F, t: Self::F) -> Self::F {
+        self.exp_finish(x, p, k, t)
+    }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;
     /// `(m, e)` with `x = m * 2^e` and m in about [2/3, 4/3), also for subnormal `x`. Zero gives
