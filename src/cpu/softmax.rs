@@ -181,6 +181,9 @@ pub struct Accumulator<S: Simd> {
 /// Leaves no element out.
 pub const NO_LABEL: usize = usize::MAX;
 
+/// Values looked at for a first reference.
+const SAMPLE: usize = 256;
+
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 const LARGEST: f32 = 2980.0;
 
@@ -192,8 +195,8 @@ impl<S: Simd> Accumulator<S> {
 
     /// `start`: index of the block's first value in the row.
     ///
-    /// The first block gives the reference. A later one with logits far above it shows by its sum, and is
-    /// then swept again about its own largest.
+    /// The first values give the reference. A block with logits far above it shows by its sum, and is then swept
+    /// again about its own largest.
     #[inline(always)]
     pub fn add(&mut self, row: &Row, start: usize, block: &[f32]) {
         self.add_block(row, start, Block::of(block));
@@ -204,7 +207,9 @@ impl<S: Simd> Accumulator<S> {
         let s = self.s;
         let own = self.label.wrapping_sub(start);
         if self.about == f32::NEG_INFINITY {
-            self.refer_to(block_max(s, block, own));
+            let some = block_max(s, block.part(0, SAMPLE), own);
+            let none = some == f32::NEG_INFINITY;
+            self.refer_to(if none { block_max(s, block, own) } else { some });
         }
         let terms = if row.cache.is_null() { std::ptr::null_mut() } else { row.cache_at(start) };
         let mut part = match row.later() {
