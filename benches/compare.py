@@ -35,12 +35,15 @@ def arguments():
     parser.add_argument("--compile", action="store_true", help="torch.compile too; needs a C++ compiler, takes long")
     parser.add_argument("--rounds", type=int, help="samples of each time (15; with --quick 3)")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write all figures")
+    parser.add_argument("--merge", action="store_true", help="keep what the --json file has of cases not measured now: a long run in parts")
     parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path, help="write the tables of README.md")
     parser.add_argument("--update-readme", action="store_true", help="put them into README.md: only the shapes it has are measured")
     parser.add_argument("--patience", metavar="SECONDS", type=float, default=0, help="wait and repeat so long, in all, while other programs disturb")
     chosen = parser.parse_args()
-    if chosen.update_readme and (chosen.quick or chosen.only or chosen.dtype):
-        parser.error("--update-readme wants a full run")
+    if chosen.merge and not chosen.json:
+        parser.error("--merge wants a --json file")
+    if chosen.update_readme and (chosen.quick or chosen.dtype or chosen.only and not chosen.merge):
+        parser.error("--update-readme wants a full run, or parts of one put together by --merge")
     chosen.rounds = max(1, chosen.rounds or (3 if chosen.quick else 15))
     return chosen
 
@@ -67,7 +70,7 @@ def measure(case, shape, dtype, contexts, chosen):
         "copy by one thread": copy.one_thread,
     }
     contestants["losskit"]()
-    precise = calls.Torch(case.torch, case, entry, dtype, calls.as_f32(inputs))
+    precise = calls.Torch(case.torch, case, entry, dtype, calls.widened(inputs, case.judge))
     precise()
     result["problem"] = accuracy.disagreement(ours, precise, accuracy.AGREEMENT[dtype])
     peers = {"torch": eager}
@@ -148,6 +151,18 @@ def mib(bytes_):
     return None if bytes_ is None else bytes_ / 2**20
 
 
+def merged(old, new):
+    """The new figures, and the old ones of what was not measured again on the same machine."""
+    for key in ("processor", "processors", "instructions", "losskit", "torch"):
+        if old["machine"].get(key) != new["machine"].get(key):
+            raise SystemExit(f"{key} of the old figures is {old['machine'].get(key)}, not {new['machine'].get(key)}")
+    for part, keys in (("results", ("case", "size", "dtype")), ("errors", ("case", "dtype"))):
+        known = {tuple(r[k] for k in keys) for r in new[part]}
+        new[part] = [r for r in old[part] if tuple(r[k] for k in keys) not in known] + new[part]
+    new["dtypes"] = [d for d in calls.DTYPES if d in {*old["dtypes"], *new["dtypes"]}]
+    return new
+
+
 def main():
     chosen = arguments()
     dtypes = chosen.dtype or list(calls.DTYPES)
@@ -194,11 +209,19 @@ def main():
     if disturbed:
         print(f"\n{len(disturbed)} cases were disturbed by other programs, see the column others: do not use their times")
     whole = {"machine": about, "dtypes": dtypes, "results": results, "errors": errors, "overhead_ns": costs}
+    if chosen.merge and chosen.json.exists():
+        whole = merged(json.loads(chosen.json.read_text()), whole)
+        results, errors = whole["results"], whole["errors"]
+        disturbed = [r for r in results if r["others"] > machine.DISTURBED]
+        found = {r["case"] for r in results}
+        cases = [c for c in everything if c.name in found]
     if chosen.json:
         chosen.json.write_text(json.dumps(whole, indent=1) + "\n")
     problems = [r for r in results if r["problem"]]
     if problems:
-        print(f"\nlosskit and torch in f32 disagree in {len(problems)} cases, see the last column")
+        print(f"\nlosskit and torch disagree in {len(problems)} cases, see the last column")
+    if chosen.update_readme and {c.name for c in cases} != {c.name for c in everything}:
+        raise SystemExit("README.md stays as it is: some cases have no figures yet")
     if chosen.update_readme and (disturbed or problems):
         raise SystemExit("README.md stays as it is: it gets figures of a machine that does nothing else")
     if chosen.markdown or chosen.update_readme:

@@ -5,6 +5,8 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
+
 
 @dataclass
 class Case:
@@ -27,6 +29,8 @@ class Case:
     inputs: dict = field(default_factory=dict)
     #: Inputs whose gradient is wanted; the first that has one unless given.
     gradients: tuple = ()
+    #: The type in which torch's results are trusted.
+    judge: torch.dtype = torch.float32
     #: How many of the shapes are worth a line in README.md.
     in_readme: int = 1
 

@@ -83,6 +83,14 @@ def calibration(x):
     return ((p.gather(1, m[:, None])[:, 0] - (m == x.labels).to(p.dtype)) ** 2).mean()
 
 
+def distinct_largest(shape, generator):
+    """Logits whose ten largest are equal in no type."""
+    logits = torch.empty(shape).normal_(0, 3, generator=generator).clamp_max_(9)
+    top = min(10, shape[1])
+    places = torch.rand(shape[0], shape[1], generator=generator).topk(top, 1).indices
+    return logits.scatter_(1, places, (10 + 0.5 * torch.arange(top)).expand(shape[0], -1))
+
+
 def logit_gap(x, order=2):
     best = x.logits.topk(order, 1).values
     return (best[:, 0] - best[:, -1]).mean()
@@ -155,8 +163,15 @@ CASES = [
         inputs={"temperatures": positive},
         gradients=("logits", "temperatures"),
     ),
-    Case("logit_gap", logit_gap, LOGITS),
-    Case("logit_gap", lambda x: logit_gap(x, 10), LOGITS, "order 10", options={"order": 10}),
+    Case("logit_gap", logit_gap, LOGITS, inputs={"logits": distinct_largest}),
+    Case(
+        "logit_gap",
+        lambda x: logit_gap(x, 10),
+        LOGITS,
+        "order 10",
+        options={"order": 10},
+        inputs={"logits": distinct_largest},
+    ),
     Case("open_set_entropy_minimization", open_set, LOGITS, options={"threshold": -1.0}),
     Case(
         "smooth_adversarial_comp_sum",

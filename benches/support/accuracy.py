@@ -22,14 +22,16 @@ def difference(a, b):
 
 
 def disagreement(got, expected, bound):
-    """Says where `got` is not what `expected` is, if anywhere."""
+    """Says where `got` is not what `expected` is, if anywhere, beyond a step of what the type has next to 0."""
     parts = [("loss", got.loss, expected.loss)]
     parts += [(f"gradient of {name}", g, expected.gradients[name]) for name, g in got.gradients.items()]
     for what, a, b in parts:
         # In pieces: these may be large.
         pieces = list(zip(a.reshape(-1).split(1 << 24), b.reshape(-1).split(1 << 24)))
         largest = torch.stack([b.abs().max().float() for _, b in pieces]).max()
-        worst = float(torch.stack([(a.float() - b.float()).abs().max() for a, b in pieces]).max() / (largest or 1))
+        step = torch.finfo(a.dtype).tiny * torch.finfo(a.dtype).eps
+        most = torch.stack([(a.double() - b.double()).abs().max() for a, b in pieces]).max()
+        worst = float((most - step).clamp_min(0) / (largest or 1))
         if not worst <= bound:
             return f"{what} off by {worst:.2g}"
     return None

@@ -105,9 +105,9 @@ class Losskit:
         return next(iter(self.outputs.values()))
 
 
-def as_f32(inputs):
-    """The same values in f32."""
-    return {n: v.float() if v is not None and v.is_floating_point() else v for n, v in inputs.items()}
+def widened(inputs, kind):
+    """The same values in f32 or f64."""
+    return {n: v.to(kind) if v is not None and v.is_floating_point() else v for n, v in inputs.items()}
 
 
 class Torch:

@@ -34,12 +34,21 @@ def _caches():
     return ", ".join(f"{level} {size}" for level, size in sizes.items() if level != "L1")
 
 
+def instructions():
+    """The widest vectors that the library uses here."""
+    flags = set((_first("/proc/cpuinfo", "flags") or "").split())
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        return "AVX-512"
+    return "AVX2" if {"avx2", "fma", "f16c"} <= flags else None
+
+
 def describe():
     memory = _first("/proc/meminfo", "MemTotal")
     return {
         "date": datetime.date.today().isoformat(),
         "processor": _first("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "processors": processors(),
+        "instructions": instructions(),
         "caches": _caches(),
         "memory_gib": round(int(memory.split()[0]) / 2**20) if memory else None,
         "system": f"{platform.system()} {platform.machine()}",
@@ -53,7 +62,8 @@ def describe():
 def sentence(machine):
     caches = f" ({machine['caches']})" if machine["caches"] else ""
     memory = f", {machine['memory_gib']} GiB" if machine["memory_gib"] else ""
+    vectors = f" with {machine['instructions']}" if machine["instructions"] else ""
     return (
-        f"{machine['processor']}{caches}, {machine['processors']} processors{memory}, {machine['system']}; losskit "
+        f"{machine['processor']}{vectors}{caches}, {machine['processors']} processors{memory}, {machine['system']}; losskit "
         f"{machine['losskit']}, torch {machine['torch']}; {machine['date']}"
     )

@@ -27,7 +27,7 @@ pub fn check(entry: &str, k: i64, experts: u64) -> Result<()> {
 }
 
 /// How many are found at a time: more take further sweeps over the row, for the largest below those.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 /// Candidates that are kept before all but the best are dropped.
 const ROOM: usize = 2 * BATCH;
 /// Up to this many of a row of one block are found value by value: sweeps without branches that are hard to predict.
@@ -192,6 +192,11 @@ impl Largest {
             |start, block| {
                 let mut k = 0;
                 while k < block.len() {
+                    // SAFETY: within the block.
+                    if k + 4 * S::LANES <= block.len() && unsafe { all_below(s, &block[k..], threshold) } {
+                        k += 4 * S::LANES;
+                        continue;
+                    }
                     let lanes = S::LANES.min(block.len() - k);
                     // SAFETY: within the block.
                     let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
@@ -226,6 +231,17 @@ impl Largest {
         self.len = n;
         least
     }
+}
+
+/// Whether four vectors are less than `threshold`.
+///
+/// # Safety
+/// The block has as many values.
+#[inline(always)]
+unsafe fn all_below<S: Simd>(s: S, block: &[f32], threshold: S::F) -> bool {
+    let below = |v: usize| s.lt(unsafe { s.load(block.as_ptr().add(v * S::LANES)) }, threshold);
+    let all = s.and(s.and(below(0), below(1)), s.and(below(2), below(3)));
+    !s.any(s.not(all))
 }
 
 /// Folds a block from -infinity on, and takes the largest lane.

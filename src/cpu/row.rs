@@ -68,6 +68,8 @@ pub struct RowOut {
     dtype: DType,
     scratch: *mut f32,
     later: *const Later,
+    /// Whether zeros go around the cache; the writer ends with a fence then.
+    stream: bool,
 }
 
 /// Values of a row in memory.
@@ -335,7 +337,8 @@ impl RowOut {
     /// `r` is a row of `to`, which nobody else writes; `scratch` has room for a block.
     #[inline(always)]
     pub unsafe fn new(to: &FloatsMut, r: usize, scratch: *mut f32) -> RowOut {
-        RowOut { ptr: unsafe { to.row(r) }, dtype: to.dtype, scratch, later: std::ptr::null() }
+        let (ptr, later) = (unsafe { to.row(r) }, std::ptr::null());
+        RowOut { ptr, dtype: to.dtype, scratch, later, stream: false }
     }
 
     /// Lets a loss leave its gradient to `later`.
@@ -344,6 +347,11 @@ impl RowOut {
     /// `later` outlives this.
     pub unsafe fn or(self, later: &Later) -> RowOut {
         RowOut { later, ..self }
+    }
+
+    /// Has zeros go around the cache.
+    pub fn streamed(self, stream: bool) -> RowOut {
+        RowOut { stream, ..self }
     }
 
     /// Leaves `weight exp(z_k - top)` of a cached row to the next row's first sweep; false if that cannot be.
@@ -372,7 +380,7 @@ impl RowOut {
     #[inline(always)]
     pub unsafe fn of_floats(ptr: *mut f32) -> RowOut {
         let (scratch, later) = (std::ptr::null_mut(), std::ptr::null());
-        RowOut { ptr: ptr.cast(), dtype: DType::F32, scratch, later }
+        RowOut { ptr: ptr.cast(), dtype: DType::F32, scratch, later, stream: false }
     }
 
     /// Has `fill(start, n, target)` write each block of the row as f32.
@@ -408,7 +416,13 @@ impl RowOut {
 
     pub fn fill_zero(&self, len: usize) {
         // SAFETY: the row has `len` elements; zero bytes are 0.0 in every type.
-        unsafe { std::ptr::write_bytes(self.ptr, 0, len * self.dtype.size()) }
+        unsafe {
+            if self.stream {
+                storage::stream_zeros(self.ptr, len * self.dtype.size());
+            } else {
+                std::ptr::write_bytes(self.ptr, 0, len * self.dtype.size());
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, Row, RowOut};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{BLOCK, Scratch};
+use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
 
 /// The mathematics of a loss on `I` rows.
@@ -90,6 +90,7 @@ pub fn run<const I: usize, L: RowSetLoss<I>>(cpu: &Cpu, loss: &L, problem: Probl
         upstream: Upstream::new(problem.grad_loss, reduction, scale),
         want_gradient: problem.more_gradients || problem.gradients.iter().any(Option::is_some),
         gradients: problem.gradients,
+        stream: rows * row_bytes > STREAM_BYTES,
     };
     let blocks = Blocks::new(rows, (32 << 10) / row_bytes.max(1) + 1, 1);
     let total = cpu.sum(blocks.count, 2 * rows * (row_bytes + 16), &|i| {
@@ -108,6 +109,8 @@ struct Pass<'a, const I: usize, L> {
     upstream: Upstream<'a>,
     want_gradient: bool,
     gradients: [Option<FloatsMut<'a>>; I],
+    /// Whether zeros go around the cache.
+    stream: bool,
 }
 
 struct PassBlock<'a, const I: usize, L> {
@@ -133,7 +136,8 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
             let rows: [Row; I] =
                 std::array::from_fn(|i| unsafe { Row::new(&pass.inputs[i], r, read[i].ptr(), cache, 0) });
             let out: [Option<RowOut>; I] = std::array::from_fn(|i| {
-                pass.gradients[i].as_ref().map(|g| unsafe { RowOut::new(g, r, write[i].ptr()) })
+                let out = pass.gradients[i].as_ref().map(|g| unsafe { RowOut::new(g, r, write[i].ptr()) });
+                out.map(|out| out.streamed(pass.stream))
             });
             if !pass.loss.counts(r) {
                 pass.loss.clear(r);
@@ -156,6 +160,9 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
                     losses.set(r, value);
                 }
             }
+        }
+        if pass.stream {
+            s.fence();
         }
         total
     }

@@ -124,7 +124,7 @@ pub fn exponent<S: Simd>(s: S, z: S::F, about: S::F, factor: S::F) -> S::F {
 /// Statistics of a row for the factor f. A row of nothing but -inf, or with +inf or NaN, has NaN.
 #[inline(always)]
 pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
-    let (top, mut second) = largest_of::<S, false>(s, row);
+    let (top, mut second) = two_largest(s, row);
     // Alone, the largest is left out; among equals its own term of 1 is taken away in the end.
     let (apart, extra) = if second < top { (top, 0.0) } else { (f32::NAN, 1.0) };
     if second == f32::NEG_INFINITY {
@@ -163,25 +163,18 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
     EntropyStats { top, second, rest: (rest - extra) as f32, cross: cross as f32 }
 }
 
-/// The two largest values seen by each lane, and a NaN if there was one.
+/// The two largest values seen by each lane.
 #[derive(Clone, Copy)]
 struct Two<S: Simd> {
     first: S::F,
     second: S::F,
-    nan: S::F,
 }
 
-/// The two largest values of a row, -inf where there are none; NaN for a row with a NaN.
+/// The two largest values of a row, -inf where there are none. A NaN may get lost.
 #[inline(always)]
-pub fn two_largest<S: Simd>(s: S, row: &Row) -> (f32, f32) {
-    largest_of::<S, true>(s, row)
-}
-
-/// Without `NAN` one may get lost.
-#[inline(always)]
-fn largest_of<S: Simd, const NAN: bool>(s: S, row: &Row) -> (f32, f32) {
+fn two_largest<S: Simd>(s: S, row: &Row) -> (f32, f32) {
     let low = s.splat(f32::NEG_INFINITY);
-    let mut seen = [Two::<S> { first: low, second: low, nan: s.zero() }; 4];
+    let mut seen = [Two::<S> { first: low, second: low }; 4];
     blocks_of(
         s,
         std::slice::from_ref(row).first_chunk().expect("one row"),
@@ -196,7 +189,6 @@ fn largest_of<S: Simd, const NAN: bool>(s: S, row: &Row) -> (f32, f32) {
                 |two: Two<S>, [z], _| Two {
                     first: s.max(two.first, z),
                     second: s.max(two.second, s.min(two.first, z)),
-                    nan: if NAN { s.select(s.is_nan(z), z, two.nan) } else { two.nan },
                 },
             );
         },
@@ -206,11 +198,7 @@ fn largest_of<S: Simd, const NAN: bool>(s: S, row: &Row) -> (f32, f32) {
         best = Two {
             first: s.max(best.first, two.first),
             second: s.max(s.max(best.second, two.second), s.min(best.first, two.first)),
-            nan: s.select(s.is_nan(two.nan), two.nan, best.nan),
         };
-    }
-    if s.any(s.is_nan(best.nan)) {
-        return (f32::NAN, f32::NAN);
     }
     // No vector is longer.
     let (mut first, mut second) = ([f32::NEG_INFINITY; 16], [f32::NEG_INFINITY; 16]);

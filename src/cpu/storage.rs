@@ -198,6 +198,31 @@ pub unsafe fn store_typed<S: Simd>(s: S, dtype: DType, dst: *mut u8, lanes: usiz
     }
 }
 
+/// Writes zeros around the cache where the processor can; to be followed by a fence.
+///
+/// # Safety
+/// There is room for `bytes` bytes.
+pub unsafe fn stream_zeros(to: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the whole vectors within the room, aligned.
+    unsafe {
+        use std::arch::x86_64::{_mm_setzero_si128, _mm_stream_si128};
+        let head = to.align_offset(64).min(bytes);
+        let lines = (bytes - head) / 64;
+        to.write_bytes(0, head);
+        for line in 0..lines {
+            let at = to.add(head + 64 * line);
+            (0..4).for_each(|k| _mm_stream_si128(at.add(16 * k).cast(), _mm_setzero_si128()));
+        }
+        let done = head + 64 * lines;
+        to.add(done).write_bytes(0, bytes - done);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe {
+        to.write_bytes(0, bytes);
+    }
+}
+
 /// Where the processor's own prefetching, which stops at every page, will not have got.
 const AHEAD: usize = 4096;
 

@@ -1,11 +1,11 @@
 //! Largest logit of a row less the order-th largest.
 
+use crate::cpu::largest::{self, Largest};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::Simd;
-use crate::cpu::softmax_entropy::{index_of, two_largest};
+use crate::cpu::softmax_entropy::index_of;
 use crate::cpu::sort;
-use crate::cpu::storage::load_lanes;
 use crate::registry::entries::logit_gap::{Args, Call};
 use crate::registry::{Error, Reduction, Result};
 
@@ -17,43 +17,6 @@ struct State {
     gap: f32,
     largest: usize,
     other: usize,
-}
-
-/// Up to this order the best are kept sorted: most elements fail the comparison with the last of them.
-const FEW: usize = 32;
-
-/// As [`ranked`], in one sweep.
-#[inline(always)]
-fn among_few<S: Simd>(s: S, row: &Row, order: usize) -> (f32, usize) {
-    let mut best = [f32::NEG_INFINITY; FEW];
-    row.blocks(
-        s,
-        #[inline(always)]
-        |_, block| {
-            let mut k = 0;
-            while k < block.len() {
-                let lanes = S::LANES.min(block.len() - k);
-                // SAFETY: within the block.
-                let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
-                let mut bits = s.mask_bits(s.gt(z, s.splat(best[order - 1]))) & (u32::MAX >> (32 - lanes));
-                while bits != 0 {
-                    let value = block[k + bits.trailing_zeros() as usize];
-                    let mut at = order - 1;
-                    if value > best[at] {
-                        while at > 0 && best[at - 1] < value {
-                            best[at] = best[at - 1];
-                            at -= 1;
-                        }
-                        best[at] = value;
-                    }
-                    bits &= bits - 1;
-                }
-                k += S::LANES;
-            }
-        },
-    );
-    let value = best[order - 1];
-    (value, best[..order].iter().filter(|&&b| b > value).count())
 }
 
 /// Value of the order-th largest element, and how many are larger: its digits one by one, from counts of the
@@ -93,18 +56,30 @@ impl RowSetLoss<1> for LogitGap {
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 1]) -> State {
         let row = &rows[0];
-        let (first, second) = two_largest(s, row);
-        let (other, larger) = match self.order {
-            2 => (second, usize::from(second != first)),
-            _ if first.is_nan() => (first, 0),
-            order if order <= FEW => among_few(s, row, order),
-            order => ranked(s, row, order),
-        };
-        State {
-            gap: first - other,
-            largest: index_of(s, row, first, 0),
-            other: index_of(s, row, other, self.order - 1 - larger),
+        let mut ends = [(f32::NAN, usize::MAX); 2];
+        let found = if self.order <= largest::BATCH { self.order } else { 1 };
+        Largest::new(found).each(
+            s,
+            row,
+            #[inline(always)]
+            |j, index, value| {
+                if j == 0 {
+                    ends[0] = (value, index);
+                }
+                if j == self.order - 1 {
+                    ends[1] = (value, index);
+                }
+            },
+        );
+        if ends[0].0.is_nan() {
+            return State { gap: f32::NAN, largest: usize::MAX, other: usize::MAX };
         }
+        if found < self.order {
+            let (value, larger) = ranked(s, row, self.order);
+            ends[1] = (value, index_of(s, row, value, self.order - 1 - larger));
+        }
+        let [(first, largest), (last, other)] = ends;
+        State { gap: first - last, largest, other }
     }
 
     #[inline(always)]
