@@ -2,7 +2,8 @@
 //! boosting.
 
 use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::load_some;
+use crate::cpu::row::{CACHED, Cache};
+use crate::cpu::storage::{load_some, load_typed};
 use crate::registry::Floats;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,15 @@ impl Rows<'_> {
     unsafe fn load<S: Simd>(&self, s: S, from: Floats, r: usize, at: usize, fill: f32) -> (S::F, usize) {
         let lanes = S::LANES.min(from.columns - at);
         let place = unsafe { from.row(r).add(at * from.dtype.size()) };
-        (unsafe { load_some(s, from.dtype, place, lanes, fill) }, lanes)
+        // SAFETY: within the row.
+        let v = unsafe {
+            if lanes == S::LANES {
+                load_typed(s, from.dtype, place, lanes)
+            } else {
+                load_some(s, from.dtype, place, lanes, fill)
+            }
+        };
+        (v, lanes)
     }
 
     #[inline(always)]
@@ -102,54 +111,101 @@ impl Rows<'_> {
 
     #[inline(always)]
     unsafe fn softmax<S: Simd>(&self, s: S, r: usize, sink: &mut impl Sink) -> f64 {
-        let Softmax { top, rest } = unsafe { self.statistics(s, r) };
+        let columns = self.pred.columns;
+        let cache = if columns <= CACHED { Cache::of_thread(columns) } else { std::ptr::null_mut() };
+        // The exponentials, for the second sweep.
+        let terms = if cache.is_null() { std::ptr::null_mut() } else { unsafe { &raw mut (*cache).values }.cast::<f32>() };
+        let Softmax { top, rest } = unsafe { self.statistics(s, r, terms) };
         let (one, zero, m) = (s.splat(1.0), s.zero(), s.splat(top));
         let total = 1.0 + rest;
         let (share, others) = (s.splat((1.0 / total) as f32), s.splat((rest / total) as f32));
         // Where p > 1/2, 1 - p is taken from the rest.
         let is_certain = s.lt(others, share);
         let log = rest.ln_1p();
-        let (mut targets, mut distance, mut at) = (s.d_zero(), s.d_zero(), 0);
-        while at < self.pred.columns {
+        let (mut targets, mut distance, mut at) = (Sum::new(s), Sum::new(s), 0);
+        while at < columns {
             let (f, lanes) = unsafe { self.load(s, self.pred, r, at, f32::NEG_INFINITY) };
             let (t, _) = unsafe { self.load(s, self.target, r, at, 0.0) };
             let certain = s.and(s.eq(f, m), is_certain);
-            let p = s.mul(exp_difference(s, f, m), share);
+            // SAFETY: the cache has room for the row in whole vectors.
+            let e = if terms.is_null() { exp_difference(s, f, m) } else { unsafe { s.load(terms.add(at)) } };
+            let p = s.mul(e, share);
             let residual = s.select(certain, s.add(s.sub(t, one), others), s.sub(t, p));
             let other = s.select(certain, others, s.sub(one, p));
             // An impossible class that is not asked for costs nothing.
             let below = s.select(s.eq(t, zero), zero, s.sub(m, f));
-            targets = s.d_add(targets, t);
-            distance = s.d_mul_add(distance, t, below);
+            targets.few = s.add(targets.few, t);
+            distance.few = s.mul_add(t, below, distance.few);
             sink.put(s, at, lanes, residual, s.mul(p, other));
             at += lanes;
+            if at / S::LANES % FEW == 0 {
+                targets.collect(s);
+                distance.collect(s);
+            }
         }
-        log * s.d_sum(targets) + s.d_sum(distance)
+        log * targets.total(s) + distance.total(s)
     }
 
+    /// Leaves the exponentials in `terms` unless that is null.
     #[inline(always)]
-    unsafe fn statistics<S: Simd>(&self, s: S, r: usize) -> Softmax {
+    unsafe fn statistics<S: Simd>(&self, s: S, r: usize, terms: *mut f32) -> Softmax {
         let columns = self.pred.columns;
-        let (mut most, mut at) = (s.splat(f32::NEG_INFINITY), 0);
+        let (mut most, mut at) = ([s.splat(f32::NEG_INFINITY); 2], 0);
         while at < columns {
             let (f, lanes) = unsafe { self.load(s, self.pred, r, at, f32::NEG_INFINITY) };
-            most = s.max_nan(most, f);
+            most = [most[1], s.max_nan(most[0], f)];
             at += lanes;
         }
-        let top = s.reduce_max(most);
+        let top = s.reduce_max(s.max_nan(most[0], most[1]));
         let m = s.splat(top);
-        let (mut sum, mut tops, mut at) = (s.d_zero(), 0, 0);
+        let (mut sum, mut tops, mut at) = (Sum::new(s), s.zero(), 0);
         while at < columns {
             let (f, lanes) = unsafe { self.load(s, self.pred, r, at, f32::NEG_INFINITY) };
             let is_top = s.eq(f, m);
-            tops += s.mask_bits(s.and(is_top, s.first_n(lanes))).count_ones();
-            sum = s.d_add(sum, s.select(is_top, s.zero(), exp_difference(s, f, m)));
+            let e = exp_difference(s, f, m);
+            if !terms.is_null() {
+                // SAFETY: the cache has room for the row in whole vectors.
+                unsafe { s.store(terms.add(at), e) };
+            }
+            tops = s.add(tops, s.select(is_top, s.splat(1.0), s.zero()));
+            sum.few = s.add(sum.few, s.select(is_top, s.zero(), e));
             at += lanes;
+            if at / S::LANES % FEW == 0 {
+                sum.collect(s);
+            }
         }
-        // No finite maximum: NaN.
         // Without a finite maximum NaN.
         let poison = f64::from(0.0 * top);
-        Softmax { top, rest: s.d_sum(sum) + (f64::from(tops) - 1.0) + poison }
+        let tops = s.d_sum(s.d_add(s.d_zero(), tops));
+        Softmax { top, rest: sum.total(s) + (tops - 1.0) + poison }
+    }
+}
+
+/// Vectors of an f32 sum before it goes into the one in f64: so few that its rounding does not count.
+const FEW: usize = 4;
+
+/// Sum of terms of one sign.
+struct Sum<S: Simd> {
+    whole: S::D,
+    few: S::F,
+}
+
+impl<S: Simd> Sum<S> {
+    #[inline(always)]
+    fn new(s: S) -> Self {
+        Sum { whole: s.d_zero(), few: s.zero() }
+    }
+
+    #[inline(always)]
+    fn collect(&mut self, s: S) {
+        self.whole = s.d_add(self.whole, self.few);
+        self.few = s.zero();
+    }
+
+    #[inline(always)]
+    fn total(mut self, s: S) -> f64 {
+        self.collect(s);
+        s.d_sum(self.whole)
     }
 }
 

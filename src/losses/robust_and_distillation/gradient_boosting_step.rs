@@ -40,14 +40,20 @@ impl Sink for RowSums<'_> {
             store_lanes(s, h.as_mut_ptr(), S::LANES, hessian);
             store_lanes(s, d.as_mut_ptr(), S::LANES, load_some(s, self.direction.dtype, place, lanes, 0.0));
         }
-        let slopes = &mut self.slopes[at..][..lanes];
-        let curvatures = &mut self.curvatures[at..][..lanes];
-        for j in 0..lanes {
+        // Whole vectors, so that the compiler makes some of it: the places beyond a row's end get nothing.
+        let slopes = &mut self.slopes[at..][..S::LANES];
+        let curvatures = &mut self.curvatures[at..][..S::LANES];
+        for j in 0..S::LANES {
             let d = f64::from(d[j]);
             slopes[j] += f64::from(r[j]) * d;
             curvatures[j] += f64::from(h[j]) * d * d;
         }
     }
+}
+
+/// Places for the sums of `k` classes: whole vectors.
+fn padded(k: usize) -> usize {
+    k.checked_next_multiple_of(LANES).unwrap_or(k)
 }
 
 impl Kernel for Block<'_> {
@@ -64,14 +70,14 @@ impl Kernel for Block<'_> {
     }
 }
 
-/// Enough rows to be worth their sums, which are a quarter of the inputs at most.
+/// Enough rows to be worth their sums.
 fn blocks(n: usize, k: usize) -> Blocks {
     Blocks::new(n, (16384 / k).max(64), 1)
 }
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let sums = 2 * blocks(a.n as usize, a.k as usize).count as u64;
-    Size::default().add::<f64>(sums.saturating_mul(a.k)).bytes()
+    Size::default().add::<f64>(sums.saturating_mul(padded(a.k as usize) as u64)).bytes()
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
@@ -81,24 +87,25 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let direction = call.direction;
     let blocks = blocks(n, k);
     let mut work = Workspace::new(std::mem::take(&mut call.workspace));
-    let places: Places<f64> = work.take_places(2 * k * blocks.count);
+    let room = padded(k);
+    let places: Places<f64> = work.take_places(2 * room * blocks.count);
     cpu.run(blocks.count, n * k * 16, &|block| {
         // SAFETY: this block's own.
         let sums = unsafe {
-            (0..2 * k).for_each(|j| places.set(2 * k * block + j, 0.0));
-            places.slice_mut(2 * k * block, 2 * k)
+            (0..2 * room).for_each(|j| places.set(2 * room * block + j, 0.0));
+            places.slice_mut(2 * room * block, 2 * room)
         };
-        let (slopes, curvatures) = sums.split_at_mut(k);
+        let (slopes, curvatures) = sums.split_at_mut(room);
         cpu.isa.dispatch(Block { rows, direction, range: blocks.range(block), slopes, curvatures });
     });
     // SAFETY: all written.
-    let sums = unsafe { places.slice(0, 2 * k * blocks.count) };
-    let total = |j: usize| sums.iter().skip(j).step_by(2 * k).sum::<f64>();
+    let sums = unsafe { places.slice(0, 2 * room * blocks.count) };
+    let total = |j: usize| sums.iter().skip(j).step_by(2 * room).sum::<f64>();
     if call.opts.per_class != 0 {
-        rho.iter_mut().enumerate().for_each(|(j, rho)| *rho = quotient(total(j), total(k + j)));
+        rho.iter_mut().enumerate().for_each(|(j, rho)| *rho = quotient(total(j), total(room + j)));
     } else {
         let all = |first: usize| (first..first + k).map(total).sum::<f64>();
-        rho[0] = quotient(all(0), all(k));
+        rho[0] = quotient(all(0), all(room));
     }
     Ok(())
 }
