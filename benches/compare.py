@@ -23,6 +23,8 @@ import torch
 from losskit import _library
 
 QUICK_ELEMENTS = 1 << 18
+#: A peer whose first call takes so many seconds gets no other.
+SLOW = 5
 #: Smaller cases reuse memory the process has; what they need beside it cannot be seen.
 MEMORY_FROM = 64 << 20
 
@@ -73,13 +75,18 @@ def measure(case, shape, dtype, contexts, chosen):
     precise = calls.Torch(case.torch, case, entry, dtype, calls.widened(inputs, case.judge))
     precise()
     result["problem"] = accuracy.disagreement(ours, precise, accuracy.AGREEMENT[dtype])
-    peers = {"torch": eager}
+    peers, slow = {"torch": eager}, {}
     if chosen.compile:
         torch.compiler.reset()
         peers["torch.compile"] = calls.Torch(torch.compile(case.torch, dynamic=False), case, entry, dtype, inputs)
     for name, peer in peers.items():
+        start = time.perf_counter()
         if works(name, peer, precise, dtype, result):
             contestants[name] = peer
+            took = time.perf_counter() - start
+            if took > SLOW:
+                slow[name] = [took]
+                del contestants[name]
         peer.clear()
     del precise
     if ours.bytes >= MEMORY_FROM:
@@ -89,6 +96,7 @@ def measure(case, shape, dtype, contexts, chosen):
             expected = sum(g.nbytes for g in ours.gradients.values())
             result["torch_extra_mib"] = mib(timing.extra_memory(eager, expected))
     samples, result["others"] = undisturbed(contestants, chosen)
+    samples |= slow
     median = {name: 1e3 * sorted(times)[len(times) // 2] for name, times in samples.items()}
     best = {name: 1e3 * min(times) for name, times in samples.items()}
     large = {way: 1e3 * seconds * ours.bytes for way, seconds in chosen.large_copy.items()}
