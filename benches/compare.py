@@ -40,6 +40,7 @@ def arguments():
     parser.add_argument("--merge", action="store_true", help="keep what the --json file has of cases not measured now: a long run in parts")
     parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path, help="write the tables of README.md")
     parser.add_argument("--update-readme", action="store_true", help="put them into README.md: only the shapes it has are measured")
+    parser.add_argument("--readme-shapes", action="store_true", help="only the shapes that README.md has")
     parser.add_argument("--patience", metavar="SECONDS", type=float, default=0, help="wait and repeat so long, in all, while other programs disturb")
     chosen = parser.parse_args()
     if chosen.merge and not chosen.json:
@@ -193,7 +194,7 @@ def main():
     print(report.head(), flush=True)
     for case in cases:
         shapes = [calls.shrink(s, QUICK_ELEMENTS) for s in case.shapes] if chosen.quick else case.shapes
-        if chosen.update_readme:
+        if chosen.update_readme or chosen.readme_shapes:
             shapes = shapes[: case.in_readme]
         for shape in shapes:
             for dtype in dtypes:

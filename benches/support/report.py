@@ -79,7 +79,10 @@ def markdown(report, sentence, cases):
         for size in list(dict.fromkeys(r["size"] for r in report["results"] if r["case"] == case.name))[: case.in_readme]:
             cells = [case.name, size]
             for dtype in dtypes:
-                r = found[case.name, size, dtype]
+                r = found.get((case.name, size, dtype))
+                if r is None:
+                    cells += ["-"] * 3
+                    continue
                 star = "\\*" if r["note"] else ""
                 ratio = "disturbed" if r["others"] > DISTURBED else number(r["torch_per_losskit"])
                 cells += [number(r["losskit_ms"]), number(r["x_floor"]), ratio + star]
@@ -91,8 +94,8 @@ def markdown(report, sentence, cases):
         cells = [case.name, first["size"]]
         cells.append(pair(first["losskit_extra_mib"], first["torch_extra_mib"], "{:.0f} MiB"))
         for dtype in dtypes:
-            e = errors[case.name, dtype]
-            cells.append(pair(e["losskit"]["gradient"], e["torch"]["gradient"]))
+            e = errors.get((case.name, dtype))
+            cells.append(pair(e["losskit"]["gradient"], e["torch"]["gradient"]) if e else "-")
         quality.append(cells)
     titles = ["forward and backward", "size"]
     for dtype in dtypes:
