@@ -102,7 +102,7 @@ def markdown(report, sentence, cases):
         titles += [f"{dtype}: ms", "x copy", "torch"]
     calls = "\n".join(f"- {name}: {number(ns / 1000)} µs" for name, ns in report["overhead_ns"].items())
     blocks = [
-        f"{sentence}. All threads; medians of one run in which losskit, torch and copies took turns.",
+        f"{sentence}. All threads; medians of runs in which losskit, torch and copies took turns.",
         "*x copy*: time relative to a plain copy that moves as many bytes as the call must, inputs read once and "
         "gradients written once. *torch*: how many times as long torch's eager forward and backward takes at best.",
         _table(titles, speed),

@@ -95,7 +95,7 @@ impl Lanes {
 unsafe fn by_class<S: Simd>(s: S, from: &Floats, first: usize, count: usize, rows: *mut f32, tile: *mut f32) {
     let n = from.columns;
     unsafe {
-        if from.row(first).wrapping_add(n * from.dtype.size()) == from.row(first + 1) || count == 1 {
+        if from.stride == n || count == 1 {
             copy(s, from.dtype, from.row(first), count * n, rows);
         } else {
             // What is written beyond a row's end is the next one's.
