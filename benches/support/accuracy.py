@@ -29,7 +29,7 @@ def disagreement(got, expected, bound):
         # In pieces: these may be large.
         pieces = list(zip(a.reshape(-1).split(1 << 24), b.reshape(-1).split(1 << 24)))
         largest = torch.stack([b.abs().max().float() for _, b in pieces]).max()
-        step = torch.finfo(a.dtype).tiny * torch.finfo(a.dtype).eps
+        step = torch.finfo(a.dtype).tiny * torch.finfo(a.dtype).eps if a.is_floating_point() else 0
         most = torch.stack([(a.double() - b.double()).abs().max() for a, b in pieces]).max()
         worst = float((most - step).clamp_min(0) / (largest or 1))
         if not worst <= bound:
