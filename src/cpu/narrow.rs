@@ -99,7 +99,9 @@ unsafe fn by_class<S: Simd>(s: S, from: &Floats, first: usize, count: usize, row
             copy(s, from.dtype, from.row(first), count * n, rows);
         } else {
             // What is written beyond a row's end is the next one's.
-            (0..count).for_each(|i| copy(s, from.dtype, from.row(first + i), n, rows.add(i * n)));
+            for i in 0..count {
+                copy(s, from.dtype, from.row(first + i), n, rows.add(i * n));
+            }
         }
         rows.add(count * n).write_bytes(0, (S::LANES - count) * n + S::LANES);
         for k in (0..n).step_by(S::LANES) {
