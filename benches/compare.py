@@ -45,7 +45,7 @@ def arguments():
     chosen = parser.parse_args()
     if chosen.merge and not chosen.json:
         parser.error("--merge wants a --json file")
-    if chosen.update_readme and (chosen.quick or chosen.dtype or chosen.only and not chosen.merge):
+    if chosen.update_readme and (chosen.quick or chosen.dtype or (chosen.only and not chosen.merge)):
         parser.error("--update-readme wants a full run, or parts of one put together by --merge")
     chosen.rounds = max(1, chosen.rounds or (3 if chosen.quick else 15))
     return chosen
@@ -83,11 +83,11 @@ def measure(case, shape, dtype, contexts, chosen):
     for name, peer in peers.items():
         start = time.perf_counter()
         if works(name, peer, precise, dtype, result):
-            contestants[name] = peer
             took = time.perf_counter() - start
             if took > SLOW:
                 slow[name] = [took]
-                del contestants[name]
+            else:
+                contestants[name] = peer
         peer.clear()
     del precise
     if ours.bytes >= MEMORY_FROM:
@@ -214,16 +214,15 @@ def main():
     for name, nanoseconds in costs.items():
         print(f"{name}: {nanoseconds:.0f} ns")
     about["others"] = sum(r["others"] for r in results) / len(results)
-    disturbed = [r for r in results if r["others"] > machine.DISTURBED]
-    if disturbed:
-        print(f"\n{len(disturbed)} cases were disturbed by other programs, see the column others: do not use their times")
     whole = {"machine": about, "dtypes": dtypes, "results": results, "errors": errors, "overhead_ns": costs}
     if chosen.merge and chosen.json.exists():
         whole = merged(json.loads(chosen.json.read_text()), whole)
-        results, errors = whole["results"], whole["errors"]
-        disturbed = [r for r in results if r["others"] > machine.DISTURBED]
+        results = whole["results"]
         found = {r["case"] for r in results}
         cases = [c for c in everything if c.name in found]
+    disturbed = [r for r in results if r["others"] > machine.DISTURBED]
+    if disturbed:
+        print(f"\n{len(disturbed)} cases were disturbed by other programs, see the column others: do not use their times")
     if chosen.json:
         chosen.json.write_text(json.dumps(whole, indent=1) + "\n")
     problems = [r for r in results if r["problem"]]

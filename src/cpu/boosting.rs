@@ -1,7 +1,7 @@
 //! Rows of an additive model and its targets: negative slopes, second derivatives and loss of each, for gradient
 //! boosting.
 
-use crate::cpu::row::{CACHED, Cache};
+use crate::cpu::row::Cache;
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::storage::{load_some, load_typed};
 use crate::registry::Floats;
@@ -112,13 +112,8 @@ impl Rows<'_> {
     #[inline(always)]
     unsafe fn softmax<S: Simd>(&self, s: S, r: usize, sink: &mut impl Sink) -> f64 {
         let columns = self.pred.columns;
-        let cache = if columns <= CACHED { Cache::of_thread(columns) } else { std::ptr::null_mut() };
-        // The exponentials, for the second sweep.
-        let terms = if cache.is_null() {
-            std::ptr::null_mut()
-        } else {
-            unsafe { &raw mut (*cache).values }.cast::<f32>()
-        };
+        // The exponentials, for the second sweep, if there is room: they stand first in the cache.
+        let terms = Cache::of_thread(columns).cast::<f32>();
         let Softmax { top, rest } = unsafe { self.statistics(s, r, terms) };
         let (one, zero, m) = (s.splat(1.0), s.zero(), s.splat(top));
         let total = 1.0 + rest;

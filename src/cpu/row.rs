@@ -36,7 +36,7 @@ pub fn group_size(len: usize) -> usize {
 }
 
 /// Longest row whose values are kept between the sweeps; half a second-level cache.
-pub const CACHED: usize = 64 << 10;
+const CACHED: usize = 64 << 10;
 /// Longest row that leaves room for another.
 pub const HALF: usize = CACHED / 2;
 
