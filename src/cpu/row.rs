@@ -102,7 +102,8 @@ impl Block {
         Block { ptr, len: most.min(self.len - at), ..*self }
     }
 
-    /// As [`fold_without`] on f32. `between()` is called for every four vectors.
+    /// Folds the block four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
+    /// `between()` is called for every four whole vectors.
     #[inline(always)]
     pub fn fold_without<S: Simd, A: Copy>(
         &self,
@@ -111,43 +112,41 @@ impl Block {
         fill: f32,
         mut acc: [A; 4],
         mut between: impl FnMut(),
-        step: impl Fn(A, S::F, usize) -> A,
+        step: impl Fn([A; 4], [S::F; 4], usize) -> [A; 4],
     ) -> [A; 4] {
         let &Block { dtype, ptr, len } = self;
         let size = dtype.size();
         let fill_in = s.splat(fill);
         let mut k = 0;
-        // SAFETY: all reads are within the block.
-        unsafe {
-            while k + 4 * S::LANES <= len {
+        while k < len {
+            let mut z = [fill_in; 4];
+            // SAFETY: all reads are within the block.
+            unsafe {
                 let from = ptr.add(k * size);
-                let mut z = [s.zero(); 4];
-                for v in 0..4 {
-                    let from = from.add(v * S::LANES * size);
-                    if v % 2 == 0 || size == 4 {
-                        storage::line_ahead(from);
-                    }
-                    z[v] = storage::load_typed(s, dtype, from, S::LANES);
-                }
-                if skip.wrapping_sub(k) < 4 * S::LANES {
+                if k + 4 * S::LANES <= len {
                     for v in 0..4 {
-                        let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
-                        z[v] = s.select(own, fill_in, z[v]);
+                        let from = from.add(v * S::LANES * size);
+                        if v % 2 == 0 || size == 4 {
+                            storage::line_ahead(from);
+                        }
+                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
+                    }
+                    between();
+                } else {
+                    for v in 0..(len - k).div_ceil(S::LANES) {
+                        let lanes = S::LANES.min(len - k - v * S::LANES);
+                        z[v] = storage::load_some(s, dtype, from.add(v * S::LANES * size), lanes, fill);
                     }
                 }
-                between();
+            }
+            if skip.wrapping_sub(k) < 4 * S::LANES {
                 for v in 0..4 {
-                    acc[v] = step(acc[v], z[v], k + v * S::LANES);
+                    let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
+                    z[v] = s.select(own, fill_in, z[v]);
                 }
-                k += 4 * S::LANES;
             }
-            while k < len {
-                let lanes = S::LANES.min(len - k);
-                let z = storage::load_some(s, dtype, ptr.add(k * size), lanes, fill);
-                let z = s.select(lane(s, skip.wrapping_sub(k)), fill_in, z);
-                acc[0] = step(acc[0], z, k);
-                k += lanes;
-            }
+            acc = step(acc, z, k);
+            k += 4 * S::LANES;
         }
         acc
     }

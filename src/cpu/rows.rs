@@ -168,6 +168,9 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
         let later = can_wait.then(|| Later::new(pass.stream));
         let mut total = 0.0;
+        // Filled slot by slot: to clear all of them for every group costs long rows a tenth of their time.
+        let mut entries = [const { None::<Entry<L>> }; GROUP];
+        let mut states = [const { None::<L::State> }; GROUP];
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = first..self.rows.end.min(first + group);
@@ -182,7 +185,6 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                 }
             }
             // One loop per step, not one per row: see `group_size`.
-            let mut entries = [const { None::<Entry<L>> }; GROUP];
             for (slot, r) in rows.clone().enumerate() {
                 // SAFETY: row r is within the checked buffers.
                 let mut row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
@@ -191,6 +193,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                     row = unsafe { row.meanwhile(later) };
                 }
                 let label = pass.labels[r];
+                entries[slot] = None;
                 if pass.ignore_index == Some(label) {
                     pass.clear(r);
                 } else if left >> slot & 1 == 1 {
@@ -198,8 +201,8 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                     entries[slot] = Some(Entry { stats: pass.stats(s, &row, r, label), row, label });
                 }
             }
-            let mut states = [const { None::<L::State> }; GROUP];
             for (slot, r) in rows.clone().enumerate() {
+                states[slot] = None;
                 let Some(Entry { row, label, stats }) = &entries[slot] else { continue };
                 let state = pass.loss.state(s, *stats, row, *label);
                 if pass.want_loss {

@@ -275,13 +275,20 @@ impl<S: Simd> Accumulator<S> {
             #[inline(always)]
             || part.some(s),
             #[inline(always)]
-            |sum, z, k| {
-                let term = math::exp_softmax(s, s.sub(z, about));
-                if !terms.is_null() {
-                    // SAFETY: the cache has room for the block, rounded up to whole vectors.
-                    unsafe { s.store(terms.add(k), term) };
+            |mut sums, z, k| {
+                let mut x = z;
+                for v in 0..4 {
+                    x[v] = s.sub(z[v], about);
                 }
-                s.add(sum, term)
+                let x = math::exp_softmax_of(s, x);
+                for v in 0..4 {
+                    if !terms.is_null() {
+                        // SAFETY: the cache has room for the block, rounded up to four vectors.
+                        unsafe { s.store(terms.add(k + v * S::LANES), x[v]) };
+                    }
+                    sums[v] = s.add(sums[v], x[v]);
+                }
+                sums
             },
         );
         s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
@@ -310,7 +317,12 @@ fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
         #[inline(always)]
         || (),
         #[inline(always)]
-        |acc, z, _| s.max(acc, z),
+        |mut top, z, _| {
+            for v in 0..4 {
+                top[v] = s.max(top[v], z[v]);
+            }
+            top
+        },
     );
     s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])))
 }

@@ -402,6 +402,8 @@ impl Simd for Avx2 {
     }
     // From here to there k runs from -127, whose power has the exponent bits of 0, to 128, whose power has those of
     // infinity: cheaper than to look at the ends afterwards.
+    // The bias of an exponent comes with the rounding.
+    const TERM_MAGIC: f32 = ROUND_MAGIC + 127.0;
     #[inline(always)]
     fn term_clamp(self, x: __m256) -> __m256 {
         self.max(self.splat(-88.0), self.min(self.splat(88.7), x))
@@ -409,9 +411,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn term_finish(self, _x: __m256, p: __m256, _k: __m256, t: __m256) -> __m256 {
         unsafe {
-            let power = _mm256_slli_epi32::<23>(_mm256_castps_si256(t));
-            let power = _mm256_add_epi32(power, _mm256_set1_epi32(127 << 23));
-            _mm256_mul_ps(p, _mm256_castsi256_ps(power))
+            _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(t))))
         }
     }
     #[inline(always)]

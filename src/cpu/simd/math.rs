@@ -78,15 +78,42 @@ fn exp_clamped<S: Simd>(s: S, x: S::F, clamped: S::F) -> S::F {
 /// 2e-7 + 2e-8 |x|, and exactly 1 at 0. The error that grows with |x| stays far below the sum's, which is
 /// at least 1.
 #[inline(always)]
-#[allow(clippy::approx_constant)] // ln 2, but for its fit
 pub fn exp_softmax<S: Simd>(s: S, x: S::F) -> S::F {
-    let x = s.term_clamp(x);
-    let t = s.mul_add(x, s.splat(core::f32::consts::LOG2_E), s.splat(ROUND_MAGIC));
-    let k = s.sub(t, s.splat(ROUND_MAGIC));
-    let r = s.mul_add(x, s.splat(core::f32::consts::LOG2_E), s.neg(k));
+    exp_softmax_of(s, [x])[0]
+}
+
+/// The same of `N` vectors, step by step for all of them: a processor looks some 40 instructions ahead, and then finds
+/// those that do not wait for each other. Four are a fifth faster than one after the other with AVX2.
+#[inline(always)]
+#[allow(clippy::approx_constant)] // ln 2, but for its fit
+pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F; N] {
+    let [mut t, mut k, mut p] = [x; 3];
+    for i in 0..N {
+        x[i] = s.term_clamp(x[i]);
+    }
+    for i in 0..N {
+        t[i] = s.mul_add(x[i], s.splat(core::f32::consts::LOG2_E), s.splat(S::TERM_MAGIC));
+    }
+    for i in 0..N {
+        k[i] = s.sub(t[i], s.splat(S::TERM_MAGIC));
+    }
+    let mut r = x;
+    for i in 0..N {
+        r[i] = s.mul_add(x[i], s.splat(core::f32::consts::LOG2_E), s.neg(k[i]));
+    }
     // 2^r on |r| <= 1/2, a minimax fit that is exact at 0.
-    let p = polynomial!(s, r, 1.0, 0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_534, 0.001_326_47);
-    s.term_finish(x, p, k, t)
+    for i in 0..N {
+        p[i] = s.mul_add(s.splat(0.001_326_47), r[i], s.splat(0.009_671_534));
+    }
+    for c in [0.055_507_34, 0.240_222_42, 0.693_147, 1.0] {
+        for i in 0..N {
+            p[i] = s.mul_add(p[i], r[i], s.splat(c));
+        }
+    }
+    for i in 0..N {
+        p[i] = s.term_finish(x[i], p[i], k[i], t[i]);
+    }
+    p
 }
 
 /// e^x - 1 for -18 <= x <= 89 (or NaN).

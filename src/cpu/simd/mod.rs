@@ -190,7 +190,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `p * 2^k`, given `t = k + ROUND_MAGIC`, `p` in (0.7, 1.42); 0 where `x < EXP_MIN`, infinity where
     /// `x > EXP_MAX` (to within the rounding of `p`), NaN where `x` is.
     fn exp_finish(self, x: Self::F, p: Self::F, k: Self::F, t: Self::F) -> Self::F;
-    /// The same two for the terms of a softmax, where a result beyond 1e38 need not be exact, but large.
+    /// The same for the terms of a softmax, where a result beyond 1e38 need not be exact, but large; with
+    /// `t = k + TERM_MAGIC`.
+    const TERM_MAGIC: f32 = ROUND_MAGIC;
     #[inline(always)]
     fn term_clamp(self, x: Self::F) -> Self::F {
         x
