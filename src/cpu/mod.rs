@@ -1,6 +1,7 @@
 //! Traversals on the CPU. A loss gives the mathematics of a row or an element in SIMD registers; the
 //! skeletons here load, convert, split the work over threads, reduce and store.
 
+mod blocks;
 pub mod boosting;
 pub mod cross_entropy;
 pub mod dense;

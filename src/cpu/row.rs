@@ -1,5 +1,9 @@
 //! One row of logits: sweeps over it in blocks of f32, and the values kept between two sweeps.
 
+pub use crate::cpu::blocks::{
+    Block, fold, fold_blocks, fold_by_four, fold_without, map_by_four, map_into, total,
+};
+use crate::cpu::blocks::{load_four, store_four};
 use crate::cpu::later::{self, Later, Pending};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, BLOCK, ahead};
@@ -70,92 +74,6 @@ pub struct RowOut {
     later: *const Later,
     /// Whether zeros go around the cache; the writer ends with a fence then.
     stream: bool,
-}
-
-/// Values of a row in memory.
-#[derive(Clone, Copy)]
-pub struct Block {
-    dtype: DType,
-    ptr: *const u8,
-    len: usize,
-}
-
-impl Block {
-    /// # Safety
-    /// `ptr` holds `len` elements of `dtype` as long as the block is in use.
-    pub unsafe fn new(dtype: DType, ptr: *const u8, len: usize) -> Block {
-        Block { dtype, ptr, len }
-    }
-
-    pub fn of(values: &[f32]) -> Block {
-        Block { dtype: DType::F32, ptr: values.as_ptr().cast(), len: values.len() }
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// At most `most` values from `at` on.
-    pub fn part(&self, at: usize, most: usize) -> Block {
-        assert!(at <= self.len);
-        let ptr = self.ptr.wrapping_add(at * self.dtype.size());
-        Block { ptr, len: most.min(self.len - at), ..*self }
-    }
-
-    /// Folds the block four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
-    /// `between()` is called for every four whole vectors.
-    #[inline(always)]
-    pub fn fold_without<S: Simd, A: Copy>(
-        &self,
-        s: S,
-        skip: usize,
-        fill: f32,
-        mut acc: [A; 4],
-        mut between: impl FnMut(),
-        step: impl Fn([A; 4], [S::F; 4], usize) -> [A; 4],
-    ) -> [A; 4] {
-        let &Block { dtype, ptr, len } = self;
-        let size = dtype.size();
-        let fill_in = s.splat(fill);
-        let mut k = 0;
-        while k < len {
-            let mut z = [fill_in; 4];
-            // SAFETY: all reads are within the block.
-            unsafe {
-                let from = ptr.add(k * size);
-                if k + 4 * S::LANES <= len {
-                    for v in 0..4 {
-                        let from = from.add(v * S::LANES * size);
-                        if v % 2 == 0 || size == 4 {
-                            storage::line_ahead(from);
-                        }
-                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
-                    }
-                    between();
-                } else {
-                    for v in 0..(len - k).div_ceil(S::LANES) {
-                        let lanes = S::LANES.min(len - k - v * S::LANES);
-                        z[v] = storage::load_some(s, dtype, from.add(v * S::LANES * size), lanes, fill);
-                    }
-                }
-            }
-            if skip.wrapping_sub(k) < 4 * S::LANES {
-                for v in 0..4 {
-                    let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
-                    z[v] = s.select(own, fill_in, z[v]);
-                }
-            }
-            acc = step(acc, z, k);
-            k += 4 * S::LANES;
-        }
-        acc
-    }
-}
-
-/// Lane `k` alone; none beyond the last.
-#[inline(always)]
-pub fn lane<S: Simd>(s: S, k: usize) -> S::M {
-    s.and(s.first_n(k.wrapping_add(1)), s.not(s.first_n(k)))
 }
 
 impl Row {
@@ -308,25 +226,24 @@ impl Row {
     /// end.
     #[inline(always)]
     pub fn map_to<S: Simd>(&self, s: S, out: &RowOut, map: impl Fn(S::F, usize) -> S::F) {
-        out.blocks(
+        map_rows(
             s,
-            self.len,
+            std::slice::from_ref(self).first_chunk().expect("one row"),
+            [Some(out)],
             #[inline(always)]
-            |start, n, target| {
-                // SAFETY: within the row; each vector is read before it is written, so `out` may be the row.
-                unsafe {
-                    let src = self.ptr.add(start * self.dtype.size());
-                    let src = storage::read(s, self.dtype, src, n, self.scratch);
-                    map_into(
-                        s,
-                        src,
-                        target,
-                        n,
-                        #[inline(always)]
-                        |z, k| map(z, start + k),
-                    );
-                }
-            },
+            |[z], k| [map(z, k)],
+        );
+    }
+
+    /// As [`Row::map_to`], four vectors at a time.
+    #[inline(always)]
+    pub fn map_to_by_four<S: Simd>(&self, s: S, out: &RowOut, map: impl Fn([S::F; 4], usize) -> [S::F; 4]) {
+        map_rows_by_four(
+            s,
+            std::slice::from_ref(self).first_chunk().expect("one row"),
+            [Some(out)],
+            #[inline(always)]
+            |[z], k| [map(z, k)],
         );
     }
 }
@@ -425,110 +342,6 @@ impl RowOut {
     }
 }
 
-/// Stores `map(z, k)` for `n` values.
-///
-/// # Safety
-/// Both hold `n` values; they may be the same.
-#[inline(always)]
-pub unsafe fn map_into<S: Simd>(
-    s: S,
-    src: *const f32,
-    dst: *mut f32,
-    n: usize,
-    map: impl Fn(S::F, usize) -> S::F,
-) {
-    unsafe {
-        let mut k = 0;
-        while k + S::LANES <= n {
-            s.store(dst.add(k), map(s.load(src.add(k)), k));
-            k += S::LANES;
-        }
-        if k < n {
-            let z = s.load_partial(src.add(k), n - k, 0.0);
-            s.store_partial(dst.add(k), n - k, map(z, k));
-        }
-    }
-}
-
-/// Folds a block into four independent accumulators, to hide the latency of a step; lanes beyond the end
-/// see `fill`.
-#[inline(always)]
-pub fn fold<S: Simd, A: Copy>(
-    s: S,
-    block: &[f32],
-    fill: f32,
-    mut acc: [A; 4],
-    step: impl Fn(A, S::F, usize) -> A,
-) -> [A; 4] {
-    let (ptr, n, mut k) = (block.as_ptr(), block.len(), 0);
-    // SAFETY: all reads are within the block.
-    unsafe {
-        while k + 4 * S::LANES <= n {
-            acc[0] = step(acc[0], s.load(ptr.add(k)), k);
-            acc[1] = step(acc[1], s.load(ptr.add(k + S::LANES)), k + S::LANES);
-            acc[2] = step(acc[2], s.load(ptr.add(k + 2 * S::LANES)), k + 2 * S::LANES);
-            acc[3] = step(acc[3], s.load(ptr.add(k + 3 * S::LANES)), k + 3 * S::LANES);
-            k += 4 * S::LANES;
-        }
-        while k + S::LANES <= n {
-            acc[0] = step(acc[0], s.load(ptr.add(k)), k);
-            k += S::LANES;
-        }
-        if k < n {
-            acc[1] = step(acc[1], s.load_partial(ptr.add(k), n - k, fill), k);
-        }
-    }
-    acc
-}
-
-/// As [`fold`], but element `skip` shows as `fill`; a `skip` beyond the block skips nothing.
-#[inline(always)]
-#[allow(clippy::redundant_closure)] // a reference to `step` would not be inlined
-pub fn fold_without<S: Simd, A: Copy>(
-    s: S,
-    block: &[f32],
-    skip: usize,
-    fill: f32,
-    acc: [A; 4],
-    step: impl Fn(A, S::F, usize) -> A,
-) -> [A; 4] {
-    // Up to the vector with the element, that vector, and what follows.
-    let first = if skip < block.len() { skip / S::LANES * S::LANES } else { block.len() };
-    let mut acc = fold(
-        s,
-        &block[..first],
-        fill,
-        acc,
-        #[inline(always)]
-        |acc, z, k| step(acc, z, k),
-    );
-    if first == block.len() {
-        return acc;
-    }
-    let lanes = S::LANES.min(block.len() - first);
-    // SAFETY: the vector lies within the block.
-    let z = unsafe { s.load_partial(block.as_ptr().add(first), lanes, fill) };
-    let (below, upto) = (s.first_n(skip - first), s.first_n(skip - first + 1));
-    let z = s.select(below, z, s.select(upto, s.splat(fill), z));
-    acc[3] = step(acc[3], z, first);
-    if first + lanes == block.len() {
-        return acc;
-    }
-    fold(
-        s,
-        &block[first + lanes..],
-        fill,
-        acc,
-        #[inline(always)]
-        |acc, z, k| step(acc, z, first + lanes + k),
-    )
-}
-
-#[inline(always)]
-pub fn total<S: Simd>(s: S, acc: [S::D; 4]) -> f64 {
-    s.d_sum(s.d_merge(s.d_merge(acc[0], acc[1]), s.d_merge(acc[2], acc[3])))
-}
-
 /// Calls `sweep(start, blocks)` for consecutive blocks of several rows of the same length. They are short enough for
 /// f32 sums of [`fold_blocks`] to be accurate.
 #[inline(always)]
@@ -559,10 +372,78 @@ pub fn map_rows<S: Simd, const I: usize, const G: usize>(
     out: [Option<&RowOut>; G],
     map: impl Fn([S::F; I], usize) -> [S::F; G],
 ) {
+    map_row_blocks(
+        s,
+        rows,
+        out,
+        #[inline(always)]
+        |src, dst, start, n| {
+            for k in (0..n).step_by(S::LANES) {
+                let lanes = S::LANES.min(n - k);
+                // SAFETY: within the blocks.
+                unsafe {
+                    let mut x = [s.zero(); I];
+                    for i in 0..I {
+                        x[i] = storage::load_lanes(s, src[i].add(k), lanes);
+                    }
+                    let g = map(x, start + k);
+                    for i in 0..G {
+                        if !dst[i].is_null() {
+                            storage::store_lanes(s, dst[i].add(k), lanes, g[i]);
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// As [`map_rows`], four vectors at a time, of which the last may lie beyond the end.
+#[inline(always)]
+pub fn map_rows_by_four<S: Simd, const I: usize, const G: usize>(
+    s: S,
+    rows: &[Row; I],
+    out: [Option<&RowOut>; G],
+    map: impl Fn([[S::F; 4]; I], usize) -> [[S::F; 4]; G],
+) {
+    map_row_blocks(
+        s,
+        rows,
+        out,
+        #[inline(always)]
+        |src, dst, start, n| {
+            for k in (0..n).step_by(4 * S::LANES) {
+                // SAFETY: within the blocks.
+                unsafe {
+                    let mut x = [[s.zero(); 4]; I];
+                    for i in 0..I {
+                        x[i] = load_four(s, src[i].add(k), n - k, 0.0);
+                    }
+                    let g = map(x, start + k);
+                    for i in 0..G {
+                        if !dst[i].is_null() {
+                            store_four(s, dst[i].add(k), n - k, g[i]);
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// Calls `map(src, dst, start, n)` for consecutive blocks of the rows and of the outputs, which are null where they
+/// are not wanted.
+#[inline(always)]
+fn map_row_blocks<S: Simd, const I: usize, const G: usize>(
+    s: S,
+    rows: &[Row; I],
+    out: [Option<&RowOut>; G],
+    map: impl Fn([*const f32; I], [*mut f32; G], usize, usize),
+) {
     let (len, mut start) = (rows[0].len, 0);
     while start < len {
         let n = BLOCK.min(len - start);
-        // SAFETY: within the rows; see above.
+        // SAFETY: within the rows.
         unsafe {
             let mut src = [std::ptr::null(); I];
             for (src, row) in src.iter_mut().zip(rows) {
@@ -573,21 +454,7 @@ pub fn map_rows<S: Simd, const I: usize, const G: usize>(
             for (dst, to) in dst.iter_mut().zip(out).filter_map(|(dst, to)| Some((dst, to?))) {
                 *dst = if to.dtype == DType::F32 { to.ptr.cast::<f32>().add(start) } else { to.scratch };
             }
-            let mut k = 0;
-            while k < n {
-                let lanes = S::LANES.min(n - k);
-                let mut x = [s.zero(); I];
-                for (x, src) in x.iter_mut().zip(src) {
-                    *x = storage::load_lanes(s, src.add(k), lanes);
-                }
-                let g = map(x, start + k);
-                for i in 0..G {
-                    if !dst[i].is_null() {
-                        storage::store_lanes(s, dst[i].add(k), lanes, g[i]);
-                    }
-                }
-                k += S::LANES;
-            }
+            map(src, dst, start, n);
             for to in out.iter().flatten() {
                 if to.dtype != DType::F32 {
                     let at = to.ptr.add(start * to.dtype.size());
@@ -597,47 +464,4 @@ pub fn map_rows<S: Simd, const I: usize, const G: usize>(
         }
         start += n;
     }
-}
-
-/// Folds blocks of several rows into four independent accumulators; lanes beyond the end see `fill`.
-#[inline(always)]
-pub fn fold_blocks<S: Simd, A: Copy, const I: usize>(
-    s: S,
-    blocks: [&[f32]; I],
-    fill: f32,
-    mut acc: [A; 4],
-    step: impl Fn(A, [S::F; I], usize) -> A,
-) -> [A; 4] {
-    let (n, mut k) = (blocks[0].len(), 0);
-    while k + 4 * S::LANES <= n {
-        for acc in &mut acc {
-            *acc = step(*acc, load_of(s, blocks, k, S::LANES, fill), k);
-            k += S::LANES;
-        }
-    }
-    while k < n {
-        acc[0] = step(acc[0], load_of(s, blocks, k, S::LANES.min(n - k), fill), k);
-        k += S::LANES;
-    }
-    acc
-}
-
-/// The vectors of blocks of the same length from element `k` on, of which `lanes` are left.
-#[inline(always)]
-fn load_of<S: Simd, const I: usize>(
-    s: S,
-    blocks: [&[f32]; I],
-    k: usize,
-    lanes: usize,
-    fill: f32,
-) -> [S::F; I] {
-    let mut x = [s.zero(); I];
-    for (x, block) in x.iter_mut().zip(blocks) {
-        // SAFETY: within the blocks.
-        unsafe {
-            let p = block.as_ptr().add(k);
-            *x = if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, fill) };
-        }
-    }
-    x
 }

@@ -1,6 +1,6 @@
 //! Two rows of logits as distributions p and q: what KL(p || q) and its gradients need, found in one sweep.
 
-use crate::cpu::row::{Row, blocks_of, fold_blocks};
+use crate::cpu::row::{Row, blocks_of, fold_blocks, fold_by_four};
 use crate::cpu::simd::{Simd, math};
 
 /// Statistics of rows z and w, p = softmax(f z), q = softmax(f w). Differences are taken before they are scaled, so
@@ -64,18 +64,22 @@ pub fn stats<S: Simd>(s: S, rows: &[Row; 2], factor: f32) -> PairStats {
             // Where a row so far has nothing but -inf: exp(z - 0) is 0 for those and keeps a NaN.
             let about = top.map(|t| s.splat(if t == f32::NEG_INFINITY { 0.0 } else { t }));
             let zero = s.zero();
-            let sums = fold_blocks(
+            let sums = fold_by_four(
                 s,
                 blocks,
                 f32::NEG_INFINITY,
                 [[zero; 3]; 4],
                 #[inline(always)]
-                |acc: [S::F; 3], [z, w], _| {
-                    let p = math::exp_softmax(s, s.mul(f, s.sub(z, about[0])));
-                    let q = math::exp_softmax(s, s.mul(f, s.sub(w, about[1])));
-                    // A class of probability 0 adds nothing, whatever the other row says.
-                    let difference = s.select(s.eq(p, zero), zero, s.sub(z, w));
-                    [s.add(acc[0], p), s.add(acc[1], q), s.mul_add(p, difference, acc[2])]
+                |mut acc: [[S::F; 3]; 4], [z, w]| {
+                    let p = math::exp_scaled(s, z, about[0], f);
+                    let q = math::exp_scaled(s, w, about[1], f);
+                    for v in 0..4 {
+                        // A class of probability 0 adds nothing, whatever the other row says.
+                        let difference = s.select(s.eq(p[v], zero), zero, s.sub(z[v], w[v]));
+                        let [of_p, of_q, lead] = acc[v];
+                        acc[v] = [s.add(of_p, p[v]), s.add(of_q, q[v]), s.mul_add(p[v], difference, lead)];
+                    }
+                    acc
                 },
             );
             let total = |i: usize| {

@@ -276,17 +276,13 @@ impl<S: Simd> Accumulator<S> {
             || part.some(s),
             #[inline(always)]
             |mut sums, z, k| {
-                let mut x = z;
-                for v in 0..4 {
-                    x[v] = s.sub(z[v], about);
-                }
-                let x = math::exp_softmax_of(s, x);
+                let term = math::exp_about(s, z, about);
                 for v in 0..4 {
                     if !terms.is_null() {
                         // SAFETY: the cache has room for the block, rounded up to four vectors.
-                        unsafe { s.store(terms.add(k + v * S::LANES), x[v]) };
+                        unsafe { s.store(terms.add(k + v * S::LANES), term[v]) };
                     }
-                    sums[v] = s.add(sums[v], x[v]);
+                    sums[v] = s.add(sums[v], term[v]);
                 }
                 sums
             },
@@ -342,14 +338,21 @@ pub fn row_top<S: Simd>(s: S, row: &Row, label: usize) -> f32 {
 /// Sum of exp(x) over a block of x <= 0 without element `own`.
 #[inline(always)]
 pub fn sum_of_terms<S: Simd>(s: S, block: &[f32], own: usize) -> f64 {
-    let sum = rows::fold_without(
+    let sum = Block::of(block).fold_without(
         s,
-        block,
         own,
         f32::NEG_INFINITY,
         [s.zero(); 4],
         #[inline(always)]
-        |acc, x, _| s.add(acc, math::exp_softmax(s, x)),
+        || (),
+        #[inline(always)]
+        |mut sums, x, _| {
+            let term = math::exp_softmax_of(s, x);
+            for v in 0..4 {
+                sums[v] = s.add(sums[v], term[v]);
+            }
+            sums
+        },
     );
     f64::from(s.reduce_add(s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3]))))
 }
@@ -382,11 +385,20 @@ pub fn map_terms<S: Simd>(
 ) {
     if !row.cached.get() {
         let (about, weight) = (s.splat(top), s.splat(weight));
-        row.map_to(
+        row.map_to_by_four(
             s,
             out,
             #[inline(always)]
-            |z, k| map(s.mul(weight, math::exp_softmax(s, s.sub(z, about))), k),
+            |z, k| {
+                let mut g = math::exp_about(s, z, about);
+                for v in 0..4 {
+                    let k = k + v * S::LANES;
+                    if k < row.len {
+                        g[v] = map(s.mul(weight, g[v]), k);
+                    }
+                }
+                g
+            },
         );
         return;
     }

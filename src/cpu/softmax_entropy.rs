@@ -1,7 +1,7 @@
 //! Statistics of a softmax row with its largest element apart and the others about the second largest: everything
 //! about the row's entropy to f32's accuracy, however certain the row is.
 
-use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks};
+use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, fold_by_four};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::Odds;
 use crate::cpu::storage::load_lanes;
@@ -99,14 +99,18 @@ impl Entropy {
         let (constant, slope) = (s.splat(constant as f32), s.splat(slope as f32));
         let factor = s.splat(self.factor as f32);
         let (top, second) = (s.splat(self.stats.top), s.splat(self.stats.second));
-        row.map_to(
+        row.map_to_by_four(
             s,
             out,
             #[inline(always)]
             |z, _| {
-                let x = exponent(s, z, second, factor);
-                let p = s.mul(weight, math::exp_softmax(s, x));
-                s.select(s.eq(z, top), at_top, s.mul(p, s.mul_add(slope, x, constant)))
+                let x = exponents(s, z, second, factor);
+                let mut p = math::exp_softmax_of(s, x);
+                for v in 0..4 {
+                    let g = s.mul(s.mul(weight, p[v]), s.mul_add(slope, x[v], constant));
+                    p[v] = s.select(s.eq(z[v], top), at_top, g);
+                }
+                p
             },
         );
     }
@@ -117,8 +121,11 @@ const NOTHING: f32 = -1e4;
 
 /// x = f (z - about) as the sums see it.
 #[inline(always)]
-pub fn exponent<S: Simd>(s: S, z: S::F, about: S::F, factor: S::F) -> S::F {
-    s.max(s.splat(NOTHING), s.mul(factor, s.sub(z, about)))
+pub fn exponents<S: Simd, const N: usize>(s: S, mut z: [S::F; N], about: S::F, factor: S::F) -> [S::F; N] {
+    for z in &mut z {
+        *z = s.max(s.splat(NOTHING), s.mul(factor, s.sub(*z, about)));
+    }
+    z
 }
 
 /// Statistics of a row for the factor f. A row of nothing but -inf, or with +inf or NaN, has NaN.
@@ -138,16 +145,22 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
         std::slice::from_ref(row).first_chunk().expect("one row"),
         #[inline(always)]
         |_, blocks: [&[f32]; 1]| {
-            let sums = fold_blocks(
+            let sums = fold_by_four(
                 s,
                 blocks,
                 f32::NEG_INFINITY,
                 [[zero; 2]; 4],
                 #[inline(always)]
-                |acc: [S::F; 2], [z], _| {
-                    let x = exponent(s, s.select(s.eq(z, apart), low, z), about, f);
-                    let term = math::exp_softmax(s, x);
-                    [s.add(acc[0], term), s.mul_add(term, x, acc[1])]
+                |mut acc: [[S::F; 2]; 4], [mut z]| {
+                    for z in &mut z {
+                        *z = s.select(s.eq(*z, apart), low, *z);
+                    }
+                    let x = exponents(s, z, about, f);
+                    let term = math::exp_softmax_of(s, x);
+                    for v in 0..4 {
+                        acc[v] = [s.add(acc[v][0], term[v]), s.mul_add(term[v], x[v], acc[v][1])];
+                    }
+                    acc
                 },
             );
             let total = |i: usize| {

@@ -410,9 +410,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn term_finish(self, _x: __m256, p: __m256, _k: __m256, t: __m256) -> __m256 {
-        unsafe {
-            _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(t))))
-        }
+        unsafe { _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(t)))) }
     }
     #[inline(always)]
     fn pow2(self, k: __m256) -> __m256 {

@@ -116,6 +116,24 @@ pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F;
     p
 }
 
+/// The terms e^(z - about) of a softmax.
+#[inline(always)]
+pub fn exp_about<S: Simd, const N: usize>(s: S, mut z: [S::F; N], about: S::F) -> [S::F; N] {
+    for z in &mut z {
+        *z = s.sub(*z, about);
+    }
+    exp_softmax_of(s, z)
+}
+
+/// The terms e^(factor (z - about)).
+#[inline(always)]
+pub fn exp_scaled<S: Simd, const N: usize>(s: S, mut z: [S::F; N], about: S::F, factor: S::F) -> [S::F; N] {
+    for z in &mut z {
+        *z = s.mul(factor, s.sub(*z, about));
+    }
+    exp_softmax_of(s, z)
+}
+
 /// e^x - 1 for -18 <= x <= 89 (or NaN).
 #[inline(always)]
 fn exp_m1_inner<S: Simd>(s: S, x: S::F) -> S::F {

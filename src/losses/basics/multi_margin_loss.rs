@@ -49,7 +49,7 @@ impl RowLoss for MultiMarginLoss<'_> {
                     f32::NEG_INFINITY,
                     sums,
                     #[inline(always)]
-                    |[loss, slope], z, _| {
+                    |[loss, slope], z| {
                         // The difference first: exact for logits close to each other.
                         let h = s.add(s.sub(z, own), margin);
                         let above = s.max(s.zero(), h);

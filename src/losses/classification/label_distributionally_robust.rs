@@ -1,11 +1,11 @@
 //! l = t (logsumexp(d / t) - log C),  d_k = z_k - z_y + margin; t fixed, or the row's own.
 
 use crate::cpu::parallel::Cells;
-use crate::cpu::row::{Row, RowOut, fold_without};
+use crate::cpu::row::{Block, Row, RowOut};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::{Odds, row_top};
-use crate::cpu::softmax_entropy::exponent;
+use crate::cpu::softmax_entropy::exponents;
 use crate::cpu::storage::BLOCK;
 use crate::registry::entries::label_distributionally_robust::Call;
 
@@ -60,20 +60,26 @@ fn sums<S: Simd>(s: S, row: &Row, label: usize, top: f32, temperature: f64, ever
             let mut at = 0;
             while at < block.len() {
                 let part = &block[at..block.len().min(at + short)];
-                let acc = fold_without(
+                let acc = Block::of(part).fold_without(
                     s,
-                    part,
                     label.wrapping_sub(start + at),
                     f32::NEG_INFINITY,
                     [[s.zero(); 4]; 4],
                     #[inline(always)]
-                    |acc: [S::F; 4], z, _| {
-                        let x = exponent(s, z, about, factor);
-                        let term = math::exp_softmax(s, x);
-                        let first = s.mul(term, x);
-                        let second = s.mul(first, x);
-                        let cube = s.mul_add(second, x, acc[3]);
-                        [s.add(acc[0], term), s.add(acc[1], first), s.add(acc[2], second), cube]
+                    || (),
+                    #[inline(always)]
+                    |mut acc: [[S::F; 4]; 4], z, _| {
+                        let x = exponents(s, z, about, factor);
+                        let term = math::exp_softmax_of(s, x);
+                        for v in 0..4 {
+                            let first = s.mul(term[v], x[v]);
+                            let second = s.mul(first, x[v]);
+                            acc[v][0] = s.add(acc[v][0], term[v]);
+                            acc[v][1] = s.add(acc[v][1], first);
+                            acc[v][2] = s.add(acc[v][2], second);
+                            acc[v][3] = s.mul_add(second, x[v], acc[v][3]);
+                        }
+                        acc
                     },
                 );
                 let total = |i: usize| {
@@ -228,11 +234,17 @@ impl RowSetLoss<1> for Robust<'_> {
         let Some(out) = &out[0] else { return };
         let (about, factor) = (s.splat(state.top), s.splat((1.0 / state.temperature) as f32));
         let weight = s.splat((f64::from(scale) * state.odds.share) as f32);
-        rows[0].map_to(
+        rows[0].map_to_by_four(
             s,
             out,
             #[inline(always)]
-            |z, _| s.mul(weight, math::exp_softmax(s, exponent(s, z, about, factor))),
+            |z, _| {
+                let mut g = math::exp_softmax_of(s, exponents(s, z, about, factor));
+                for g in &mut g {
+                    *g = s.mul(weight, *g);
+                }
+                g
+            },
         );
         out.set(self.labels[r] as usize, (-f64::from(scale) * state.odds.others) as f32);
     }

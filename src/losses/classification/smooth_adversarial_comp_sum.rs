@@ -1,9 +1,9 @@
 //! l = comp-sum loss of z / rho + nu |d|,  d_k = (a_y - a_k) - (z_y - z_k).
 
-use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows, total};
+use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows_by_four, total};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::{Simd, math};
-use crate::cpu::softmax_entropy::{self, Entropy, exponent};
+use crate::cpu::softmax_entropy::{self, Entropy, exponents};
 use crate::registry::entries::smooth_adversarial_comp_sum::Call;
 
 struct SmoothAdversarial<'a> {
@@ -99,18 +99,22 @@ impl RowSetLoss<2> for SmoothAdversarial<'_> {
         let direction = s.splat(change as f32);
         let (about, factor) = (s.splat(stats.second), s.splat((1.0 / self.rho) as f32));
         let (largest, at_top) = (s.splat(stats.top), s.splat((clean * odds.own) as f32));
-        map_rows(
+        map_rows_by_four(
             s,
             rows,
             [out[0].as_ref(), out[1].as_ref()],
             #[inline(always)]
             |[z, a], _| {
-                let p = s.mul(first, math::exp_softmax(s, exponent(s, z, about, factor)));
-                let p = if huge { s.select(s.eq(p, s.zero()), p, s.mul(p, second)) } else { p };
-                let p = s.select(s.eq(z, largest), at_top, p);
-                let d = s.sub(s.sub(a_own, a), s.sub(z_own, z));
-                let t = s.mul(direction, d);
-                [s.add(p, t), s.neg(t)]
+                let mut g = [math::exp_softmax_of(s, exponents(s, z, about, factor)), a];
+                for v in 0..4 {
+                    let p = s.mul(first, g[0][v]);
+                    let p = if huge { s.select(s.eq(p, s.zero()), p, s.mul(p, second)) } else { p };
+                    let p = s.select(s.eq(z[v], largest), at_top, p);
+                    let d = s.sub(s.sub(a_own, a[v]), s.sub(z_own, z[v]));
+                    let t = s.mul(direction, d);
+                    (g[0][v], g[1][v]) = (s.add(p, t), s.neg(t));
+                }
+                g
             },
         );
         let t = if self.nu > 0.0 { change * state.sum } else { 0.0 };

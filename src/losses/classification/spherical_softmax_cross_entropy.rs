@@ -46,7 +46,7 @@ impl RowLoss for SphericalSoftmax {
                         0.0,
                         sums,
                         #[inline(always)]
-                        |(squares, sum), z, _| (s.d_mul_add(squares, z, z), s.d_add(sum, z)),
+                        |(squares, sum), z| (s.d_mul_add(squares, z, z), s.d_add(sum, z)),
                     )
                 } else {
                     rows::fold_without(
@@ -56,7 +56,7 @@ impl RowLoss for SphericalSoftmax {
                         0.0,
                         sums,
                         #[inline(always)]
-                        |(squares, sum), z, _| (s.d_mul_add(squares, z, z), sum),
+                        |(squares, sum), z| (s.d_mul_add(squares, z, z), sum),
                     )
                 };
             },

@@ -64,7 +64,7 @@ impl RowLoss for ZLoss {
                     0.0,
                     sum,
                     #[inline(always)]
-                    |acc, z, _| s.d_add(acc, z),
+                    |acc, z| s.d_add(acc, z),
                 );
             },
         );
@@ -84,7 +84,7 @@ impl RowLoss for ZLoss {
                     high, // what is left out, and lanes beyond the end, add nothing
                     [s.zero(); 4],
                     #[inline(always)]
-                    |acc, z, _| {
+                    |acc, z| {
                         let d = s.sub(s.sub(z, center), rest);
                         s.mul_add(d, d, acc)
                     },

@@ -1,6 +1,6 @@
 //! l = T^2 KL(softmax(t / T) || softmax(x / T)).
 
-use crate::cpu::row::{Row, RowOut, map_rows};
+use crate::cpu::row::{Row, RowOut, map_rows_by_four};
 use crate::cpu::row_pair::{self, PairStats};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::{Simd, math};
@@ -39,15 +39,18 @@ impl RowSetLoss<2> for DistillationKl {
         let weight = |i: usize| s.splat((f64::from(scale) * self.temperature / stats.sum[i]) as f32);
         let (p_weight, q_weight) = (weight(0), weight(1));
         let top = stats.top.map(|t| s.splat(t));
-        map_rows(
+        map_rows_by_four(
             s,
             rows,
             [out[1].as_ref()],
             #[inline(always)]
             |[t, x], _| {
-                let p = math::exp_softmax(s, s.mul(f, s.sub(t, top[0])));
-                let q = math::exp_softmax(s, s.mul(f, s.sub(x, top[1])));
-                [s.sub(s.mul(q_weight, q), s.mul(p_weight, p))]
+                let p = math::exp_scaled(s, t, top[0], f);
+                let mut q = math::exp_scaled(s, x, top[1], f);
+                for v in 0..4 {
+                    q[v] = s.sub(s.mul(q_weight, q[v]), s.mul(p_weight, p[v]));
+                }
+                [q]
             },
         );
     }

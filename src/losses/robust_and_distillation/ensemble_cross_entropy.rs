@@ -1,6 +1,6 @@
 //! l = -log p_y of an average over models, of their logits or of their probabilities.
 
-use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into};
+use crate::cpu::row::{Row, RowOut, fold, fold_without, map_by_four, map_into};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
@@ -162,13 +162,13 @@ impl RowSetLoss<1> for OfLogits<'_> {
                 let terms = if keeps { rows[0].cache_at(start) } else { ptr };
                 // SAFETY: within the block, or the cache that has room for it.
                 let terms = unsafe {
-                    map_into(
+                    map_by_four(
                         s,
                         ptr,
                         terms,
                         n,
                         #[inline(always)]
-                        |x, _| math::exp_softmax(s, x),
+                        |x| math::exp_softmax_of(s, x),
                     );
                     std::slice::from_raw_parts(terms, n)
                 };
@@ -179,7 +179,7 @@ impl RowSetLoss<1> for OfLogits<'_> {
                     0.0,
                     [s.zero(); 4],
                     #[inline(always)]
-                    |acc, term, _| s.add(acc, term),
+                    |acc, term| s.add(acc, term),
                 );
                 rest += f64::from(s.reduce_add(s.add(s.add(sum[0], sum[1]), s.add(sum[2], sum[3]))));
             },
@@ -235,13 +235,19 @@ impl RowSetLoss<1> for OfLogits<'_> {
                     let ptr = block.as_mut_ptr();
                     // SAFETY: within the block.
                     unsafe {
-                        map_into(
+                        map_by_four(
                             s,
                             ptr,
                             ptr,
                             block.len(),
                             #[inline(always)]
-                            |x, _| s.mul(weight, math::exp_softmax(s, x)),
+                            |x| {
+                                let mut g = math::exp_softmax_of(s, x);
+                                for g in &mut g {
+                                    *g = s.mul(weight, *g);
+                                }
+                                g
+                            },
                         );
                     }
                     self.write(s, r, start, block, own);

@@ -1,6 +1,6 @@
 //! l = -log p_y + beta KL(p || q), p = softmax(logits), q = softmax(adversarial_logits).
 
-use crate::cpu::row::{Row, RowOut, map_rows};
+use crate::cpu::row::{Row, RowOut, map_rows_by_four};
 use crate::cpu::row_pair::{self, PairStats};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::{Simd, math};
@@ -49,19 +49,23 @@ impl RowSetLoss<2> for TradesLoss<'_> {
         let label = self.labels[r] as usize;
         let own = rows[0].get(label);
         let other = rows[1].get(label);
-        map_rows(
+        map_rows_by_four(
             s,
             rows,
             [out[0].as_ref(), out[1].as_ref()],
             #[inline(always)]
             |[z, w], _| {
-                let (p, q, robust) = terms.of(s, z, w);
-                [s.add(p, robust), s.mul(beta, s.sub(q, p))]
+                let (p, mut q, mut robust) = terms.of(s, z, w);
+                for v in 0..4 {
+                    robust[v] = s.add(p[v], robust[v]);
+                    q[v] = s.mul(beta, s.sub(q[v], p[v]));
+                }
+                [robust, q]
             },
         );
         if let Some(out) = &out[0] {
             // The label's own element from 1 - p_y, which p_y - 1 would lose.
-            let (_, _, robust) = terms.of(s, s.splat(own), s.splat(other));
+            let (_, _, [robust]) = terms.of(s, [s.splat(own)], [s.splat(other)]);
             let own = -(f64::from(scale) * odds.others) + f64::from(s.first(robust));
             out.set(label, own as f32);
         }
@@ -78,13 +82,19 @@ struct Terms<S: Simd> {
 impl<S: Simd> Terms<S> {
     /// p, q and beta p (log p - log q - KL), all weighted.
     #[inline(always)]
-    fn of(&self, s: S, z: S::F, w: S::F) -> (S::F, S::F, S::F) {
-        let p = s.mul(self.weight[0], math::exp_softmax(s, s.sub(z, self.top[0])));
-        let q = s.mul(self.weight[1], math::exp_softmax(s, s.sub(w, self.top[1])));
-        // log p - log q - KL = (z - w) less its mean under p.
-        let difference = s.sub(s.sub(z, w), self.lead);
-        let difference = s.select(s.eq(p, s.zero()), s.zero(), difference);
-        (p, q, s.mul(p, s.mul(self.beta, difference)))
+    fn of<const N: usize>(&self, s: S, z: [S::F; N], w: [S::F; N]) -> ([S::F; N], [S::F; N], [S::F; N]) {
+        let mut p = math::exp_about(s, z, self.top[0]);
+        let mut q = math::exp_about(s, w, self.top[1]);
+        let mut robust = z;
+        for v in 0..N {
+            p[v] = s.mul(self.weight[0], p[v]);
+            q[v] = s.mul(self.weight[1], q[v]);
+            // log p - log q - KL = (z - w) less its mean under p.
+            let difference = s.sub(s.sub(z[v], w[v]), self.lead);
+            let difference = s.select(s.eq(p[v], s.zero()), s.zero(), difference);
+            robust[v] = s.mul(p[v], s.mul(self.beta, difference));
+        }
+        (p, q, robust)
     }
 }
 

@@ -1,0 +1,301 @@
+//! Blocks of values: folds into four accumulators, and maps. Those by four vectors are for functions that do several
+//! at a time; the others take one after the other.
+
+use crate::cpu::simd::Simd;
+use crate::cpu::storage;
+use crate::registry::DType;
+
+/// Values of a row in memory.
+#[derive(Clone, Copy)]
+pub struct Block {
+    dtype: DType,
+    ptr: *const u8,
+    len: usize,
+}
+
+impl Block {
+    /// # Safety
+    /// `ptr` holds `len` elements of `dtype` as long as the block is in use.
+    pub unsafe fn new(dtype: DType, ptr: *const u8, len: usize) -> Block {
+        Block { dtype, ptr, len }
+    }
+
+    pub fn of(values: &[f32]) -> Block {
+        Block { dtype: DType::F32, ptr: values.as_ptr().cast(), len: values.len() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// At most `most` values from `at` on.
+    pub fn part(&self, at: usize, most: usize) -> Block {
+        assert!(at <= self.len);
+        let ptr = self.ptr.wrapping_add(at * self.dtype.size());
+        Block { ptr, len: most.min(self.len - at), ..*self }
+    }
+
+    /// Folds the block four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
+    /// `between()` is called for every four whole vectors.
+    #[inline(always)]
+    pub fn fold_without<S: Simd, A: Copy>(
+        &self,
+        s: S,
+        skip: usize,
+        fill: f32,
+        mut acc: [A; 4],
+        mut between: impl FnMut(),
+        step: impl Fn([A; 4], [S::F; 4], usize) -> [A; 4],
+    ) -> [A; 4] {
+        let &Block { dtype, ptr, len } = self;
+        let size = dtype.size();
+        let fill_in = s.splat(fill);
+        let mut k = 0;
+        while k < len {
+            let mut z = [fill_in; 4];
+            // SAFETY: all reads are within the block.
+            unsafe {
+                let from = ptr.add(k * size);
+                if k + 4 * S::LANES <= len {
+                    for v in 0..4 {
+                        let from = from.add(v * S::LANES * size);
+                        if v % 2 == 0 || size == 4 {
+                            storage::line_ahead(from);
+                        }
+                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
+                    }
+                    between();
+                } else {
+                    for v in 0..(len - k).div_ceil(S::LANES) {
+                        let lanes = S::LANES.min(len - k - v * S::LANES);
+                        z[v] = storage::load_some(s, dtype, from.add(v * S::LANES * size), lanes, fill);
+                    }
+                }
+            }
+            if skip.wrapping_sub(k) < 4 * S::LANES {
+                for v in 0..4 {
+                    let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
+                    z[v] = s.select(own, fill_in, z[v]);
+                }
+            }
+            acc = step(acc, z, k);
+            k += 4 * S::LANES;
+        }
+        acc
+    }
+}
+
+/// Lane `k` alone; none beyond the last.
+#[inline(always)]
+pub fn lane<S: Simd>(s: S, k: usize) -> S::M {
+    s.and(s.first_n(k.wrapping_add(1)), s.not(s.first_n(k)))
+}
+
+/// Stores `map(z, k)` for `n` values.
+///
+/// # Safety
+/// Both hold `n` values; they may be the same.
+#[inline(always)]
+pub unsafe fn map_into<S: Simd>(
+    s: S,
+    src: *const f32,
+    dst: *mut f32,
+    n: usize,
+    map: impl Fn(S::F, usize) -> S::F,
+) {
+    unsafe {
+        let mut k = 0;
+        while k + S::LANES <= n {
+            s.store(dst.add(k), map(s.load(src.add(k)), k));
+            k += S::LANES;
+        }
+        if k < n {
+            let z = s.load_partial(src.add(k), n - k, 0.0);
+            s.store_partial(dst.add(k), n - k, map(z, k));
+        }
+    }
+}
+
+/// As [`map_into`], four vectors at a time.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub unsafe fn map_by_four<S: Simd>(
+    s: S,
+    src: *const f32,
+    dst: *mut f32,
+    n: usize,
+    map: impl Fn([S::F; 4]) -> [S::F; 4],
+) {
+    for k in (0..n).step_by(4 * S::LANES) {
+        unsafe { store_four(s, dst.add(k), n - k, map(load_four(s, src.add(k), n - k, 0.0))) };
+    }
+}
+
+/// Folds a block into four independent accumulators, to hide the latency of a step; lanes beyond the end
+/// see `fill`.
+#[inline(always)]
+pub fn fold<S: Simd, A: Copy>(
+    s: S,
+    block: &[f32],
+    fill: f32,
+    mut acc: [A; 4],
+    step: impl Fn(A, S::F, usize) -> A,
+) -> [A; 4] {
+    let (ptr, n, mut k) = (block.as_ptr(), block.len(), 0);
+    // SAFETY: all reads are within the block.
+    unsafe {
+        while k + 4 * S::LANES <= n {
+            acc[0] = step(acc[0], s.load(ptr.add(k)), k);
+            acc[1] = step(acc[1], s.load(ptr.add(k + S::LANES)), k + S::LANES);
+            acc[2] = step(acc[2], s.load(ptr.add(k + 2 * S::LANES)), k + 2 * S::LANES);
+            acc[3] = step(acc[3], s.load(ptr.add(k + 3 * S::LANES)), k + 3 * S::LANES);
+            k += 4 * S::LANES;
+        }
+        while k + S::LANES <= n {
+            acc[0] = step(acc[0], s.load(ptr.add(k)), k);
+            k += S::LANES;
+        }
+        if k < n {
+            acc[1] = step(acc[1], s.load_partial(ptr.add(k), n - k, fill), k);
+        }
+    }
+    acc
+}
+
+/// As [`Block::fold_without`], a vector at a time.
+#[inline(always)]
+pub fn fold_without<S: Simd, A: Copy>(
+    s: S,
+    block: &[f32],
+    skip: usize,
+    fill: f32,
+    acc: [A; 4],
+    step: impl Fn(A, S::F) -> A,
+) -> [A; 4] {
+    Block::of(block).fold_without(
+        s,
+        skip,
+        fill,
+        acc,
+        #[inline(always)]
+        || (),
+        #[inline(always)]
+        |mut acc, z, _| {
+            for v in 0..4 {
+                acc[v] = step(acc[v], z[v]);
+            }
+            acc
+        },
+    )
+}
+
+#[inline(always)]
+pub fn total<S: Simd>(s: S, acc: [S::D; 4]) -> f64 {
+    s.d_sum(s.d_merge(s.d_merge(acc[0], acc[1]), s.d_merge(acc[2], acc[3])))
+}
+
+/// Folds blocks of several rows into four independent accumulators; lanes beyond the end see `fill`.
+#[inline(always)]
+pub fn fold_blocks<S: Simd, A: Copy, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    fill: f32,
+    mut acc: [A; 4],
+    step: impl Fn(A, [S::F; I], usize) -> A,
+) -> [A; 4] {
+    let (n, mut k) = (blocks[0].len(), 0);
+    while k + 4 * S::LANES <= n {
+        for acc in &mut acc {
+            *acc = step(*acc, load_of(s, blocks, k, S::LANES, fill), k);
+            k += S::LANES;
+        }
+    }
+    while k < n {
+        acc[0] = step(acc[0], load_of(s, blocks, k, S::LANES.min(n - k), fill), k);
+        k += S::LANES;
+    }
+    acc
+}
+
+/// As [`fold_blocks`], four vectors at a time.
+#[inline(always)]
+pub fn fold_by_four<S: Simd, A: Copy, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    fill: f32,
+    mut acc: [A; 4],
+    step: impl Fn([A; 4], [[S::F; 4]; I]) -> [A; 4],
+) -> [A; 4] {
+    let n = blocks[0].len();
+    for k in (0..n).step_by(4 * S::LANES) {
+        let mut x = [[s.zero(); 4]; I];
+        for i in 0..I {
+            // SAFETY: within the blocks.
+            x[i] = unsafe { load_four(s, blocks[i].as_ptr().add(k), n - k, fill) };
+        }
+        acc = step(acc, x);
+    }
+    acc
+}
+
+/// The vectors of blocks of the same length from element `k` on, of which `lanes` are left.
+#[inline(always)]
+fn load_of<S: Simd, const I: usize>(
+    s: S,
+    blocks: [&[f32]; I],
+    k: usize,
+    lanes: usize,
+    fill: f32,
+) -> [S::F; I] {
+    let mut x = [s.zero(); I];
+    for (x, block) in x.iter_mut().zip(blocks) {
+        // SAFETY: within the blocks.
+        unsafe {
+            let p = block.as_ptr().add(k);
+            *x = if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes, fill) };
+        }
+    }
+    x
+}
+
+/// Four vectors of the `left` values at `from`, with `fill` beyond them.
+///
+/// # Safety
+/// There are as many values.
+#[inline(always)]
+pub unsafe fn load_four<S: Simd>(s: S, from: *const f32, left: usize, fill: f32) -> [S::F; 4] {
+    let mut x = [s.splat(fill); 4];
+    unsafe {
+        if left >= 4 * S::LANES {
+            for v in 0..4 {
+                x[v] = s.load(from.add(v * S::LANES));
+            }
+        } else {
+            for v in 0..left.div_ceil(S::LANES) {
+                x[v] = s.load_partial(from.add(v * S::LANES), S::LANES.min(left - v * S::LANES), fill);
+            }
+        }
+    }
+    x
+}
+
+/// Stores as many of the values in four vectors as are `left`.
+///
+/// # Safety
+/// There is room for so many.
+#[inline(always)]
+pub unsafe fn store_four<S: Simd>(s: S, to: *mut f32, left: usize, x: [S::F; 4]) {
+    unsafe {
+        if left >= 4 * S::LANES {
+            for v in 0..4 {
+                s.store(to.add(v * S::LANES), x[v]);
+            }
+        } else {
+            for v in 0..left.div_ceil(S::LANES) {
+                s.store_partial(to.add(v * S::LANES), S::LANES.min(left - v * S::LANES), x[v]);
+            }
+        }
+    }
+}
