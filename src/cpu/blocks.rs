@@ -66,9 +66,12 @@ impl Block {
                     }
                     between();
                 } else {
-                    for v in 0..(len - k).div_ceil(S::LANES) {
-                        let lanes = S::LANES.min(len - k - v * S::LANES);
-                        z[v] = storage::load_some(s, dtype, from.add(v * S::LANES * size), lanes, fill);
+                    for v in 0..4 {
+                        let lanes = (len - k).saturating_sub(v * S::LANES);
+                        if lanes > 0 {
+                            let from = from.add(v * S::LANES * size);
+                            z[v] = storage::load_some(s, dtype, from, lanes.min(S::LANES), fill);
+                        }
                     }
                 }
             }
@@ -273,8 +276,12 @@ pub unsafe fn load_four<S: Simd>(s: S, from: *const f32, left: usize, fill: f32)
                 x[v] = s.load(from.add(v * S::LANES));
             }
         } else {
-            for v in 0..left.div_ceil(S::LANES) {
-                x[v] = s.load_partial(from.add(v * S::LANES), S::LANES.min(left - v * S::LANES), fill);
+            // Not as many rounds as are needed: an index that is not constant would put the vectors in memory.
+            for v in 0..4 {
+                let lanes = left.saturating_sub(v * S::LANES);
+                if lanes > 0 {
+                    x[v] = s.load_partial(from.add(v * S::LANES), lanes.min(S::LANES), fill);
+                }
             }
         }
     }
@@ -293,8 +300,11 @@ pub unsafe fn store_four<S: Simd>(s: S, to: *mut f32, left: usize, x: [S::F; 4])
                 s.store(to.add(v * S::LANES), x[v]);
             }
         } else {
-            for v in 0..left.div_ceil(S::LANES) {
-                s.store_partial(to.add(v * S::LANES), S::LANES.min(left - v * S::LANES), x[v]);
+            for v in 0..4 {
+                let lanes = left.saturating_sub(v * S::LANES);
+                if lanes > 0 {
+                    s.store_partial(to.add(v * S::LANES), lanes.min(S::LANES), x[v]);
+                }
             }
         }
     }

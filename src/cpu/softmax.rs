@@ -347,7 +347,7 @@ pub fn sum_of_terms<S: Simd>(s: S, block: &[f32], own: usize) -> f64 {
         || (),
         #[inline(always)]
         |mut sums, x, _| {
-            let term = math::exp_softmax_of(s, x);
+            let term = s.softmax_terms(x);
             for v in 0..4 {
                 sums[v] = s.add(sums[v], term[v]);
             }

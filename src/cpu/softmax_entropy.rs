@@ -105,7 +105,7 @@ impl Entropy {
             #[inline(always)]
             |z, _| {
                 let x = exponents(s, z, second, factor);
-                let mut p = math::exp_softmax_of(s, x);
+                let mut p = s.softmax_terms(x);
                 for v in 0..4 {
                     let g = s.mul(s.mul(weight, p[v]), s.mul_add(slope, x[v], constant));
                     p[v] = s.select(s.eq(z[v], top), at_top, g);
@@ -156,7 +156,7 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
                         *z = s.select(s.eq(*z, apart), low, *z);
                     }
                     let x = exponents(s, z, about, f);
-                    let term = math::exp_softmax_of(s, x);
+                    let term = s.softmax_terms(x);
                     for v in 0..4 {
                         acc[v] = [s.add(acc[v][0], term[v]), s.mul_add(term[v], x[v], acc[v][1])];
                     }

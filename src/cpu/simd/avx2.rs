@@ -413,6 +413,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(t)))) }
     }
     #[inline(always)]
+    fn softmax_terms(self, x: [__m256; 4]) -> [__m256; 4] {
+        // SAFETY: the processor has AVX2 and FMA.
+        unsafe { super::avx2_terms::softmax_terms(x) }
+    }
+    #[inline(always)]
     fn pow2(self, k: __m256) -> __m256 {
         unsafe {
             let t = _mm256_add_ps(k, _mm256_set1_ps(ROUND_MAGIC + 127.0));

@@ -83,7 +83,7 @@ pub fn exp_softmax<S: Simd>(s: S, x: S::F) -> S::F {
 }
 
 /// The same of `N` vectors, step by step for all of them: a processor looks some 40 instructions ahead, and then finds
-/// those that do not wait for each other. Four are a fifth faster than one after the other with AVX2.
+/// those that do not wait for each other. For four there is [`Simd::softmax_terms`].
 #[inline(always)]
 #[allow(clippy::approx_constant)] // ln 2, but for its fit
 pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F; N] {
@@ -118,20 +118,20 @@ pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F;
 
 /// The terms e^(z - about) of a softmax.
 #[inline(always)]
-pub fn exp_about<S: Simd, const N: usize>(s: S, mut z: [S::F; N], about: S::F) -> [S::F; N] {
+pub fn exp_about<S: Simd>(s: S, mut z: [S::F; 4], about: S::F) -> [S::F; 4] {
     for z in &mut z {
         *z = s.sub(*z, about);
     }
-    exp_softmax_of(s, z)
+    s.softmax_terms(z)
 }
 
 /// The terms e^(factor (z - about)).
 #[inline(always)]
-pub fn exp_scaled<S: Simd, const N: usize>(s: S, mut z: [S::F; N], about: S::F, factor: S::F) -> [S::F; N] {
+pub fn exp_scaled<S: Simd>(s: S, mut z: [S::F; 4], about: S::F, factor: S::F) -> [S::F; 4] {
     for z in &mut z {
         *z = s.mul(factor, s.sub(*z, about));
     }
-    exp_softmax_of(s, z)
+    s.softmax_terms(z)
 }
 
 /// e^x - 1 for -18 <= x <= 89 (or NaN).

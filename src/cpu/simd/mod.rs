@@ -33,6 +33,8 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_terms;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -200,6 +202,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn term_finish(self, x: Self::F, p: Self::F, k: Self::F, t: Self::F) -> Self::F {
         self.exp_finish(x, p, k, t)
+    }
+    /// [`math::exp_softmax`] of four vectors.
+    #[inline(always)]
+    fn softmax_terms(self, x: [Self::F; 4]) -> [Self::F; 4] {
+        math::exp_softmax_of(self, x)
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;

@@ -70,7 +70,7 @@ fn sums<S: Simd>(s: S, row: &Row, label: usize, top: f32, temperature: f64, ever
                     #[inline(always)]
                     |mut acc: [[S::F; 4]; 4], z, _| {
                         let x = exponents(s, z, about, factor);
-                        let term = math::exp_softmax_of(s, x);
+                        let term = s.softmax_terms(x);
                         for v in 0..4 {
                             let first = s.mul(term[v], x[v]);
                             let second = s.mul(first, x[v]);
@@ -239,7 +239,7 @@ impl RowSetLoss<1> for Robust<'_> {
             out,
             #[inline(always)]
             |z, _| {
-                let mut g = math::exp_softmax_of(s, exponents(s, z, about, factor));
+                let mut g = s.softmax_terms(exponents(s, z, about, factor));
                 for g in &mut g {
                     *g = s.mul(weight, *g);
                 }

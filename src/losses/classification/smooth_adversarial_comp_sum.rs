@@ -105,7 +105,7 @@ impl RowSetLoss<2> for SmoothAdversarial<'_> {
             [out[0].as_ref(), out[1].as_ref()],
             #[inline(always)]
             |[z, a], _| {
-                let mut g = [math::exp_softmax_of(s, exponents(s, z, about, factor)), a];
+                let mut g = [s.softmax_terms(exponents(s, z, about, factor)), a];
                 for v in 0..4 {
                     let p = s.mul(first, g[0][v]);
                     let p = if huge { s.select(s.eq(p, s.zero()), p, s.mul(p, second)) } else { p };

@@ -168,7 +168,7 @@ impl RowSetLoss<1> for OfLogits<'_> {
                         terms,
                         n,
                         #[inline(always)]
-                        |x| math::exp_softmax_of(s, x),
+                        |x| s.softmax_terms(x),
                     );
                     std::slice::from_raw_parts(terms, n)
                 };
@@ -242,7 +242,7 @@ impl RowSetLoss<1> for OfLogits<'_> {
                             block.len(),
                             #[inline(always)]
                             |x| {
-                                let mut g = math::exp_softmax_of(s, x);
+                                let mut g = s.softmax_terms(x);
                                 for g in &mut g {
                                     *g = s.mul(weight, *g);
                                 }

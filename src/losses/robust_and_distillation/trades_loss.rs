@@ -65,7 +65,7 @@ impl RowSetLoss<2> for TradesLoss<'_> {
         );
         if let Some(out) = &out[0] {
             // The label's own element from 1 - p_y, which p_y - 1 would lose.
-            let (_, _, [robust]) = terms.of(s, [s.splat(own)], [s.splat(other)]);
+            let (_, _, [robust, ..]) = terms.of(s, [s.splat(own); 4], [s.splat(other); 4]);
             let own = -(f64::from(scale) * odds.others) + f64::from(s.first(robust));
             out.set(label, own as f32);
         }
@@ -82,11 +82,11 @@ struct Terms<S: Simd> {
 impl<S: Simd> Terms<S> {
     /// p, q and beta p (log p - log q - KL), all weighted.
     #[inline(always)]
-    fn of<const N: usize>(&self, s: S, z: [S::F; N], w: [S::F; N]) -> ([S::F; N], [S::F; N], [S::F; N]) {
+    fn of(&self, s: S, z: [S::F; 4], w: [S::F; 4]) -> ([S::F; 4], [S::F; 4], [S::F; 4]) {
         let mut p = math::exp_about(s, z, self.top[0]);
         let mut q = math::exp_about(s, w, self.top[1]);
         let mut robust = z;
-        for v in 0..N {
+        for v in 0..4 {
             p[v] = s.mul(self.weight[0], p[v]);
             q[v] = s.mul(self.weight[1], q[v]);
             // log p - log q - KL = (z - w) less its mean under p.
