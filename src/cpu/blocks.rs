@@ -35,6 +35,39 @@ impl Block {
         Block { ptr, len: most.min(self.len - at), ..*self }
     }
 
+    /// Four vectors of values from `k` on; element `skip`, if it is one, and lanes beyond the end show as `fill`.
+    #[inline(always)]
+    pub fn four<S: Simd>(&self, s: S, k: usize, skip: usize, fill: f32) -> [S::F; 4] {
+        let (size, fill_in) = (self.dtype.size(), s.splat(fill));
+        let left = self.len - k;
+        let mut z = [fill_in; 4];
+        // SAFETY: all reads are within the block.
+        unsafe {
+            let from = self.ptr.add(k * size);
+            if left >= 4 * S::LANES {
+                for v in 0..4 {
+                    z[v] = storage::load_typed(s, self.dtype, from.add(v * S::LANES * size), S::LANES);
+                }
+            } else {
+                // Not as many rounds as are needed: an index that is not constant would put the vectors in memory.
+                for v in 0..4 {
+                    let lanes = left.saturating_sub(v * S::LANES);
+                    if lanes > 0 {
+                        let from = from.add(v * S::LANES * size);
+                        z[v] = storage::load_some(s, self.dtype, from, lanes.min(S::LANES), fill);
+                    }
+                }
+            }
+        }
+        if skip.wrapping_sub(k) < 4 * S::LANES {
+            for v in 0..4 {
+                let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
+                z[v] = s.select(own, fill_in, z[v]);
+            }
+        }
+        z
+    }
+
     /// Folds the block four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
     /// `between()` is called for every four whole vectors.
     #[inline(always)]
@@ -47,46 +80,24 @@ impl Block {
         mut between: impl FnMut(),
         step: impl Fn([A; 4], [S::F; 4], usize) -> [A; 4],
     ) -> [A; 4] {
-        let &Block { dtype, ptr, len } = self;
-        let size = dtype.size();
-        let fill_in = s.splat(fill);
         let mut k = 0;
-        while k < len {
-            let mut z = [fill_in; 4];
-            // SAFETY: all reads are within the block.
-            unsafe {
-                let from = ptr.add(k * size);
-                if k + 4 * S::LANES <= len {
-                    for v in 0..4 {
-                        let from = from.add(v * S::LANES * size);
-                        if v % 2 == 0 || size == 4 {
-                            storage::line_ahead(from);
-                        }
-                        z[v] = storage::load_typed(s, dtype, from, S::LANES);
-                    }
-                    between();
-                } else {
-                    for v in 0..4 {
-                        let lanes = (len - k).saturating_sub(v * S::LANES);
-                        if lanes > 0 {
-                            let from = from.add(v * S::LANES * size);
-                            z[v] = storage::load_some(s, dtype, from, lanes.min(S::LANES), fill);
-                        }
-                    }
+        while k < self.len {
+            if k + 4 * S::LANES <= self.len {
+                for line in (0..4 * S::LANES * self.dtype.size()).step_by(64) {
+                    storage::line_ahead(self.ptr.wrapping_add(k * self.dtype.size() + line));
                 }
+                between();
             }
-            if skip.wrapping_sub(k) < 4 * S::LANES {
-                for v in 0..4 {
-                    let own = lane(s, skip.wrapping_sub(k + v * S::LANES));
-                    z[v] = s.select(own, fill_in, z[v]);
-                }
-            }
+            let z = self.four(s, k, skip, fill);
             acc = step(acc, z, k);
             k += 4 * S::LANES;
         }
         acc
     }
 }
+
+/// No element of a block.
+pub const NO_ELEMENT: usize = usize::MAX;
 
 /// Lane `k` alone; none beyond the last.
 #[inline(always)]
@@ -269,23 +280,7 @@ fn load_of<S: Simd, const I: usize>(
 /// There are as many values.
 #[inline(always)]
 pub unsafe fn load_four<S: Simd>(s: S, from: *const f32, left: usize, fill: f32) -> [S::F; 4] {
-    let mut x = [s.splat(fill); 4];
-    unsafe {
-        if left >= 4 * S::LANES {
-            for v in 0..4 {
-                x[v] = s.load(from.add(v * S::LANES));
-            }
-        } else {
-            // Not as many rounds as are needed: an index that is not constant would put the vectors in memory.
-            for v in 0..4 {
-                let lanes = left.saturating_sub(v * S::LANES);
-                if lanes > 0 {
-                    x[v] = s.load_partial(from.add(v * S::LANES), lanes.min(S::LANES), fill);
-                }
-            }
-        }
-    }
-    x
+    unsafe { Block::new(DType::F32, from.cast(), left) }.four(s, 0, NO_ELEMENT, fill)
 }
 
 /// Stores as many of the values in four vectors as are `left`.

@@ -3,7 +3,7 @@
 pub use crate::cpu::blocks::{
     Block, fold, fold_blocks, fold_by_four, fold_without, map_by_four, map_into, total,
 };
-use crate::cpu::blocks::{load_four, store_four};
+use crate::cpu::blocks::{NO_ELEMENT, store_four};
 use crate::cpu::later::{self, Later, Pending};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, BLOCK, ahead};
@@ -82,11 +82,11 @@ impl Row {
     /// or the row's place in its group.
     #[inline(always)]
     pub unsafe fn new(from: &Floats, r: usize, scratch: *mut f32, cache: *mut Cache, slot: usize) -> Row {
-        Row::at(unsafe { from.row(r) }, from.dtype, from.columns, scratch, cache, slot)
+        Row::new_at(unsafe { from.row(r) }, from.dtype, from.columns, scratch, cache, slot)
     }
 
     #[inline(always)]
-    fn at(
+    fn new_at(
         ptr: *const u8,
         dtype: DType,
         len: usize,
@@ -107,13 +107,17 @@ impl Row {
         }
     }
 
+    /// Keeps what it has in half `i` of the cache.
+    pub fn in_half(self, i: usize) -> Row {
+        Row { first: i * HALF, first_block: i * (HALF / BLOCK), ..self }
+    }
+
     /// Has the first sweep write what waits in `later`.
     ///
     /// # Safety
     /// `later` outlives the row, which is no longer than [`HALF`].
     pub unsafe fn meanwhile(self, later: &Later) -> Row {
-        let half = later.half();
-        Row { first: half * HALF, first_block: half * (HALF / BLOCK), later, ..self }
+        Row { later, ..self.in_half(later.half()) }
     }
 
     /// What waits to be written during the first sweep.
@@ -129,7 +133,7 @@ impl Row {
     /// `ptr` holds `len` values; `scratch` has room for as many, in whole vectors.
     #[inline(always)]
     pub unsafe fn of_floats(ptr: *const f32, len: usize, scratch: *mut f32) -> Row {
-        Row::at(ptr.cast(), DType::F32, len, scratch, std::ptr::null_mut(), 0)
+        Row::new_at(ptr.cast(), DType::F32, len, scratch, std::ptr::null_mut(), 0)
     }
 
     #[inline(always)]
@@ -163,15 +167,27 @@ impl Row {
         unsafe { (&(*self.cache).blocks)[self.first_block + start / BLOCK] }
     }
 
+    /// Where value `k` is.
+    ///
+    /// # Safety
+    /// It is one of the row.
+    unsafe fn at(&self, k: usize) -> *const u8 {
+        unsafe { self.ptr.add(k * self.dtype.size()) }
+    }
+
+    /// The block that begins at `start`.
+    #[inline(always)]
+    pub fn block(&self, start: usize) -> Block {
+        assert!(start < self.len);
+        // SAFETY: within the row.
+        unsafe { Block::new(self.dtype, self.at(start), BLOCK.min(self.len - start)) }
+    }
+
     /// As [`Row::blocks`], of the type in memory.
     #[inline(always)]
     pub fn typed_blocks(&self, mut sweep: impl FnMut(usize, Block)) {
-        let mut start = 0;
-        while start < self.len {
-            let len = BLOCK.min(self.len - start);
-            // SAFETY: within the row.
-            sweep(start, unsafe { Block::new(self.dtype, self.ptr.add(start * self.dtype.size()), len) });
-            start += len;
+        for start in (0..self.len).step_by(BLOCK) {
+            sweep(start, self.block(start));
         }
     }
 
@@ -374,22 +390,26 @@ pub fn map_rows<S: Simd, const I: usize, const G: usize>(
 ) {
     map_row_blocks(
         s,
-        rows,
+        rows[0].len,
         out,
         #[inline(always)]
-        |src, dst, start, n| {
-            for k in (0..n).step_by(S::LANES) {
-                let lanes = S::LANES.min(n - k);
-                // SAFETY: within the blocks.
-                unsafe {
+        |start, n, to| {
+            // SAFETY: within the rows and the blocks to write.
+            unsafe {
+                let mut from = [std::ptr::null(); I];
+                for i in 0..I {
+                    from[i] = storage::read(s, rows[i].dtype, rows[i].at(start), n, rows[i].scratch);
+                }
+                for k in (0..n).step_by(S::LANES) {
+                    let lanes = S::LANES.min(n - k);
                     let mut x = [s.zero(); I];
                     for i in 0..I {
-                        x[i] = storage::load_lanes(s, src[i].add(k), lanes);
+                        x[i] = storage::load_lanes(s, from[i].add(k), lanes);
                     }
                     let g = map(x, start + k);
                     for i in 0..G {
-                        if !dst[i].is_null() {
-                            storage::store_lanes(s, dst[i].add(k), lanes, g[i]);
+                        if !to[i].is_null() {
+                            storage::store_lanes(s, to[i].add(k), lanes, g[i]);
                         }
                     }
                 }
@@ -408,60 +428,72 @@ pub fn map_rows_by_four<S: Simd, const I: usize, const G: usize>(
 ) {
     map_row_blocks(
         s,
-        rows,
+        rows[0].len,
         out,
         #[inline(always)]
-        |src, dst, start, n| {
+        |start, n, to| {
+            let mut blocks = [Block::of(&[]); I];
+            for i in 0..I {
+                blocks[i] = rows[i].block(start);
+            }
             for k in (0..n).step_by(4 * S::LANES) {
-                // SAFETY: within the blocks.
-                unsafe {
-                    let mut x = [[s.zero(); 4]; I];
-                    for i in 0..I {
-                        x[i] = load_four(s, src[i].add(k), n - k, 0.0);
-                    }
-                    let g = map(x, start + k);
-                    for i in 0..G {
-                        if !dst[i].is_null() {
-                            store_four(s, dst[i].add(k), n - k, g[i]);
-                        }
-                    }
+                let mut x = [[s.zero(); 4]; I];
+                for i in 0..I {
+                    x[i] = blocks[i].four(s, k, NO_ELEMENT, 0.0);
                 }
+                // SAFETY: within the blocks to write.
+                unsafe { store_wanted(s, to, k, n, map(x, start + k)) };
             }
         },
     );
 }
 
-/// Calls `map(src, dst, start, n)` for consecutive blocks of the rows and of the outputs, which are null where they
-/// are not wanted.
+/// Calls `map(start, n, to)` for consecutive blocks of `len` elements, to write the blocks as f32 at `to`, which is
+/// null where an output is not wanted. An output may be what `map` reads.
 #[inline(always)]
-fn map_row_blocks<S: Simd, const I: usize, const G: usize>(
+pub fn map_row_blocks<S: Simd, const G: usize>(
     s: S,
-    rows: &[Row; I],
+    len: usize,
     out: [Option<&RowOut>; G],
-    map: impl Fn([*const f32; I], [*mut f32; G], usize, usize),
+    map: impl Fn(usize, usize, [*mut f32; G]),
 ) {
-    let (len, mut start) = (rows[0].len, 0);
-    while start < len {
+    for start in (0..len).step_by(BLOCK) {
         let n = BLOCK.min(len - start);
-        // SAFETY: within the rows.
-        unsafe {
-            let mut src = [std::ptr::null(); I];
-            for (src, row) in src.iter_mut().zip(rows) {
-                let from = row.ptr.add(start * row.dtype.size());
-                *src = storage::read(s, row.dtype, from, n, row.scratch);
-            }
-            let mut dst = [std::ptr::null_mut::<f32>(); G];
-            for (dst, to) in dst.iter_mut().zip(out).filter_map(|(dst, to)| Some((dst, to?))) {
-                *dst = if to.dtype == DType::F32 { to.ptr.cast::<f32>().add(start) } else { to.scratch };
-            }
-            map(src, dst, start, n);
-            for to in out.iter().flatten() {
-                if to.dtype != DType::F32 {
-                    let at = to.ptr.add(start * to.dtype.size());
-                    storage::write(s, to.dtype, to.scratch, at, n, false);
-                }
+        let mut to = [std::ptr::null_mut::<f32>(); G];
+        for (to, out) in to.iter_mut().zip(out).filter_map(|(to, out)| Some((to, out?))) {
+            // SAFETY: within the row.
+            *to = if out.dtype == DType::F32 {
+                unsafe { out.ptr.cast::<f32>().add(start) }
+            } else {
+                out.scratch
+            };
+        }
+        map(start, n, to);
+        for out in out.iter().flatten().filter(|out| out.dtype != DType::F32) {
+            // SAFETY: within the row.
+            unsafe {
+                let at = out.ptr.add(start * out.dtype.size());
+                storage::write(s, out.dtype, out.scratch, at, n, false);
             }
         }
-        start += n;
+    }
+}
+
+/// Stores four vectors from element `k` on in each block of `n` that is wanted.
+///
+/// # Safety
+/// Each `to` is null or has room for `n` values.
+#[inline(always)]
+pub unsafe fn store_wanted<S: Simd, const G: usize>(
+    s: S,
+    to: [*mut f32; G],
+    k: usize,
+    n: usize,
+    values: [[S::F; 4]; G],
+) {
+    for i in 0..G {
+        if !to[i].is_null() {
+            unsafe { store_four(s, to[i].add(k), n - k, values[i]) };
+        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
-use crate::cpu::row::{Cache, Row, RowOut};
+use crate::cpu::row::{Cache, HALF, Row, RowOut};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
@@ -127,14 +127,16 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
         let pass = self.pass;
         let mut read = [const { Scratch::<BLOCK>::new() }; I];
         let mut write = [const { Scratch::<BLOCK>::new() }; I];
-        // One row alone may keep what its first sweep computed.
-        let keeps = I == 1 && pass.want_gradient;
-        let cache = if keeps { Cache::of_thread(pass.inputs[0].columns) } else { std::ptr::null_mut() };
+        // One row, or two, may keep what their first sweep computed.
+        let columns = pass.inputs[0].columns;
+        let keeps = pass.want_gradient && (I == 1 || I == 2 && columns <= HALF);
+        let cache = if keeps { Cache::of_thread(columns) } else { std::ptr::null_mut() };
         let mut total = 0.0;
         for r in self.rows {
             // SAFETY: row r is within the checked buffers, and only this block writes it.
-            let rows: [Row; I] =
-                std::array::from_fn(|i| unsafe { Row::new(&pass.inputs[i], r, read[i].ptr(), cache, 0) });
+            let rows: [Row; I] = std::array::from_fn(|i| unsafe {
+                Row::new(&pass.inputs[i], r, read[i].ptr(), cache, 0).in_half(i)
+            });
             let out: [Option<RowOut>; I] = std::array::from_fn(|i| {
                 let out = pass.gradients[i].as_ref().map(|g| unsafe { RowOut::new(g, r, write[i].ptr()) });
                 out.map(|out| out.streamed(pass.stream))

@@ -170,10 +170,12 @@ pub fn exp_negative<S: Simd>(s: S, x: f64) -> f64 {
 
 /// Running sum of exponentials over the blocks of a row, about a logit close to the largest. The label's own
 /// term is left out: added and taken away again it would cost the digits of a small rest.
-pub struct Accumulator<S: Simd> {
+pub struct Accumulator<S: Simd, const SCALED: bool = false> {
     s: S,
     label: usize,
-    /// Sum of exp(z_k - about).
+    /// 1 unless it is scaled.
+    factor: f32,
+    /// Sum of exp(factor (z_k - about)).
     rest: f64,
     about: f32,
 }
@@ -190,7 +192,22 @@ const LARGEST: f32 = 2980.0;
 impl<S: Simd> Accumulator<S> {
     #[inline(always)]
     pub fn new(s: S, label: usize) -> Self {
-        Accumulator { s, label, rest: 0.0, about: f32::NEG_INFINITY }
+        Accumulator { s, label, factor: 1.0, rest: 0.0, about: f32::NEG_INFINITY }
+    }
+}
+
+impl<S: Simd> Accumulator<S, true> {
+    /// Of logits times a positive factor.
+    #[inline(always)]
+    pub fn scaled(s: S, label: usize, factor: f32) -> Self {
+        Accumulator { s, label, factor, rest: 0.0, about: f32::NEG_INFINITY }
+    }
+}
+
+impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
+    /// What the sum so far refers to; -inf before the first logit that is more.
+    pub fn about(&self) -> f32 {
+        self.about
     }
 
     /// `start`: index of the block's first value in the row.
@@ -233,7 +250,7 @@ impl<S: Simd> Accumulator<S> {
 
     fn refer_to(&mut self, about: f32) {
         if self.rest != 0.0 {
-            self.rest *= f64::from(self.about - about).exp();
+            self.rest *= (f64::from(self.factor) * (f64::from(self.about) - f64::from(about))).exp();
         }
         self.about = about;
     }
@@ -259,14 +276,9 @@ impl<S: Simd> Accumulator<S> {
     #[inline(always)]
     fn sweep_short(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
         let s = self.s;
-        if self.about == f32::NEG_INFINITY {
-            if !terms.is_null() {
-                // SAFETY: the cache has room for the block.
-                unsafe { terms.write_bytes(0, block.len()) };
-            }
-            return 0.0; // nothing but -inf so far: no term yet
-        }
-        let about = s.splat(self.about);
+        // Where there was nothing but -inf so far, terms are 0 about anything, and a NaN stays one.
+        let about = if self.about == f32::NEG_INFINITY { 0.0 } else { self.about };
+        let (about, factor) = (s.splat(about), s.splat(self.factor));
         let acc = block.fold_without(
             s,
             own,
@@ -276,7 +288,8 @@ impl<S: Simd> Accumulator<S> {
             || part.some(s),
             #[inline(always)]
             |mut sums, z, k| {
-                let term = math::exp_about(s, z, about);
+                let term =
+                    if SCALED { math::exp_scaled(s, z, about, factor) } else { math::exp_about(s, z, about) };
                 for v in 0..4 {
                     if !terms.is_null() {
                         // SAFETY: the cache has room for the block, rounded up to four vectors.
@@ -297,7 +310,8 @@ impl<S: Simd> Accumulator<S> {
             later.done();
         }
         row.cached.set(!row.cache.is_null());
-        (self.about, self.rest)
+        // A row of NaN and -inf alone is not one without a term.
+        (if self.rest.is_nan() && self.about == f32::NEG_INFINITY { 0.0 } else { self.about }, self.rest)
     }
 }
 

@@ -1,9 +1,10 @@
 //! l = T^2 KL(softmax(t / T) || softmax(x / T)).
 
-use crate::cpu::row::{Row, RowOut, map_rows_by_four};
+use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_pair::{self, PairStats};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
+use crate::cpu::softmax::NO_LABEL;
 use crate::registry::entries::distillation_kl::Call;
 
 struct DistillationKl {
@@ -16,7 +17,7 @@ impl RowSetLoss<2> for DistillationKl {
 
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 2]) -> PairStats {
-        row_pair::stats(s, rows, (1.0 / self.temperature) as f32)
+        row_pair::stats(s, rows, NO_LABEL, (1.0 / self.temperature) as f32)
     }
 
     #[inline(always)]
@@ -35,20 +36,17 @@ impl RowSetLoss<2> for DistillationKl {
         scale: f32,
         out: &[Option<RowOut>; 2],
     ) {
-        let f = s.splat((1.0 / self.temperature) as f32);
-        let weight = |i: usize| s.splat((f64::from(scale) * self.temperature / stats.sum[i]) as f32);
-        let (p_weight, q_weight) = (weight(0), weight(1));
-        let top = stats.top.map(|t| s.splat(t));
-        map_rows_by_four(
+        let weight = f64::from(scale) * self.temperature;
+        row_pair::map_terms(
             s,
             rows,
+            stats,
+            [weight; 2],
             [out[1].as_ref()],
             #[inline(always)]
-            |[t, x], _| {
-                let p = math::exp_scaled(s, t, top[0], f);
-                let mut q = math::exp_scaled(s, x, top[1], f);
+            |[p, mut q], _| {
                 for v in 0..4 {
-                    q[v] = s.sub(s.mul(q_weight, q[v]), s.mul(p_weight, p[v]));
+                    q[v] = s.sub(q[v], p[v]);
                 }
                 [q]
             },
