@@ -1,20 +1,37 @@
 //! Short rows: as many of them as a vector has lanes at a time, a row in each, so that statistics, what follows
 //! from them and gradients are computed for all of them at once.
 
-use crate::cpu::rows::{RowLoss, Sweep};
-use crate::cpu::simd::{Simd, math};
-use crate::cpu::softmax::OddsLanes;
+mod softmax;
+
+use crate::cpu::parallel::Cells;
+use crate::cpu::reduction::Upstream;
+use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, Scratch, load_typed};
-use crate::registry::{DType, Floats};
+use crate::registry::{DType, Floats, FloatsMut};
+pub use softmax::{NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
 
-/// The mathematics of a softmax loss on rows in lanes.
+/// The mathematics of a loss on rows in lanes.
 pub trait LaneLoss {
-    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S>;
+    /// What gradients need.
+    type State<S: Simd>;
 
-    /// Whether `rows` reads [`OddsLanes::spread`].
-    fn wants_spread(&self) -> bool {
-        false
-    }
+    /// `saved`: statistics as returned before, by this or by the ordinary way.
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        classes: &mut Classes<S>,
+        saved: Option<Stats<S>>,
+    ) -> LaneRows<S, Self::State<S>>;
+
+    /// `scale` times the gradient of class `k`, but for the label's own.
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        state: &Self::State<S>,
+        classes: &Classes<S>,
+        k: usize,
+        scale: S::F,
+    ) -> S::F;
 
     /// What loss and gradient of a row with this label are multiplied by.
     fn weight(&self, _label: usize) -> f32 {
@@ -22,31 +39,64 @@ pub trait LaneLoss {
     }
 }
 
-pub struct RowLanes<S: Simd> {
+/// Statistics of the rows, in the order of a row's; those beyond its number are not saved.
+pub type Stats<S> = [<S as Simd>::F; MOST_STATS];
+
+const MOST_STATS: usize = 4;
+
+pub struct LaneRows<S: Simd, T> {
+    pub stats: Stats<S>,
     pub loss: S::F,
-    /// The gradient is this times exp(z_k - top) ...
-    pub factor: S::F,
-    /// ... less this ...
-    pub offset: S::F,
-    /// ... but for the label's own element.
+    /// Gradient of the label's own logit.
     pub own: S::F,
     /// Rows that came out as accurate as one by one.
     pub ordinary: S::M,
+    pub state: T,
 }
 
-/// -log p_y as such.
-pub struct NegLogProb;
+/// The rows by class: for each class one vector, at first of logits, and room for another.
+pub struct Classes<S: Simd> {
+    values: *mut f32,
+    terms: *mut f32,
+    pub len: usize,
+    /// Of each row; not the number of a class if there is none.
+    label: S::F,
+}
 
-impl LaneLoss for NegLogProb {
+impl<S: Simd> Classes<S> {
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S> {
-        RowLanes {
-            loss: odds.neg_log_prob(s),
-            factor: odds.share,
-            offset: s.zero(),
-            own: s.neg(odds.others),
-            ordinary: odds.ordinary,
-        }
+    pub fn get(&self, s: S, k: usize) -> S::F {
+        assert!(k < self.len);
+        // SAFETY: a vector of the tile, which is whole.
+        unsafe { s.load(self.values.add(k * S::LANES)) }
+    }
+
+    #[inline(always)]
+    pub fn set(&mut self, s: S, k: usize, value: S::F) {
+        assert!(k < self.len);
+        // SAFETY: as above.
+        unsafe { s.store(self.values.add(k * S::LANES), value) }
+    }
+
+    /// What [`Classes::set_term`] put there.
+    #[inline(always)]
+    pub fn term(&self, s: S, k: usize) -> S::F {
+        assert!(k < self.len);
+        // SAFETY: as above.
+        unsafe { s.load(self.terms.add(k * S::LANES)) }
+    }
+
+    #[inline(always)]
+    pub fn set_term(&mut self, s: S, k: usize, value: S::F) {
+        assert!(k < self.len);
+        // SAFETY: as above.
+        unsafe { s.store(self.terms.add(k * S::LANES), value) }
+    }
+
+    /// Rows of which class `k` is the label.
+    #[inline(always)]
+    pub fn is_label(&self, s: S, k: usize) -> S::M {
+        s.eq(self.label, s.splat(k as f32))
     }
 }
 
@@ -121,99 +171,94 @@ unsafe fn copy<S: Simd>(s: S, dtype: DType, from: *const u8, n: usize, to: *mut 
     }
 }
 
-impl<L: RowLoss> Sweep<'_, L> {
-    /// Sum of the losses of `count <= LANES` rows from `first` on, and a bit for each that is left to do in the
-    /// ordinary way: those with values out of the ordinary.
+/// What the rows of a call have in common.
+pub struct Narrow<'a> {
+    pub logits: &'a Floats<'a>,
+    pub want_loss: bool,
+    pub losses: Option<Cells<'a>>,
+    /// How many statistics of a row are saved.
+    pub saved: usize,
+    pub saved_in: Option<&'a [f32]>,
+    pub saved_out: Option<Cells<'a>>,
+    pub upstream: &'a Upstream<'a>,
+    pub gradients: Option<&'a FloatsMut<'a>>,
+}
+
+/// Label of a row that does not count.
+const NOT_COUNTED: f32 = -1.0;
+
+/// Rows that are done together, `count <= LANES` from `first` on.
+pub struct Group {
+    first: usize,
+    count: usize,
+    /// A bit for each that counts.
+    counts: u32,
+    labels: Lanes,
+    weights: Lanes,
+}
+
+impl Group {
+    pub fn new(first: usize, count: usize) -> Group {
+        let (labels, weights) = (Lanes([NOT_COUNTED; WIDEST]), Lanes([0.0; WIDEST]));
+        Group { first, count, counts: 0, labels, weights }
+    }
+
+    /// Has row `i` of the group count.
     #[inline(always)]
-    pub fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss, first: usize, count: usize) -> (f64, u32) {
-        let (n, low) = (self.logits.columns, s.splat(f32::NEG_INFINITY));
-        assert!(fits::<S>(n) && count <= S::LANES && first + count <= self.labels.len());
-        let (mut rows, mut tile) = (Tile::new(), Tile::new());
-        let (rows, tile) = (rows.ptr(), tile.ptr());
-        let [mut labels, mut weights] = [const { Lanes([-1.0; WIDEST]) }; 2];
-        let mut left = 0;
-        for i in 0..count {
-            let label = self.labels[first + i];
-            if self.ignore_index == Some(label) {
-                self.clear(first + i);
-            } else {
-                left |= 1 << i;
-                labels.0[i] = label as f32;
-                weights.0[i] = loss.weight(label as usize);
-            }
-        }
-        if left == 0 {
+    pub fn add(&mut self, i: usize, label: usize, weight: f32) {
+        self.labels.0[i] = label as f32;
+        self.weights.0[i] = weight;
+        self.counts |= 1 << i;
+    }
+}
+
+impl Narrow<'_> {
+    /// Sum of the losses of the rows of a group, and a bit for each that counts and is left to do in the ordinary
+    /// way: those with values out of the ordinary.
+    #[inline(always)]
+    pub fn run<S: Simd, L: LaneLoss>(&self, s: S, loss: &L, group: &Group) -> (f64, u32) {
+        let &Group { first, count, counts, ref labels, ref weights } = group;
+        let n = self.logits.columns;
+        assert!(fits::<S>(n) && count <= S::LANES);
+        if counts == 0 {
             return (0.0, 0);
         }
-        let class = |k: usize| tile.wrapping_add(k * S::LANES);
+        let (mut rows, mut tile) = (Tile::new(), Tile::new());
+        let (rows, tile) = (rows.ptr(), tile.ptr());
         let (label, weight) = (labels.vector(s), weights.vector(s));
-        // SAFETY: the rows are checked; the tiles have room for the longest.
-        let (mut top, mut own) = (low, s.zero());
-        unsafe {
-            by_class(s, &self.logits, first, count, rows, tile);
-            for k in 0..n {
-                let (z, is_own) = (s.load(class(k)), s.eq(label, s.splat(k as f32)));
-                own = s.select(is_own, z, own);
-                let z = s.select(is_own, low, z);
-                top = s.max(top, z);
-                s.store(class(k), z);
-            }
-        }
-        if let Some(saved) = self.saved_in {
-            top = self.saved(s, saved, first, count, 0);
-        }
-        let mut spread = s.zero();
-        if loss.wants_spread() {
-            for k in 0..n {
-                // SAFETY: within the tile.
-                let x = s.sub(unsafe { s.load(class(k)) }, top);
-                spread = s.add(spread, s.select(s.eq(label, s.splat(k as f32)), s.zero(), x));
-            }
-            spread = s.add(spread, s.sub(own, top));
-        }
-        let mut sums = [s.zero(); 4];
-        for k in (0..n).step_by(4) {
-            for v in 0..4.min(n - k) {
-                // SAFETY: within the tile.
-                unsafe {
-                    let term = math::exp_softmax(s, s.sub(s.load(class(k + v)), top));
-                    sums[v] = s.add(sums[v], term);
-                    s.store(class(k + v), term);
-                }
-            }
-        }
-        let rest = match self.saved_in {
-            Some(saved) => self.saved(s, saved, first, count, 1),
-            None => s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])),
+        // SAFETY: the caller's rows are within the checked buffers; the tiles have room for the longest.
+        unsafe { by_class(s, self.logits, first, count, rows, tile) };
+        let mut classes = Classes { values: tile, terms: rows, len: n, label };
+        let saved = match self.saved_in {
+            Some(saved) => Some(self.saved(s, saved, first, count)),
+            None => None,
         };
-        let odds = OddsLanes::new(s, top, rest, own, spread);
-        let RowLanes { loss, factor, offset, own: own_gradient, ordinary } = loss.rows(s, &odds);
-        let loss = s.mul(weight, loss);
-        let ordinary = s.and(ordinary, s.le(s.zero(), label));
-        let done = s.mask_bits(ordinary);
+        let LaneRows { stats, loss: losses, own, ordinary, state } = loss.rows(s, &mut classes, saved);
+        let losses = s.mul(weight, losses);
+        let done = s.mask_bits(ordinary) & counts;
         let is_done = |i: &usize| done >> *i & 1 == 1;
         if let Some(all) = self.losses {
-            let losses = Lanes::of(s, loss);
+            let losses = Lanes::of(s, losses);
             (0..count).filter(is_done).for_each(|i| all.set(first + i, losses.0[i]));
         }
         if let Some(saved) = self.saved_out {
-            for (k, value) in [top, rest, own].into_iter().enumerate() {
+            for (k, value) in stats.into_iter().take(self.saved).enumerate() {
                 let values = Lanes::of(s, value);
-                (0..count).filter(is_done).for_each(|i| saved.set(3 * (first + i) + k, values.0[i]));
+                (0..count).filter(is_done).for_each(|i| saved.set(self.saved * (first + i) + k, values.0[i]));
             }
         }
-        if let Some(gradients) = &self.grad_logits {
+        if let Some(gradients) = self.gradients {
             let scale = s.mul(weight, self.scales(s, first, count));
-            let [factor, offset, own] = [factor, offset, own_gradient].map(|x| s.mul(scale, x));
+            let own = s.mul(scale, own);
+            for k in 0..n {
+                let g = loss.gradient(s, &state, &classes, k, scale);
+                classes.set(s, k, s.select(classes.is_label(s, k), own, g));
+            }
             // SAFETY: the rows are within the checked buffers, and only this block writes them.
             unsafe {
-                for k in 0..n {
-                    let g = s.sub(s.mul(factor, s.load(class(k))), offset);
-                    s.store(class(k), s.select(s.eq(label, s.splat(k as f32)), own, g));
-                }
                 // Backwards, as what is written beyond a row's end is the next one's.
                 for k in (0..n).step_by(S::LANES).rev() {
-                    s.transpose(class(k), S::LANES, rows.add(k), n);
+                    s.transpose(tile.add(k * S::LANES), S::LANES, rows.add(k), n);
                 }
                 let all = done.count_ones() as usize == count && gradients.stride == n;
                 let runs = if all { 0..1 } else { 0..count };
@@ -223,8 +268,12 @@ impl<L: RowLoss> Sweep<'_, L> {
                 }
             }
         }
-        let sum = s.d_sum(s.d_add(s.d_zero(), s.select(ordinary, loss, s.zero())));
-        (if self.want_loss { sum } else { 0.0 }, left & !done)
+        let mut sum = 0.0;
+        if self.want_loss {
+            let counted = s.and(ordinary, s.le(s.zero(), label));
+            sum = s.d_sum(s.d_add(s.d_zero(), s.select(counted, losses, s.zero())));
+        }
+        (sum, counts & !done)
     }
 
     /// What gradients of the rows are multiplied by.
@@ -234,15 +283,19 @@ impl<L: RowLoss> Sweep<'_, L> {
             return s.splat(common as f32);
         }
         let mut lanes = Lanes([0.0; WIDEST]);
-        (0..count).for_each(|i| lanes.0[i] = self.scale_of(first + i));
+        (0..count).for_each(|i| lanes.0[i] = self.upstream.of(first + i) as f32);
         lanes.vector(s)
     }
 
-    /// Value `k` of what was saved of the rows.
+    /// What was saved of the rows.
     #[inline(always)]
-    fn saved<S: Simd>(&self, s: S, saved: &[f32], first: usize, count: usize, k: usize) -> S::F {
-        let mut lanes = Lanes([0.0; WIDEST]);
-        (0..count).for_each(|i| lanes.0[i] = saved[3 * (first + i) + k]);
-        lanes.vector(s)
+    fn saved<S: Simd>(&self, s: S, saved: &[f32], first: usize, count: usize) -> Stats<S> {
+        let mut stats = [s.zero(); MOST_STATS];
+        for (k, stats) in stats.iter_mut().enumerate().take(self.saved) {
+            let mut lanes = Lanes([0.0; WIDEST]);
+            (0..count).for_each(|i| lanes.0[i] = saved[self.saved * (first + i) + k]);
+            *stats = lanes.vector(s);
+        }
+        stats
     }
 }

@@ -1,6 +1,6 @@
 //! l = softplus(a (b - u_y)) / a,  u = (z - mean) / std of the row.
 
-use crate::cpu::rows::{self, Row, RowLoss, RowOut};
+use crate::cpu::rows::{self, Classes, LaneLoss, LaneRows, Row, RowLoss, RowOut, Stats};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
 
@@ -147,6 +147,95 @@ impl RowLoss for ZLoss {
             |z, _| s.mul_add(slope, s.sub(s.sub(z, high), low), offset),
         );
         out.set(label, own as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &ZLoss {
+    /// Gradient of a class as a line in what its logit is above the mean of the others: slope and offset.
+    type State<S: Simd> = (S::F, S::F);
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        classes: &mut Classes<S>,
+        saved: Option<Stats<S>>,
+    ) -> LaneRows<S, (S::F, S::F)> {
+        let (n, zero, one) = (classes.len, s.zero(), s.splat(1.0));
+        let others = s.splat((n - 1) as f32);
+        let (mut own, mut sums) = (zero, [zero; 4]);
+        for k in (0..n).step_by(4) {
+            for v in 0..4.min(n - k) {
+                let (z, is_own) = (classes.get(s, k + v), classes.is_label(s, k + v));
+                own = s.select(is_own, z, own);
+                sums[v] = s.add(sums[v], s.select(is_own, zero, z));
+            }
+        }
+        let total = |[a, b, c, d]: [S::F; 4]| s.add(s.add(a, b), s.add(c, d));
+        let center = match saved {
+            Some([mean, ..]) => mean,
+            None => s.div(total(sums), others),
+        };
+        let (mut sums, mut squares) = ([zero; 4], [zero; 4]);
+        for k in (0..n).step_by(4) {
+            for v in 0..4.min(n - k) {
+                let d = s.sub(classes.get(s, k + v), center);
+                classes.set(s, k + v, d);
+                let d = s.select(classes.is_label(s, k + v), zero, d);
+                sums[v] = s.add(sums[v], d);
+                squares[v] = s.mul_add(d, d, squares[v]);
+            }
+        }
+        // What the rounded center leaves of the mean.
+        let (sum, squares) = (total(sums), total(squares));
+        let (rest, deviation) = match saved {
+            Some([_, rest, deviation, _]) => (rest, deviation),
+            None => {
+                let rest = s.div(sum, others);
+                (rest, s.sqrt(s.div(s.sub(squares, s.mul(rest, sum)), others)))
+            }
+        };
+        let difference = s.sub(s.sub(own, center), rest);
+        let (classes_, share) = (s.splat(n as f32), s.splat(((n - 1) as f64 / n as f64) as f32));
+        let variance = s.mul_add(s.div(difference, classes_), difference, s.mul(deviation, deviation));
+        let std = s.sqrt(s.mul(share, variance));
+        let inverse = s.div(one, std);
+        let u = s.mul(s.mul(share, difference), inverse);
+        let (a, b) = (s.splat(self.a as f32), s.splat(self.b as f32));
+        let x = s.mul(a, s.sub(b, u));
+        let loss = math::softplus(s, x);
+        let spread = s.mul(deviation, inverse);
+        let spread = s.mul(share, s.mul(spread, spread));
+        let common = s.mul(math::sigmoid(s, x), inverse);
+        let slope = s.mul(s.div(common, classes_), s.mul(u, inverse));
+        let offset = s.sub(s.mul(s.div(common, classes_), spread), s.mul(slope, rest));
+        // Neither the center nor b - u may have lost digits that count, nor squares any.
+        let fits = |x: S::F| s.and(s.lt(s.splat(1e-15), x), s.lt(x, s.splat(1e15)));
+        let centered = s.lt(s.mul(s.splat(8.0), s.mul(rest, sum)), squares);
+        let known = s.lt(s.mul(a, s.add(s.abs(b), s.abs(u))), s.max(s.add(loss, loss), s.splat(2.0)));
+        LaneRows {
+            stats: [center, rest, deviation, zero],
+            loss: s.div(loss, a),
+            own: s.neg(s.mul(s.mul(common, share), spread)),
+            ordinary: s.and(s.and(fits(variance), fits(squares)), s.and(centered, known)),
+            state: (slope, offset),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &(slope, offset): &(S::F, S::F),
+        classes: &Classes<S>,
+        k: usize,
+        scale: S::F,
+    ) -> S::F {
+        s.mul(scale, s.mul_add(slope, classes.get(s, k), offset))
     }
 }
 
