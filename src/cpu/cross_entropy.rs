@@ -2,9 +2,8 @@
 //! l = -(1 - e) w_y log p_y - (e/C) sum_k w_k log p_k + z_weight lse^2, on logits capped by c tanh(z / c)
 //! where softcap c > 0.
 
-use crate::cpu::rows::{
-    self, LaneLoss, NegLogProb, OddsLanes, OddsLoss, OddsRows, Row, RowLoss, RowOut, Softmax,
-};
+use crate::cpu::narrow::{LaneLoss, NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use crate::cpu::rows::{self, Row, RowLoss, RowOut};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softcap::{Capped, soft_cap};
 use crate::cpu::softmax::{self, Accumulator, Odds, SoftmaxStats};

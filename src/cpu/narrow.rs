@@ -1,6 +1,7 @@
 //! Short rows: as many of them as a vector has lanes at a time, a row in each, so that statistics, what follows
 //! from them and gradients are computed for all of them at once.
 
+mod entropy;
 mod softmax;
 
 use crate::cpu::parallel::Cells;
@@ -8,7 +9,9 @@ use crate::cpu::reduction::Upstream;
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, Scratch, load_typed};
 use crate::registry::{DType, Floats, FloatsMut};
+pub use entropy::{EntropyLanes, Slopes};
 pub use softmax::{NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use std::ops::Range;
 
 /// The mathematics of a loss on rows in lanes.
 pub trait LaneLoss {
@@ -60,7 +63,8 @@ pub struct Classes<S: Simd> {
     terms: *mut f32,
     pub len: usize,
     /// Of each row; not the number of a class if there is none.
-    label: S::F,
+    pub label: S::F,
+    rows: Range<usize>,
 }
 
 impl<S: Simd> Classes<S> {
@@ -93,6 +97,35 @@ impl<S: Simd> Classes<S> {
         unsafe { s.store(self.terms.add(k * S::LANES), value) }
     }
 
+    /// Sum of a vector for each class, in four sums rather than one long chain.
+    #[inline(always)]
+    pub fn sum(&mut self, s: S, mut of: impl FnMut(&mut Self, usize) -> S::F) -> S::F {
+        let mut sums = [s.zero(); 4];
+        for k in (0..self.len).step_by(4) {
+            for v in 0..4.min(self.len - k) {
+                sums[v] = s.add(sums[v], of(self, k + v));
+            }
+        }
+        s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))
+    }
+
+    /// One value per row, by its number in the call.
+    #[inline(always)]
+    pub fn by_row(&self, s: S, value: impl Fn(usize) -> f32) -> S::F {
+        Lanes::collect(self.rows.clone().map(value)).vector(s)
+    }
+
+    /// The values row by row.
+    #[inline(always)]
+    fn into_rows(self, s: S) -> *const f32 {
+        // Backwards, as what is written beyond a row's end is the next one's.
+        for k in (0..self.len).step_by(S::LANES).rev() {
+            // SAFETY: whole tiles.
+            unsafe { s.transpose(self.values.add(k * S::LANES), S::LANES, self.terms.add(k), self.len) };
+        }
+        self.terms
+    }
+
     /// Rows of which class `k` is the label.
     #[inline(always)]
     pub fn is_label(&self, s: S, k: usize) -> S::M {
@@ -115,11 +148,50 @@ pub fn fits<S: Simd>(n: usize) -> bool {
 /// Values of `LANES` rows, one row after the other or one class after the other.
 type Tile = Scratch<{ (LONGEST + 1) * WIDEST }>;
 
+/// Room for rows and what is made of them.
+pub struct Tiles {
+    rows: Tile,
+    classes: Tile,
+}
+
+impl Tiles {
+    pub fn new() -> Tiles {
+        Tiles { rows: Tile::new(), classes: Tile::new() }
+    }
+
+    /// `count` rows by class.
+    ///
+    /// # Safety
+    /// They are within `from`.
+    #[inline(always)]
+    pub unsafe fn classes<S: Simd>(
+        &mut self,
+        s: S,
+        from: &Floats,
+        rows: Range<usize>,
+        label: S::F,
+    ) -> Classes<S> {
+        assert!(fits::<S>(from.columns) && rows.len() <= S::LANES);
+        let (terms, values) = (self.rows.ptr(), self.classes.ptr());
+        // SAFETY: the tiles have room for the longest.
+        unsafe { by_class(s, from, rows.start, rows.len(), terms, values) };
+        Classes { values, terms, len: from.columns, label, rows }
+    }
+}
+
 /// One value per row, and how a vector reads and writes them.
 #[repr(C, align(64))]
-struct Lanes([f32; WIDEST]);
+pub struct Lanes(pub [f32; WIDEST]);
 
 impl Lanes {
+    /// Zeros where there are less values.
+    #[inline(always)]
+    fn collect(values: impl Iterator<Item = f32>) -> Lanes {
+        let mut lanes = Lanes([0.0; WIDEST]);
+        lanes.0.iter_mut().zip(values).for_each(|(lane, value)| *lane = value);
+        lanes
+    }
+
     #[inline(always)]
     fn vector<S: Simd>(&self, s: S) -> S::F {
         const { assert!(S::LANES <= WIDEST) };
@@ -128,7 +200,7 @@ impl Lanes {
     }
 
     #[inline(always)]
-    fn of<S: Simd>(s: S, v: S::F) -> Lanes {
+    pub fn of<S: Simd>(s: S, v: S::F) -> Lanes {
         const { assert!(S::LANES <= WIDEST) };
         let mut lanes = Lanes([0.0; WIDEST]);
         // SAFETY: there is room for a vector.
@@ -184,6 +256,9 @@ pub struct Narrow<'a> {
     pub gradients: Option<&'a FloatsMut<'a>>,
 }
 
+/// Instead of a label.
+pub const NO_LABEL: usize = LONGEST;
+
 /// Label of a row that does not count.
 const NOT_COUNTED: f32 = -1.0;
 
@@ -218,19 +293,15 @@ impl Narrow<'_> {
     #[inline(always)]
     pub fn run<S: Simd, L: LaneLoss>(&self, s: S, loss: &L, group: &Group) -> (f64, u32) {
         let &Group { first, count, counts, ref labels, ref weights } = group;
-        let n = self.logits.columns;
-        assert!(fits::<S>(n) && count <= S::LANES);
         if counts == 0 {
             return (0.0, 0);
         }
-        let (mut rows, mut tile) = (Tile::new(), Tile::new());
-        let (rows, tile) = (rows.ptr(), tile.ptr());
+        let mut tiles = Tiles::new();
         let (label, weight) = (labels.vector(s), weights.vector(s));
-        // SAFETY: the caller's rows are within the checked buffers; the tiles have room for the longest.
-        unsafe { by_class(s, self.logits, first, count, rows, tile) };
-        let mut classes = Classes { values: tile, terms: rows, len: n, label };
+        // SAFETY: the caller's rows are within the checked buffers.
+        let mut classes = unsafe { tiles.classes(s, self.logits, first..first + count, label) };
         let saved = match self.saved_in {
-            Some(saved) => Some(self.saved(s, saved, first, count)),
+            Some(saved) => Some(self.saved(s, saved, &classes)),
             None => None,
         };
         let LaneRows { stats, loss: losses, own, ordinary, state } = loss.rows(s, &mut classes, saved);
@@ -248,18 +319,15 @@ impl Narrow<'_> {
             }
         }
         if let Some(gradients) = self.gradients {
-            let scale = s.mul(weight, self.scales(s, first, count));
-            let own = s.mul(scale, own);
+            let scale = s.mul(weight, self.scales(s, &classes));
+            let (n, own) = (classes.len, s.mul(scale, own));
             for k in 0..n {
                 let g = loss.gradient(s, &state, &classes, k, scale);
                 classes.set(s, k, s.select(classes.is_label(s, k), own, g));
             }
+            let rows = classes.into_rows(s);
             // SAFETY: the rows are within the checked buffers, and only this block writes them.
             unsafe {
-                // Backwards, as what is written beyond a row's end is the next one's.
-                for k in (0..n).step_by(S::LANES).rev() {
-                    s.transpose(tile.add(k * S::LANES), S::LANES, rows.add(k), n);
-                }
                 let all = done.count_ones() as usize == count && gradients.stride == n;
                 let runs = if all { 0..1 } else { 0..count };
                 for i in runs.filter(|i| all || is_done(i)) {
@@ -278,23 +346,19 @@ impl Narrow<'_> {
 
     /// What gradients of the rows are multiplied by.
     #[inline(always)]
-    fn scales<S: Simd>(&self, s: S, first: usize, count: usize) -> S::F {
-        if let Some(common) = self.upstream.common() {
-            return s.splat(common as f32);
+    fn scales<S: Simd>(&self, s: S, classes: &Classes<S>) -> S::F {
+        match self.upstream.common() {
+            Some(common) => s.splat(common as f32),
+            None => classes.by_row(s, |r| self.upstream.of(r) as f32),
         }
-        let mut lanes = Lanes([0.0; WIDEST]);
-        (0..count).for_each(|i| lanes.0[i] = self.upstream.of(first + i) as f32);
-        lanes.vector(s)
     }
 
     /// What was saved of the rows.
     #[inline(always)]
-    fn saved<S: Simd>(&self, s: S, saved: &[f32], first: usize, count: usize) -> Stats<S> {
+    fn saved<S: Simd>(&self, s: S, saved: &[f32], classes: &Classes<S>) -> Stats<S> {
         let mut stats = [s.zero(); MOST_STATS];
         for (k, stats) in stats.iter_mut().enumerate().take(self.saved) {
-            let mut lanes = Lanes([0.0; WIDEST]);
-            (0..count).for_each(|i| lanes.0[i] = saved[self.saved * (first + i) + k]);
-            *stats = lanes.vector(s);
+            *stats = classes.by_row(s, |r| saved[self.saved * r + k]);
         }
         stats
     }

@@ -3,10 +3,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::later::Later;
-use crate::cpu::narrow::{self, Group, Narrow};
-pub use crate::cpu::narrow::{
-    Classes, LaneLoss, LaneRows, NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax, Stats,
-};
+use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, NegLogProb, Softmax};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, GROUP, HALF, group_size};

@@ -79,17 +79,18 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
             }
             spread = s.add(spread, s.sub(own, top));
         }
-        let mut sums = [s.zero(); 4];
-        for k in (0..n).step_by(4) {
-            for v in 0..4.min(n - k) {
-                let term = math::exp_softmax(s, s.sub(classes.get(s, k + v), top));
-                sums[v] = s.add(sums[v], term);
-                classes.set(s, k + v, term);
-            }
-        }
+        let sum = classes.sum(
+            s,
+            #[inline(always)]
+            |classes, k| {
+                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
+                classes.set(s, k, term);
+                term
+            },
+        );
         let rest = match saved {
             Some(saved) => saved[1],
-            None => s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])),
+            None => sum,
         };
         let odds = OddsLanes::new(s, top, rest, own);
         let OddsRows { loss, factor, offset, own: own_gradient, ordinary } = self.0.rows(s, &odds, spread);

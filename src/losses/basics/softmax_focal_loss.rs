@@ -1,6 +1,7 @@
 //! l = -w_y q^gamma log p_y,  q = 1 - p_y.
 
-use crate::cpu::rows::{LaneLoss, OddsLanes, OddsLoss, OddsRows, Row, RowLoss, RowOut, Softmax};
+use crate::cpu::narrow::{LaneLoss, OddsLanes, OddsLoss, OddsRows, Softmax};
+use crate::cpu::rows::{Row, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 use crate::cpu::storage::class_weight;

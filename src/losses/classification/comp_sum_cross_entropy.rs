@@ -1,6 +1,7 @@
 //! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
 
-use crate::cpu::rows::{LaneLoss, NegLogProb, OddsLanes, OddsLoss, OddsRows, Row, RowLoss, RowOut, Softmax};
+use crate::cpu::narrow::{LaneLoss, NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use crate::cpu::rows::{Row, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 

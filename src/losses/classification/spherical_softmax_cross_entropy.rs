@@ -1,7 +1,8 @@
 //! l = log sum_k f_k - log f_y = log(1 + rest / f_y),  f = z^2 + eps or 1 + z + z^2 / 2, rest the sum of f over
 //! the other classes.
 
-use crate::cpu::rows::{self, Classes, LaneLoss, LaneRows, Row, RowLoss, RowOut, Stats};
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
+use crate::cpu::rows::{self, Row, RowLoss, RowOut};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
 

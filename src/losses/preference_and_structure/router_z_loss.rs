@@ -1,8 +1,9 @@
 //! l = logsumexp(z)^2.
 
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::{self, Accumulator};
 use crate::registry::entries::router_z_loss::Call;
 
@@ -49,6 +50,48 @@ impl RowSetLoss<1> for RouterZLoss {
         if let Some(out) = out {
             softmax::write_terms(s, row, state.top, weight, out);
         }
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &RouterZLoss {
+    /// What makes exp(z_k - top) the gradient.
+    type State<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn rows<S: Simd>(&self, s: S, classes: &mut Classes<S>, _saved: Option<Stats<S>>) -> LaneRows<S, S::F> {
+        let mut top = s.splat(f32::NEG_INFINITY);
+        for k in 0..classes.len {
+            top = s.max(top, classes.get(s, k));
+        }
+        let sum = classes.sum(
+            s,
+            #[inline(always)]
+            |classes, k| {
+                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
+                classes.set(s, k, term);
+                term
+            },
+        );
+        let lse = s.add(top, math::ln(s, sum));
+        let double = s.add(lse, lse);
+        // Neither where the sum for lse has lost digits.
+        let exact = s.le(s.abs(top), s.abs(double));
+        LaneRows {
+            stats: [s.zero(); 4],
+            loss: s.mul(lse, lse),
+            own: s.zero(),
+            ordinary: s.and(exact, s.lt(s.abs(lse), s.splat(1e15))),
+            state: s.div(double, sum),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, s: S, &weight: &S::F, classes: &Classes<S>, k: usize, scale: S::F) -> S::F {
+        s.mul(s.mul(scale, weight), classes.get(s, k))
     }
 }
 
