@@ -97,16 +97,29 @@ impl<S: Simd> Classes<S> {
         unsafe { s.store(self.terms.add(k * S::LANES), value) }
     }
 
-    /// Sum of a vector for each class, in four sums rather than one long chain.
+    /// Sums over the classes, `step` adding to them those of one class. Rather than one long chain of roundings there
+    /// are four short ones at a time.
     #[inline(always)]
-    pub fn sum(&mut self, s: S, mut of: impl FnMut(&mut Self, usize) -> S::F) -> S::F {
-        let mut sums = [s.zero(); 4];
-        for k in (0..self.len).step_by(4) {
-            for v in 0..4.min(self.len - k) {
-                sums[v] = s.add(sums[v], of(self, k + v));
+    pub fn sums<const N: usize>(
+        &mut self,
+        s: S,
+        mut step: impl FnMut(&mut Self, usize, [S::F; N]) -> [S::F; N],
+    ) -> [S::F; N] {
+        let mut totals = [s.zero(); N];
+        for start in (0..self.len).step_by(16) {
+            let end = self.len.min(start + 16);
+            let mut sums = [[s.zero(); N]; 4];
+            for k in (start..end).step_by(4) {
+                for v in 0..4.min(end - k) {
+                    sums[v] = step(self, k + v, sums[v]);
+                }
+            }
+            for (i, total) in totals.iter_mut().enumerate() {
+                let sum = s.add(s.add(sums[0][i], sums[1][i]), s.add(sums[2][i], sums[3][i]));
+                *total = s.add(*total, sum);
             }
         }
-        s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))
+        totals
     }
 
     /// One value per row, by its number in the call.

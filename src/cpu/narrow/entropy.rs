@@ -36,12 +36,12 @@ impl<S: Simd> EntropyLanes<S> {
     /// Leaves exponents as the values of the classes, and as terms their exponentials but for a largest one's.
     #[inline(always)]
     pub fn new(s: S, classes: &mut Classes<S>, saved: Option<Stats<S>>) -> Self {
-        let (n, zero, low) = (classes.len, s.zero(), s.splat(f32::NEG_INFINITY));
+        let (zero, low) = (s.zero(), s.splat(f32::NEG_INFINITY));
         let (mut top, mut second) = (low, low);
         match saved {
             Some(saved) => [top, second, ..] = saved,
             None => {
-                for k in 0..n {
+                for k in 0..classes.len {
                     let z = classes.get(s, k);
                     second = s.max(second, s.min(top, z));
                     top = s.max(top, z);
@@ -52,26 +52,22 @@ impl<S: Simd> EntropyLanes<S> {
         let alone = s.lt(second, top);
         let apart = s.select(alone, lead, s.splat(f32::NAN));
         let mut own = (zero, zero);
-        let (mut rests, mut crosses) = ([zero; 4], [zero; 4]);
-        for k in (0..n).step_by(4) {
-            for v in 0..4.min(n - k) {
-                let x = exponent(s, classes.get(s, k + v), second, s.splat(1.0));
+        let [rest, cross] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [rest, cross]| {
+                let x = exponent(s, classes.get(s, k), second, s.splat(1.0));
                 let term = s.select(s.eq(x, apart), zero, math::exp_softmax(s, x));
-                rests[v] = s.add(rests[v], term);
-                crosses[v] = s.mul_add(term, x, crosses[v]);
-                classes.set(s, k + v, x);
-                classes.set_term(s, k + v, term);
-                let is_own = classes.is_label(s, k + v);
+                classes.set(s, k, x);
+                classes.set_term(s, k, term);
+                let is_own = classes.is_label(s, k);
                 own = (s.select(is_own, x, own.0), s.select(is_own, term, own.1));
-            }
-        }
+                [s.add(rest, term), s.mul_add(term, x, cross)]
+            },
+        );
         let (rest, cross) = match saved {
             Some([_, _, rest, cross]) => (rest, cross),
-            None => {
-                let total = |[a, b, c, d]: [S::F; 4]| s.add(s.add(a, b), s.add(c, d));
-                let extra = s.select(alone, zero, s.splat(1.0));
-                (s.sub(total(rests), extra), total(crosses))
-            }
+            None => (s.sub(rest, s.select(alone, zero, s.splat(1.0))), cross),
         };
         let odds = OddsLanes::new(s, second, rest, top);
         let log_sum = odds.log_sum(s);

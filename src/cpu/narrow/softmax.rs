@@ -79,13 +79,13 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
             }
             spread = s.add(spread, s.sub(own, top));
         }
-        let sum = classes.sum(
+        let [sum] = classes.sums(
             s,
             #[inline(always)]
-            |classes, k| {
+            |classes, k, [sum]| {
                 let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
                 classes.set(s, k, term);
-                term
+                [s.add(sum, term)]
             },
         );
         let rest = match saved {

@@ -125,25 +125,23 @@ impl LaneLoss for &SphericalSoftmax {
         let (zero, two) = (s.zero(), s.splat(2.0));
         let (shift, e, share) = (s.splat(shift), s.splat(e), s.splat(share));
         let mut own = zero;
-        let mut sums = [zero; 4];
-        for k in (0..n).step_by(4) {
-            for v in 0..4.min(n - k) {
-                let (u, is_own) = (s.add(classes.get(s, k + v), shift), classes.is_label(s, k + v));
-                classes.set(s, k + v, u);
+        let [squares] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum]| {
+                let (u, is_own) = (s.add(classes.get(s, k), shift), classes.is_label(s, k));
+                classes.set(s, k, u);
                 own = s.select(is_own, u, own);
                 let u = s.select(is_own, zero, u);
-                sums[v] = s.mul_add(u, u, sums[v]);
-            }
-        }
+                [s.mul_add(u, u, sum)]
+            },
+        );
         let rest = match saved {
             Some([root, tail, ..]) => {
                 let square = s.mul_add(s.mul(two, root), tail, s.mul(root, root));
                 s.div(square, share)
             }
-            None => {
-                let squares = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
-                s.mul_add(s.splat((n - 1) as f32), e, squares)
-            }
+            None => s.mul_add(s.splat((n - 1) as f32), e, squares),
         };
         let f = s.mul_add(own, own, e);
         let ratio = s.div(rest, f);

@@ -171,31 +171,31 @@ impl LaneLoss for &ZLoss {
     ) -> LaneRows<S, (S::F, S::F)> {
         let (n, zero, one) = (classes.len, s.zero(), s.splat(1.0));
         let others = s.splat((n - 1) as f32);
-        let (mut own, mut sums) = (zero, [zero; 4]);
-        for k in (0..n).step_by(4) {
-            for v in 0..4.min(n - k) {
-                let (z, is_own) = (classes.get(s, k + v), classes.is_label(s, k + v));
+        let mut own = zero;
+        let [sum] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum]| {
+                let (z, is_own) = (classes.get(s, k), classes.is_label(s, k));
                 own = s.select(is_own, z, own);
-                sums[v] = s.add(sums[v], s.select(is_own, zero, z));
-            }
-        }
-        let total = |[a, b, c, d]: [S::F; 4]| s.add(s.add(a, b), s.add(c, d));
+                [s.add(sum, s.select(is_own, zero, z))]
+            },
+        );
         let center = match saved {
             Some([mean, ..]) => mean,
-            None => s.div(total(sums), others),
+            None => s.div(sum, others),
         };
-        let (mut sums, mut squares) = ([zero; 4], [zero; 4]);
-        for k in (0..n).step_by(4) {
-            for v in 0..4.min(n - k) {
-                let d = s.sub(classes.get(s, k + v), center);
-                classes.set(s, k + v, d);
-                let d = s.select(classes.is_label(s, k + v), zero, d);
-                sums[v] = s.add(sums[v], d);
-                squares[v] = s.mul_add(d, d, squares[v]);
-            }
-        }
-        // What the rounded center leaves of the mean.
-        let (sum, squares) = (total(sums), total(squares));
+        // The sum is what the rounded center leaves of the mean.
+        let [sum, squares] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum, squares]| {
+                let d = s.sub(classes.get(s, k), center);
+                classes.set(s, k, d);
+                let d = s.select(classes.is_label(s, k), zero, d);
+                [s.add(sum, d), s.mul_add(d, d, squares)]
+            },
+        );
         let (rest, square) = match saved {
             Some([_, rest, deviation, _]) => (rest, s.mul(deviation, deviation)),
             None => {

@@ -67,13 +67,13 @@ impl LaneLoss for &RouterZLoss {
         for k in 0..classes.len {
             top = s.max(top, classes.get(s, k));
         }
-        let sum = classes.sum(
+        let [sum] = classes.sums(
             s,
             #[inline(always)]
-            |classes, k| {
+            |classes, k, [sum]| {
                 let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
                 classes.set(s, k, term);
-                term
+                [s.add(sum, term)]
             },
         );
         let lse = s.add(top, math::ln(s, sum));
