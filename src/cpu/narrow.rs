@@ -1,20 +1,22 @@
 //! Short rows: as many of them as a vector has lanes at a time, a row in each, so that statistics, what follows
 //! from them and gradients are computed for all of them at once.
 
+mod classes;
 mod entropy;
 mod softmax;
 
 use crate::cpu::parallel::Cells;
 use crate::cpu::reduction::Upstream;
 use crate::cpu::simd::Simd;
-use crate::cpu::storage::{self, Scratch, load_typed};
-use crate::registry::{DType, Floats, FloatsMut};
+use crate::cpu::storage;
+use crate::registry::{Floats, FloatsMut};
+pub use classes::{Classes, Lanes, Tiles, fits};
+use classes::{LONGEST, WIDEST};
 pub use entropy::{EntropyLanes, Slopes};
 pub use softmax::{NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
-use std::ops::Range;
 
-/// The mathematics of a loss on rows in lanes.
-pub trait LaneLoss {
+/// The mathematics of a loss on rows in lanes, or on sets of `I` rows.
+pub trait LaneLoss<const I: usize = 1> {
     /// What gradients need.
     type State<S: Simd>;
 
@@ -22,7 +24,7 @@ pub trait LaneLoss {
     fn rows<S: Simd>(
         &self,
         s: S,
-        classes: &mut Classes<S>,
+        classes: &mut [Classes<S>; I],
         saved: Option<Stats<S>>,
     ) -> LaneRows<S, Self::State<S>>;
 
@@ -31,10 +33,10 @@ pub trait LaneLoss {
         &self,
         s: S,
         state: &Self::State<S>,
-        classes: &Classes<S>,
+        classes: &[Classes<S>; I],
         k: usize,
         scale: S::F,
-    ) -> S::F;
+    ) -> [S::F; I];
 
     /// What loss and gradient of a row with this label are multiplied by.
     fn weight(&self, _label: usize) -> f32 {
@@ -57,208 +59,24 @@ pub struct LaneRows<S: Simd, T> {
     pub state: T,
 }
 
-/// The rows by class: for each class one vector, at first of logits, and room for another.
-pub struct Classes<S: Simd> {
-    values: *mut f32,
-    terms: *mut f32,
-    pub len: usize,
-    /// Of each row; not the number of a class if there is none.
-    pub label: S::F,
-    rows: Range<usize>,
-}
+/// Of losses that have no such form.
+pub enum Never {}
 
-impl<S: Simd> Classes<S> {
-    #[inline(always)]
-    pub fn get(&self, s: S, k: usize) -> S::F {
-        assert!(k < self.len);
-        // SAFETY: a vector of the tile, which is whole.
-        unsafe { s.load(self.values.add(k * S::LANES)) }
+impl<const I: usize> LaneLoss<I> for Never {
+    type State<S: Simd> = ();
+
+    fn rows<S: Simd>(&self, _: S, _: &mut [Classes<S>; I], _: Option<Stats<S>>) -> LaneRows<S, ()> {
+        match *self {}
     }
 
-    #[inline(always)]
-    pub fn set(&mut self, s: S, k: usize, value: S::F) {
-        assert!(k < self.len);
-        // SAFETY: as above.
-        unsafe { s.store(self.values.add(k * S::LANES), value) }
-    }
-
-    /// What [`Classes::set_term`] put there.
-    #[inline(always)]
-    pub fn term(&self, s: S, k: usize) -> S::F {
-        assert!(k < self.len);
-        // SAFETY: as above.
-        unsafe { s.load(self.terms.add(k * S::LANES)) }
-    }
-
-    #[inline(always)]
-    pub fn set_term(&mut self, s: S, k: usize, value: S::F) {
-        assert!(k < self.len);
-        // SAFETY: as above.
-        unsafe { s.store(self.terms.add(k * S::LANES), value) }
-    }
-
-    /// Sums over the classes, `step` adding to them those of one class. Rather than one long chain of roundings there
-    /// are four short ones at a time.
-    #[inline(always)]
-    pub fn sums<const N: usize>(
-        &mut self,
-        s: S,
-        mut step: impl FnMut(&mut Self, usize, [S::F; N]) -> [S::F; N],
-    ) -> [S::F; N] {
-        let mut totals = [s.zero(); N];
-        for start in (0..self.len).step_by(16) {
-            let end = self.len.min(start + 16);
-            let mut sums = [[s.zero(); N]; 4];
-            for k in (start..end).step_by(4) {
-                for v in 0..4.min(end - k) {
-                    sums[v] = step(self, k + v, sums[v]);
-                }
-            }
-            for (i, total) in totals.iter_mut().enumerate() {
-                let sum = s.add(s.add(sums[0][i], sums[1][i]), s.add(sums[2][i], sums[3][i]));
-                *total = s.add(*total, sum);
-            }
-        }
-        totals
-    }
-
-    /// One value per row, by its number in the call.
-    #[inline(always)]
-    pub fn by_row(&self, s: S, value: impl Fn(usize) -> f32) -> S::F {
-        Lanes::collect(self.rows.clone().map(value)).vector(s)
-    }
-
-    /// The values row by row.
-    #[inline(always)]
-    fn into_rows(self, s: S) -> *const f32 {
-        // Backwards, as what is written beyond a row's end is the next one's.
-        for k in (0..self.len).step_by(S::LANES).rev() {
-            // SAFETY: whole tiles.
-            unsafe { s.transpose(self.values.add(k * S::LANES), S::LANES, self.terms.add(k), self.len) };
-        }
-        self.terms
-    }
-
-    /// Rows of which class `k` is the label.
-    #[inline(always)]
-    pub fn is_label(&self, s: S, k: usize) -> S::M {
-        s.eq(self.label, s.splat(k as f32))
-    }
-}
-
-/// Lanes of the widest vector.
-const WIDEST: usize = 16;
-
-/// Longest row that goes into lanes: one much longer fills vectors of its own, and an f32 sum has no use for more
-/// terms.
-const LONGEST: usize = 64;
-
-/// Whether rows of `n` logits go into lanes.
-pub fn fits<S: Simd>(n: usize) -> bool {
-    S::LANES > 1 && n <= LONGEST
-}
-
-/// Values of `LANES` rows, one row after the other or one class after the other.
-type Tile = Scratch<{ (LONGEST + 1) * WIDEST }>;
-
-/// Room for rows and what is made of them.
-pub struct Tiles {
-    rows: Tile,
-    classes: Tile,
-}
-
-impl Tiles {
-    pub fn new() -> Tiles {
-        Tiles { rows: Tile::new(), classes: Tile::new() }
-    }
-
-    /// `count` rows by class.
-    ///
-    /// # Safety
-    /// They are within `from`.
-    #[inline(always)]
-    pub unsafe fn classes<S: Simd>(
-        &mut self,
-        s: S,
-        from: &Floats,
-        rows: Range<usize>,
-        label: S::F,
-    ) -> Classes<S> {
-        assert!(fits::<S>(from.columns) && rows.len() <= S::LANES);
-        let (terms, values) = (self.rows.ptr(), self.classes.ptr());
-        // SAFETY: the tiles have room for the longest.
-        unsafe { by_class(s, from, rows.start, rows.len(), terms, values) };
-        Classes { values, terms, len: from.columns, label, rows }
-    }
-}
-
-/// One value per row, and how a vector reads and writes them.
-#[repr(C, align(64))]
-pub struct Lanes(pub [f32; WIDEST]);
-
-impl Lanes {
-    /// Zeros where there are less values.
-    #[inline(always)]
-    fn collect(values: impl Iterator<Item = f32>) -> Lanes {
-        let mut lanes = Lanes([0.0; WIDEST]);
-        lanes.0.iter_mut().zip(values).for_each(|(lane, value)| *lane = value);
-        lanes
-    }
-
-    #[inline(always)]
-    fn vector<S: Simd>(&self, s: S) -> S::F {
-        const { assert!(S::LANES <= WIDEST) };
-        // SAFETY: there is room for a vector.
-        unsafe { s.load(self.0.as_ptr()) }
-    }
-
-    #[inline(always)]
-    pub fn of<S: Simd>(s: S, v: S::F) -> Lanes {
-        const { assert!(S::LANES <= WIDEST) };
-        let mut lanes = Lanes([0.0; WIDEST]);
-        // SAFETY: there is room for a vector.
-        unsafe { s.store(lanes.0.as_mut_ptr(), v) };
-        lanes
-    }
-}
-
-/// `count` rows of `n` values by class: at `k LANES`, value `k` of each.
-///
-/// # Safety
-/// The rows are within `from`; both tiles have room for `LANES` rows of `n`, and a vector more.
-#[inline(always)]
-unsafe fn by_class<S: Simd>(s: S, from: &Floats, first: usize, count: usize, rows: *mut f32, tile: *mut f32) {
-    let n = from.columns;
-    unsafe {
-        if from.stride == n || count == 1 {
-            copy(s, from.dtype, from.row(first), count * n, rows);
-        } else {
-            // What is written beyond a row's end is the next one's.
-            for i in 0..count {
-                copy(s, from.dtype, from.row(first + i), n, rows.add(i * n));
-            }
-        }
-        rows.add(count * n).write_bytes(0, (S::LANES - count) * n + S::LANES);
-        for k in (0..n).step_by(S::LANES) {
-            s.transpose(rows.add(k), n, tile.add(k * S::LANES), S::LANES);
-        }
-    }
-}
-
-/// Converts `n` values to f32.
-///
-/// # Safety
-/// Both are in bounds, `to` with a vector more.
-#[inline(always)]
-unsafe fn copy<S: Simd>(s: S, dtype: DType, from: *const u8, n: usize, to: *mut f32) {
-    for k in (0..n).step_by(S::LANES) {
-        unsafe { s.store(to.add(k), load_typed(s, dtype, from.add(k * dtype.size()), S::LANES.min(n - k))) };
+    fn gradient<S: Simd>(&self, _: S, _: &(), _: &[Classes<S>; I], _: usize, _: S::F) -> [S::F; I] {
+        match *self {}
     }
 }
 
 /// What the rows of a call have in common.
-pub struct Narrow<'a> {
-    pub logits: &'a Floats<'a>,
+pub struct Narrow<'a, const I: usize> {
+    pub inputs: &'a [Floats<'a>; I],
     pub want_loss: bool,
     pub losses: Option<Cells<'a>>,
     /// How many statistics of a row are saved.
@@ -266,7 +84,7 @@ pub struct Narrow<'a> {
     pub saved_in: Option<&'a [f32]>,
     pub saved_out: Option<Cells<'a>>,
     pub upstream: &'a Upstream<'a>,
-    pub gradients: Option<&'a FloatsMut<'a>>,
+    pub gradients: [Option<&'a FloatsMut<'a>>; I],
 }
 
 /// Instead of a label.
@@ -300,21 +118,25 @@ impl Group {
     }
 }
 
-impl Narrow<'_> {
+impl<const I: usize> Narrow<'_, I> {
     /// Sum of the losses of the rows of a group, and a bit for each that counts and is left to do in the ordinary
     /// way: those with values out of the ordinary.
     #[inline(always)]
-    pub fn run<S: Simd, L: LaneLoss>(&self, s: S, loss: &L, group: &Group) -> (f64, u32) {
+    pub fn run<S: Simd, L: LaneLoss<I>>(&self, s: S, loss: &L, group: &Group) -> (f64, u32) {
         let &Group { first, count, counts, ref labels, ref weights } = group;
         if counts == 0 {
             return (0.0, 0);
         }
-        let mut tiles = Tiles::new();
+        let mut tiles = [const { Tiles::new() }; I];
         let (label, weight) = (labels.vector(s), weights.vector(s));
-        // SAFETY: the caller's rows are within the checked buffers.
-        let mut classes = unsafe { tiles.classes(s, self.logits, first..first + count, label) };
+        let n = self.inputs[0].columns;
+        let mut classes = tiles.each_mut().map(|tiles| tiles.classes(n, first..first + count, label));
+        for (classes, input) in classes.iter_mut().zip(self.inputs) {
+            // SAFETY: the caller's rows are within the checked buffers, which have the same shape.
+            unsafe { classes.read(s, input) };
+        }
         let saved = match self.saved_in {
-            Some(saved) => Some(self.saved(s, saved, &classes)),
+            Some(saved) => Some(self.saved(s, saved, &classes[0])),
             None => None,
         };
         let LaneRows { stats, loss: losses, own, ordinary, state } = loss.rows(s, &mut classes, saved);
@@ -331,21 +153,24 @@ impl Narrow<'_> {
                 (0..count).filter(is_done).for_each(|i| saved.set(self.saved * (first + i) + k, values.0[i]));
             }
         }
-        if let Some(gradients) = self.gradients {
-            let scale = s.mul(weight, self.scales(s, &classes));
-            let (n, own) = (classes.len, s.mul(scale, own));
+        if self.gradients.iter().any(Option::is_some) {
+            let scale = s.mul(weight, self.scales(s, &classes[0]));
+            let own = s.mul(scale, own);
             for k in 0..n {
-                let g = loss.gradient(s, &state, &classes, k, scale);
-                classes.set(s, k, s.select(classes.is_label(s, k), own, g));
+                let gradients = loss.gradient(s, &state, &classes, k, scale);
+                for (classes, g) in classes.iter_mut().zip(gradients) {
+                    classes.set(s, k, s.select(classes.is_label(s, k), own, g));
+                }
             }
-            let rows = classes.into_rows(s);
-            // SAFETY: the rows are within the checked buffers, and only this block writes them.
-            unsafe {
-                let all = done.count_ones() as usize == count && gradients.stride == n;
+            for (classes, to) in classes.iter_mut().zip(self.gradients) {
+                let Some(to) = to else { continue };
+                let rows = classes.by_rows(s);
+                let all = done.count_ones() as usize == count && to.stride == n;
                 let runs = if all { 0..1 } else { 0..count };
                 for i in runs.filter(|i| all || is_done(i)) {
-                    let (to, len) = (gradients.row(first + i), if all { count * n } else { n });
-                    storage::write(s, gradients.dtype, rows.add(i * n), to, len, false);
+                    let len = if all { count * n } else { n };
+                    // SAFETY: the rows are within the checked buffers, and only this block writes them.
+                    unsafe { storage::write(s, to.dtype, rows.add(i * n), to.row(first + i), len, false) };
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! loss holds itself.
 
 use crate::cpu::Cpu;
-use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, NegLogProb, Softmax};
+use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, Never};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, Row, RowOut};
@@ -54,9 +54,9 @@ pub trait RowSetLoss<const I: usize>: Sync {
         state
     }
 
-    /// The same for samples in lanes, where there is one row of each, no output of its own, and such a form.
-    fn lanes(&self) -> Option<impl LaneLoss> {
-        None::<Softmax<NegLogProb>>
+    /// The same for samples in lanes, where the loss has such a form, and no outputs of its own.
+    fn lanes(&self) -> Option<impl LaneLoss<I>> {
+        None::<Never>
     }
 
     /// Outputs of a sample that does not count, but for the loss.
@@ -136,7 +136,7 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
         // One row alone may keep what its first sweep computed.
         let keeps = I == 1 && pass.want_gradient;
         let cache = if keeps { Cache::of_thread(pass.inputs[0].columns) } else { std::ptr::null_mut() };
-        let lanes = pass.loss.lanes().filter(|_| I == 1 && narrow::fits::<S>(pass.inputs[0].columns));
+        let lanes = pass.loss.lanes().filter(|_| narrow::fits::<S>(pass.inputs[0].columns));
         let (mut total, mut left) = (0.0, 0);
         for r in self.rows.clone() {
             if let Some(lanes) = &lanes {
@@ -189,7 +189,7 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
 impl<const I: usize, L: RowSetLoss<I>> Pass<'_, I, L> {
     /// Sum of the losses of samples that were done, and a bit for each that is left to do.
     #[inline(always)]
-    fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss, first: usize, count: usize) -> (f64, u32) {
+    fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss<I>, first: usize, count: usize) -> (f64, u32) {
         let (mut group, mut others) = (Group::new(first, count), 0);
         for i in 0..count {
             match self.loss.counts(first + i) {
@@ -198,14 +198,14 @@ impl<const I: usize, L: RowSetLoss<I>> Pass<'_, I, L> {
             }
         }
         let narrow = Narrow {
-            logits: &self.inputs[0],
+            inputs: &self.inputs,
             want_loss: self.want_loss,
             losses: self.losses,
             saved: 0,
             saved_in: None,
             saved_out: None,
             upstream: &self.upstream,
-            gradients: self.gradients[0].as_ref(),
+            gradients: self.gradients.each_ref().map(Option::as_ref),
         };
         let (sum, left) = narrow.run(s, loss, &group);
         (sum, left | others)

@@ -3,7 +3,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::later::Later;
-use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, NegLogProb, Softmax};
+use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, Never};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, GROUP, HALF, group_size};
@@ -39,7 +39,7 @@ pub trait RowLoss: Sync {
 
     /// The same for rows in lanes, where the loss has such a form.
     fn lanes(&self) -> Option<impl LaneLoss> {
-        None::<Softmax<NegLogProb>>
+        None::<Never>
     }
 
     /// What a row counts in the mean, where that is not 1.
@@ -272,14 +272,14 @@ impl<L: RowLoss> Sweep<'_, L> {
             }
         }
         let narrow = Narrow {
-            logits: &self.logits,
+            inputs: &[self.logits],
             want_loss: self.want_loss,
             losses: self.losses,
             saved: L::SAVED,
             saved_in: self.saved_in,
             saved_out: self.saved_out,
             upstream: &self.upstream,
-            gradients: self.grad_logits.as_ref(),
+            gradients: [self.grad_logits.as_ref()],
         };
         narrow.run(s, loss, &group)
     }

@@ -56,7 +56,7 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
     fn rows<S: Simd>(
         &self,
         s: S,
-        classes: &mut Classes<S>,
+        [classes]: &mut [Classes<S>; 1],
         saved: Option<Stats<S>>,
     ) -> LaneRows<S, (S::F, S::F)> {
         let (n, low) = (classes.len, s.splat(f32::NEG_INFINITY));
@@ -103,11 +103,11 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
         &self,
         s: S,
         &(factor, offset): &(S::F, S::F),
-        classes: &Classes<S>,
+        [classes]: &[Classes<S>; 1],
         k: usize,
         scale: S::F,
-    ) -> S::F {
-        s.sub(s.mul(s.mul(scale, factor), classes.get(s, k)), s.mul(scale, offset))
+    ) -> [S::F; 1] {
+        [s.sub(s.mul(s.mul(scale, factor), classes.get(s, k)), s.mul(scale, offset))]
     }
 
     #[inline(always)]

@@ -65,7 +65,7 @@ impl LaneLoss for &EntropyRegularized {
     fn rows<S: Simd>(
         &self,
         s: S,
-        classes: &mut Classes<S>,
+        [classes]: &mut [Classes<S>; 1],
         saved: Option<Stats<S>>,
     ) -> LaneRows<S, Slopes<S>> {
         let whole = EntropyLanes::new(s, classes, saved);
@@ -86,11 +86,11 @@ impl LaneLoss for &EntropyRegularized {
         &self,
         s: S,
         slopes: &Slopes<S>,
-        classes: &Classes<S>,
+        [classes]: &[Classes<S>; 1],
         k: usize,
         scale: S::F,
-    ) -> S::F {
-        slopes.gradient(s, classes, k, scale)
+    ) -> [S::F; 1] {
+        [slopes.gradient(s, classes, k, scale)]
     }
 }
 

@@ -86,14 +86,16 @@ impl Select<'_> {
     fn narrow<S: Simd>(&self, s: S, rows: Range<usize>) -> u32 {
         let (mut tiles, mut source_tiles) = (Tiles::new(), Tiles::new());
         let mut class = s.splat(narrow::NO_LABEL as f32);
+        let mut source = source_tiles.classes(self.source.columns, rows.clone(), class);
         // SAFETY: the rows are within the checked buffers.
-        let mut source = unsafe { source_tiles.classes(s, &self.source, rows.clone(), class) };
+        unsafe { source.read(s, &self.source) };
         let theirs = EntropyLanes::new(s, &mut source, None);
         for k in (0..source.len).rev() {
             class = s.select(s.eq(source.get(s, k), theirs.lead), s.splat(k as f32), class);
         }
+        let mut logits = tiles.classes(self.logits.columns, rows.clone(), class);
         // SAFETY: as above.
-        let mut logits = unsafe { tiles.classes(s, &self.logits, rows.clone(), class) };
+        unsafe { logits.read(s, &self.logits) };
         let row = EntropyLanes::new(s, &mut logits, None);
         let confidence = row.class(s);
         let above = s.sub(s.sub(confidence.own, theirs.odds.own), s.splat(self.threshold as f32));
@@ -160,7 +162,7 @@ impl LaneLoss for &Minimise<'_> {
     fn rows<S: Simd>(
         &self,
         s: S,
-        classes: &mut Classes<S>,
+        [classes]: &mut [Classes<S>; 1],
         _saved: Option<Stats<S>>,
     ) -> LaneRows<S, Slopes<S>> {
         let found = |of: fn(&EntropyStats) -> f32| classes.by_row(s, |r| of(&self.found.get(r).stats));
@@ -181,11 +183,11 @@ impl LaneLoss for &Minimise<'_> {
         &self,
         s: S,
         slopes: &Slopes<S>,
-        classes: &Classes<S>,
+        [classes]: &[Classes<S>; 1],
         k: usize,
         scale: S::F,
-    ) -> S::F {
-        slopes.gradient(s, classes, k, scale)
+    ) -> [S::F; 1] {
+        [slopes.gradient(s, classes, k, scale)]
     }
 }
 

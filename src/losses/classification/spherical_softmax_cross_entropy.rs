@@ -119,7 +119,12 @@ impl LaneLoss for &SphericalSoftmax {
     type State<S: Simd> = S::F;
 
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, classes: &mut Classes<S>, saved: Option<Stats<S>>) -> LaneRows<S, S::F> {
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        saved: Option<Stats<S>>,
+    ) -> LaneRows<S, S::F> {
         let n = classes.len;
         let (shift, e, share) = if self.taylor { (1.0, 1.0, 0.5) } else { (0.0, self.eps as f32, 1.0) };
         let (zero, two) = (s.zero(), s.splat(2.0));
@@ -161,8 +166,15 @@ impl LaneLoss for &SphericalSoftmax {
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, &inverse: &S::F, classes: &Classes<S>, k: usize, scale: S::F) -> S::F {
-        s.mul(s.mul(classes.get(s, k), inverse), scale)
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &inverse: &S::F,
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [s.mul(s.mul(classes.get(s, k), inverse), scale)]
     }
 }
 

@@ -166,7 +166,7 @@ impl LaneLoss for &ZLoss {
     fn rows<S: Simd>(
         &self,
         s: S,
-        classes: &mut Classes<S>,
+        [classes]: &mut [Classes<S>; 1],
         saved: Option<Stats<S>>,
     ) -> LaneRows<S, (S::F, S::F)> {
         let (n, zero, one) = (classes.len, s.zero(), s.splat(1.0));
@@ -230,11 +230,11 @@ impl LaneLoss for &ZLoss {
         &self,
         s: S,
         &(slope, offset): &(S::F, S::F),
-        classes: &Classes<S>,
+        [classes]: &[Classes<S>; 1],
         k: usize,
         scale: S::F,
-    ) -> S::F {
-        s.mul(scale, s.mul_add(slope, classes.get(s, k), offset))
+    ) -> [S::F; 1] {
+        [s.mul(scale, s.mul_add(slope, classes.get(s, k), offset))]
     }
 }
 

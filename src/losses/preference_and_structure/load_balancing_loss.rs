@@ -164,7 +164,7 @@ impl LaneLoss for &Balance<'_> {
     fn rows<S: Simd>(
         &self,
         s: S,
-        classes: &mut Classes<S>,
+        [classes]: &mut [Classes<S>; 1],
         _saved: Option<Stats<S>>,
     ) -> LaneRows<S, (S::F, S::F, S::F)> {
         let mut top = s.splat(f32::NEG_INFINITY);
@@ -201,12 +201,12 @@ impl LaneLoss for &Balance<'_> {
         &self,
         s: S,
         &(weight, mean, less): &(S::F, S::F, S::F),
-        classes: &Classes<S>,
+        [classes]: &[Classes<S>; 1],
         k: usize,
         scale: S::F,
-    ) -> S::F {
+    ) -> [S::F; 1] {
         let lead = s.sub(s.sub(s.splat(self.counts[k]), less), mean);
-        s.mul(s.mul(s.mul(scale, weight), classes.get(s, k)), lead)
+        [s.mul(s.mul(s.mul(scale, weight), classes.get(s, k)), lead)]
     }
 }
 

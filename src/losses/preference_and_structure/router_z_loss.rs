@@ -62,7 +62,12 @@ impl LaneLoss for &RouterZLoss {
     type State<S: Simd> = S::F;
 
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, classes: &mut Classes<S>, _saved: Option<Stats<S>>) -> LaneRows<S, S::F> {
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        _saved: Option<Stats<S>>,
+    ) -> LaneRows<S, S::F> {
         let mut top = s.splat(f32::NEG_INFINITY);
         for k in 0..classes.len {
             top = s.max(top, classes.get(s, k));
@@ -90,8 +95,15 @@ impl LaneLoss for &RouterZLoss {
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, &weight: &S::F, classes: &Classes<S>, k: usize, scale: S::F) -> S::F {
-        s.mul(s.mul(scale, weight), classes.get(s, k))
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &weight: &S::F,
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [s.mul(s.mul(scale, weight), classes.get(s, k))]
     }
 }
 
