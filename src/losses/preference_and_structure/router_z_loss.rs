@@ -83,13 +83,14 @@ impl LaneLoss for &RouterZLoss {
         );
         let lse = s.add(top, math::ln(s, sum));
         let double = s.add(lse, lse);
-        // Neither where the sum for lse has lost digits.
-        let exact = s.le(s.abs(top), s.abs(double));
+        // Rows in which neither the logarithm nor the sum with it has lost digits.
+        let size = s.abs(lse);
+        let exact = s.and(s.le(s.splat(1.0), size), s.le(s.abs(top), s.abs(double)));
         LaneRows {
             stats: [s.zero(); 4],
             loss: s.mul(lse, lse),
             own: s.zero(),
-            ordinary: s.and(exact, s.lt(s.abs(lse), s.splat(1e15))),
+            ordinary: s.and(exact, s.lt(size, s.splat(1e15))),
             state: s.div(double, sum),
         }
     }

@@ -59,8 +59,8 @@ impl RowSetLoss<2> for DistillationKl {
 }
 
 impl LaneLoss<2> for &DistillationKl {
-    /// What makes the terms of the teacher and the student probabilities times T.
-    type State<S: Simd> = [S::F; 2];
+    /// T, and what makes the terms of teacher and student probabilities.
+    type State<S: Simd> = (S::F, [S::F; 2]);
 
     /// KL = sum_k p_k phi(log q_k - log p_k), phi(d) = e^d - 1 - d: no term is negative, and an error common to all
     /// logarithms counts by its square only.
@@ -70,7 +70,7 @@ impl LaneLoss<2> for &DistillationKl {
         s: S,
         [teacher, student]: &mut [Classes<S>; 2],
         _saved: Option<Stats<S>>,
-    ) -> LaneRows<S, [S::F; 2]> {
+    ) -> LaneRows<S, (S::F, [S::F; 2])> {
         let (n, zero, low) = (teacher.len, s.zero(), s.splat(f32::NEG_INFINITY));
         let f = s.splat((1.0 / self.temperature) as f32);
         let (mut top, mut sum) = ([low; 2], [zero; 2]);
@@ -117,7 +117,7 @@ impl LaneLoss<2> for &DistillationKl {
             loss: s.mul(s.mul(temperature, temperature), divergence),
             own: zero,
             ordinary: s.and(finite, s.lt(divergence, s.splat(1e4))),
-            state: [s.mul(temperature, inverse[0]), s.mul(temperature, inverse[1])],
+            state: (temperature, inverse),
         }
     }
 
@@ -125,14 +125,13 @@ impl LaneLoss<2> for &DistillationKl {
     fn gradient<S: Simd>(
         &self,
         s: S,
-        weights: &[S::F; 2],
+        &(temperature, inverse): &(S::F, [S::F; 2]),
         [teacher, student]: &[Classes<S>; 2],
         k: usize,
         scale: S::F,
     ) -> [S::F; 2] {
-        let p = s.mul(s.mul(scale, weights[0]), teacher.term(s, k));
-        let q = s.mul(s.mul(scale, weights[1]), student.term(s, k));
-        [s.zero(), s.sub(q, p)]
+        let (p, q) = (s.mul(inverse[0], teacher.term(s, k)), s.mul(inverse[1], student.term(s, k)));
+        [s.zero(), s.mul(s.mul(scale, temperature), s.sub(q, p))]
     }
 }
 
