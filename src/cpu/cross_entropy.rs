@@ -2,10 +2,11 @@
 //! l = -(1 - e) w_y log p_y - (e/C) sum_k w_k log p_k + z_weight lse^2, on logits capped by c tanh(z / c)
 //! where softcap c > 0.
 
-use crate::cpu::rows::{self, LaneLoss, NegLogProb, Row, RowLanes, RowLoss, RowOut};
+use crate::cpu::narrow::{LaneLoss, NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use crate::cpu::rows::{self, Row, RowLoss, RowOut};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softcap::{Capped, soft_cap};
-use crate::cpu::softmax::{self, Accumulator, Odds, OddsLanes, SoftmaxStats};
+use crate::cpu::softmax::{self, Accumulator, Odds, SoftmaxStats};
 use crate::cpu::storage::{self, load_vector};
 use crate::registry::Floats;
 use bytemuck::{Pod, Zeroable};
@@ -326,17 +327,17 @@ pub struct State {
     odds: Odds,
 }
 
-impl LaneLoss for &CrossEntropy<'_> {
+impl OddsLoss for &CrossEntropy<'_> {
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S> {
-        let plain = NegLogProb.rows(s, odds);
+    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>, spread: S::F) -> OddsRows<S> {
+        let plain = NegLogProb.rows(s, odds, spread);
         if self.smoothing == 0.0 {
             return plain;
         }
         let (hard, share) = (s.splat((1.0 - self.smoothing) as f32), s.splat(self.share as f32));
-        let soft = s.mul_add(s.splat(self.weight_sum as f32), odds.log_sum(s), s.neg(odds.spread));
+        let soft = s.mul_add(s.splat(self.weight_sum as f32), odds.log_sum(s), s.neg(spread));
         let own = s.sub(s.mul(s.splat(self.smoothing as f32), odds.own), share);
-        RowLanes {
+        OddsRows {
             loss: s.mul_add(hard, plain.loss, s.mul(share, soft)),
             factor: odds.share,
             offset: share,
@@ -402,7 +403,7 @@ impl RowLoss for CrossEntropy<'_> {
 
     fn lanes(&self) -> Option<impl LaneLoss> {
         let weighted_classes = self.smoothing > 0.0 && self.weights.is_some();
-        (self.z_weight == 0.0 && self.softcap == 0.0 && !weighted_classes).then_some(self)
+        (self.z_weight == 0.0 && self.softcap == 0.0 && !weighted_classes).then_some(Softmax(self))
     }
 
     fn weight(&self) -> Option<impl Fn(usize) -> f64 + Sync> {

@@ -15,7 +15,7 @@ mod later;
 pub mod linear_rows;
 pub mod maps;
 pub mod matmul;
-mod narrow;
+pub mod narrow;
 pub mod neighbors;
 pub mod overlaps;
 pub mod parallel;

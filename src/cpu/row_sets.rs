@@ -3,6 +3,7 @@
 //! loss holds itself.
 
 use crate::cpu::Cpu;
+use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, Never};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, HALF, Row, RowOut};
@@ -51,6 +52,11 @@ pub trait RowSetLoss<const I: usize>: Sync {
         let state = self.state(s, r, rows);
         self.gradient(s, r, &state, rows, scale, out);
         state
+    }
+
+    /// The same for samples in lanes, where the loss has such a form, and no outputs of its own.
+    fn lanes(&self) -> Option<impl LaneLoss<I>> {
+        None::<Never>
     }
 
     /// Outputs of a sample that does not count, but for the loss.
@@ -131,8 +137,20 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
         let columns = pass.inputs[0].columns;
         let keeps = pass.want_gradient && (I == 1 || I == 2 && columns <= HALF);
         let cache = if keeps { Cache::of_thread(columns) } else { std::ptr::null_mut() };
-        let mut total = 0.0;
-        for r in self.rows {
+        let lanes = pass.loss.lanes().filter(|_| narrow::fits::<S>(columns));
+        let (mut total, mut left) = (0.0, 0);
+        for r in self.rows.clone() {
+            if let Some(lanes) = &lanes {
+                let place = (r - self.rows.start) % S::LANES;
+                if place == 0 {
+                    let sum;
+                    (sum, left) = pass.narrow(s, lanes, r, S::LANES.min(self.rows.end - r));
+                    total += sum;
+                }
+                if left >> place & 1 == 0 {
+                    continue;
+                }
+            }
             // SAFETY: row r is within the checked buffers, and only this block writes it.
             let rows: [Row; I] = std::array::from_fn(|i| unsafe {
                 Row::new(&pass.inputs[i], r, read[i].ptr(), cache, 0).in_half(i)
@@ -167,6 +185,32 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
             s.fence();
         }
         total
+    }
+}
+
+impl<const I: usize, L: RowSetLoss<I>> Pass<'_, I, L> {
+    /// Sum of the losses of samples that were done, and a bit for each that is left to do.
+    #[inline(always)]
+    fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss<I>, first: usize, count: usize) -> (f64, u32) {
+        let (mut group, mut others) = (Group::new(first, count), 0);
+        for i in 0..count {
+            match self.loss.counts(first + i) {
+                true => group.add(i, narrow::NO_LABEL, 1.0),
+                false => others |= 1 << i,
+            }
+        }
+        let narrow = Narrow {
+            inputs: &self.inputs,
+            want_loss: self.want_loss,
+            losses: self.losses,
+            saved: 0,
+            saved_in: None,
+            saved_out: None,
+            upstream: &self.upstream,
+            gradients: self.gradients.each_ref().map(Option::as_ref),
+        };
+        let (sum, left) = narrow.run(s, loss, &group);
+        (sum, left | others)
     }
 }
 

@@ -3,8 +3,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::later::Later;
-use crate::cpu::narrow;
-pub use crate::cpu::narrow::{LaneLoss, NegLogProb, RowLanes};
+use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, Never};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, GROUP, HALF, group_size};
@@ -38,9 +37,9 @@ pub trait RowLoss: Sync {
     /// be the row.
     fn gradient<S: Simd>(&self, s: S, state: &Self::State, row: &Row, label: usize, scale: f32, out: &RowOut);
 
-    /// The same for rows in lanes, where statistics are a `SoftmaxStats` and the loss has such a form.
+    /// The same for rows in lanes, where the loss has such a form.
     fn lanes(&self) -> Option<impl LaneLoss> {
-        None::<NegLogProb>
+        None::<Never>
     }
 
     /// What a row counts in the mean, where that is not 1.
@@ -132,19 +131,19 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     }
 }
 
-pub struct Sweep<'a, L> {
+struct Sweep<'a, L> {
     loss: &'a L,
-    pub logits: Floats<'a>,
-    pub labels: &'a [i64],
-    pub ignore_index: Option<i64>,
-    pub losses: Option<Cells<'a>>,
-    pub want_loss: bool,
-    pub saved_in: Option<&'a [f32]>,
-    pub saved_out: Option<Cells<'a>>,
+    logits: Floats<'a>,
+    labels: &'a [i64],
+    ignore_index: Option<i64>,
+    losses: Option<Cells<'a>>,
+    want_loss: bool,
+    saved_in: Option<&'a [f32]>,
+    saved_out: Option<Cells<'a>>,
     /// Whether gradients that are written later go around the cache.
     stream: bool,
-    pub upstream: Upstream<'a>,
-    pub grad_logits: Option<FloatsMut<'a>>,
+    upstream: Upstream<'a>,
+    grad_logits: Option<FloatsMut<'a>>,
 }
 
 struct SweepBlock<'a, L> {
@@ -264,8 +263,32 @@ impl<L: RowLoss> Sweep<'_, L> {
         stats
     }
 
+    /// See [`Narrow::run`].
+    #[inline(always)]
+    fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss, first: usize, count: usize) -> (f64, u32) {
+        let mut group = Group::new(first, count);
+        for (i, &label) in self.labels[first..first + count].iter().enumerate() {
+            if self.ignore_index == Some(label) {
+                self.clear(first + i);
+            } else {
+                group.add(i, label as usize, loss.weight(label as usize));
+            }
+        }
+        let narrow = Narrow {
+            inputs: &[self.logits],
+            want_loss: self.want_loss,
+            losses: self.losses,
+            saved: L::SAVED,
+            saved_in: self.saved_in,
+            saved_out: self.saved_out,
+            upstream: &self.upstream,
+            gradients: [self.grad_logits.as_ref()],
+        };
+        narrow.run(s, loss, &group)
+    }
+
     /// Outputs of a row that does not count.
-    pub fn clear(&self, r: usize) {
+    fn clear(&self, r: usize) {
         if let Some(losses) = self.losses {
             losses.set(r, 0.0);
         }
@@ -279,7 +302,7 @@ impl<L: RowLoss> Sweep<'_, L> {
     }
 
     /// What the gradient of row `r` is multiplied by.
-    pub fn scale_of(&self, r: usize) -> f32 {
+    fn scale_of(&self, r: usize) -> f32 {
         self.upstream.of(r) as f32
     }
 }

@@ -99,65 +99,6 @@ impl Odds {
     }
 }
 
-/// [`Odds`] of rows in lanes, in f32.
-pub struct OddsLanes<S: Simd> {
-    large: S::F,
-    /// What rounding took from `large`.
-    large_rest: S::F,
-    x: S::F,
-    /// Label's logit less `top`.
-    lead: S::F,
-    /// Sum over all classes of z_k - top.
-    pub spread: S::F,
-    /// p_y, 1 - p_y and what makes exp(z_k - top) the probability of another class.
-    pub own: S::F,
-    pub others: S::F,
-    pub share: S::F,
-    /// Rows without values for which f32 is too narrow; the others need [`Odds`].
-    pub ordinary: S::M,
-}
-
-impl<S: Simd> OddsLanes<S> {
-    /// From the members of [`SoftmaxStats`].
-    #[inline(always)]
-    pub fn new(s: S, top: S::F, rest: S::F, own: S::F, spread: S::F) -> Self {
-        let (zero, one) = (s.zero(), s.splat(1.0));
-        let lead = s.sub(own, top);
-        let leads = s.lt(zero, lead);
-        // The rounding error of the difference, which exp() would magnify.
-        let back = s.sub(lead, own);
-        let error = s.sub(s.sub(own, s.sub(lead, back)), s.add(top, back));
-        let (size, size_rest) = (s.abs(lead), s.select(leads, error, s.neg(error)));
-        let decay = math::exp(s, s.neg(size));
-        let decay = s.mul_add(s.neg(size_rest), decay, decay);
-        let (a, b) = (s.select(leads, one, decay), s.select(leads, decay, one));
-        let rest_b = s.mul(rest, b);
-        let inverse = s.div(one, s.add(a, rest_b));
-        OddsLanes {
-            large: s.select(leads, zero, size),
-            large_rest: s.select(leads, zero, size_rest),
-            x: s.select(leads, rest_b, s.add(s.sub(rest, one), decay)),
-            lead,
-            spread,
-            own: s.mul(a, inverse),
-            others: s.mul(rest_b, inverse),
-            share: s.mul(b, inverse),
-            ordinary: s.and(s.lt(size, s.splat(60.0)), s.lt(rest, s.splat(1e30))),
-        }
-    }
-
-    #[inline(always)]
-    pub fn neg_log_prob(&self, s: S) -> S::F {
-        s.add(self.large, s.add(self.large_rest, math::ln_1p(s, self.x)))
-    }
-
-    /// lse less `top`.
-    #[inline(always)]
-    pub fn log_sum(&self, s: S) -> S::F {
-        s.add(s.max(s.zero(), self.lead), math::ln_1p(s, self.x))
-    }
-}
-
 /// exp(-x) for x >= 0 or NaN, to f32's accuracy whatever the size of x.
 #[inline(always)]
 pub fn exp_negative<S: Simd>(s: S, x: f64) -> f64 {

@@ -32,6 +32,12 @@ fn exp_poly<S: Simd>(s: S, r: S::F) -> S::F {
     polynomial!(s, r, 0.5, 0.166_665_43, 0.041_666_437, 0.008_366_555, 0.001_393_757_8)
 }
 
+/// (e^x - 1 - x) / x^2 for |x| <= 0.34.
+#[inline(always)]
+pub fn exp_excess<S: Simd>(s: S, x: S::F) -> S::F {
+    exp_poly(s, x)
+}
+
 /// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit. Even and odd terms are summed apart, which halves the
 /// latency.
 #[inline(always)]

@@ -1,8 +1,9 @@
 //! l = -w_y q^gamma log p_y,  q = 1 - p_y.
 
-use crate::cpu::rows::{LaneLoss, Row, RowLanes, RowLoss, RowOut};
+use crate::cpu::narrow::{LaneLoss, OddsLanes, OddsLoss, OddsRows, Softmax};
+use crate::cpu::rows::{Row, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
-use crate::cpu::softmax::{self, Odds, OddsLanes, SoftmaxStats};
+use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 use crate::cpu::storage::class_weight;
 use crate::registry::Floats;
 
@@ -65,13 +66,13 @@ impl RowLoss for SoftmaxFocalLoss<'_> {
     }
 
     fn lanes(&self) -> Option<impl LaneLoss> {
-        [0.0, 1.0, 2.0, 3.0].contains(&self.gamma).then_some(self)
+        [0.0, 1.0, 2.0, 3.0].contains(&self.gamma).then_some(Softmax(self))
     }
 }
 
-impl LaneLoss for &SoftmaxFocalLoss<'_> {
+impl OddsLoss for &SoftmaxFocalLoss<'_> {
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S> {
+    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>, _spread: S::F) -> OddsRows<S> {
         let (u, q) = (odds.neg_log_prob(s), odds.others);
         // q^(gamma - 1) and q^gamma.
         let (mut less, mut power) = (s.zero(), s.splat(1.0));
@@ -79,7 +80,7 @@ impl LaneLoss for &SoftmaxFocalLoss<'_> {
             (less, power) = (power, s.mul(power, q));
         }
         let slope = s.mul_add(s.mul(s.splat(self.gamma as f32), s.mul(less, odds.own)), u, power);
-        RowLanes {
+        OddsRows {
             loss: s.mul(power, u),
             factor: s.mul(slope, odds.share),
             offset: s.zero(),

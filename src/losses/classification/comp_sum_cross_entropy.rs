@@ -1,8 +1,9 @@
 //! l = expm1((1 - tau) v) / (1 - tau),  v = logsumexp(z) - z_y;  v itself at tau = 1.
 
-use crate::cpu::rows::{LaneLoss, NegLogProb, Row, RowLanes, RowLoss, RowOut};
+use crate::cpu::narrow::{LaneLoss, NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use crate::cpu::rows::{Row, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
-use crate::cpu::softmax::{self, Odds, OddsLanes, SoftmaxStats};
+use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 
 struct CompSum {
     /// 1 - tau.
@@ -54,16 +55,16 @@ impl RowLoss for CompSum {
     }
 
     fn lanes(&self) -> Option<impl LaneLoss> {
-        [-1.0, -0.5, 0.0, 0.5, 1.0].contains(&self.c).then_some(self)
+        [-1.0, -0.5, 0.0, 0.5, 1.0].contains(&self.c).then_some(Softmax(self))
     }
 }
 
 /// Where p_y^-c needs no logarithm, whose rounding error a power in f32 would magnify.
-impl LaneLoss for &CompSum {
+impl OddsLoss for &CompSum {
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>) -> RowLanes<S> {
+    fn rows<S: Simd>(&self, s: S, odds: &OddsLanes<S>, spread: S::F) -> OddsRows<S> {
         if self.c == 0.0 {
-            return NegLogProb.rows(s, odds);
+            return NegLogProb.rows(s, odds, spread);
         }
         let one = s.splat(1.0);
         let root = if self.c.abs() == 1.0 { odds.own } else { s.sqrt(odds.own) };
@@ -73,7 +74,7 @@ impl LaneLoss for &CompSum {
         if self.c.abs() != 1.0 {
             loss = s.div(s.add(loss, loss), s.add(one, root));
         }
-        RowLanes {
+        OddsRows {
             loss,
             factor: s.mul(power, odds.share),
             offset: s.zero(),

@@ -1,5 +1,6 @@
 //! l = -log p_y + w H,  H = -sum_k p_k log p_k.
 
+use crate::cpu::narrow::{Classes, EntropyLanes, LaneLoss, LaneRows, Slopes, Stats};
 use crate::cpu::rows::{Row, RowLoss, RowOut};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax_entropy::{self, Class, Entropy, EntropyStats};
@@ -50,6 +51,46 @@ impl RowLoss for EntropyRegularized {
             _ => class.own * (class.x - whole.mean),
         };
         out.set(label, (-scale * (class.others + w * excess)) as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &EntropyRegularized {
+    type State<S: Simd> = Slopes<S>;
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        saved: Option<Stats<S>>,
+    ) -> LaneRows<S, Slopes<S>> {
+        let whole = EntropyLanes::new(s, classes, saved);
+        let class = whole.class(s);
+        let (w, one) = (s.splat(self.weight as f32), s.splat(1.0));
+        let at_top = s.mul(whole.odds.own, s.sub(one, s.mul(w, whole.top_excess)));
+        LaneRows {
+            stats: whole.stats,
+            loss: s.mul_add(w, whole.entropy, class.neg_log_prob),
+            own: s.neg(s.mul_add(w, class.excess, class.others)),
+            ordinary: class.ordinary,
+            state: whole.slopes(s.mul_add(w, whole.mean, one), s.neg(w), at_top),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        slopes: &Slopes<S>,
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [slopes.gradient(s, classes, k, scale)]
     }
 }
 

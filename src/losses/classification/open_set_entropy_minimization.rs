@@ -1,6 +1,7 @@
 //! l = H(softmax(z)) on rows whose confidence at the source's class has not fallen.
 
 use crate::cpu::Cpu;
+use crate::cpu::narrow::{self, Classes, EntropyLanes, LaneLoss, LaneRows, Lanes, Slopes, Stats, Tiles};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
@@ -9,6 +10,7 @@ use crate::cpu::softmax_entropy::{self, EntropyStats};
 use crate::cpu::storage::{BLOCK, Scratch};
 use crate::registry::entries::open_set_entropy_minimization::{Args, Call};
 use crate::registry::{Floats, Result};
+use std::ops::Range;
 
 /// What the first pass finds out about a row: the mean's gradient needs the number of selected ones.
 #[derive(Clone, Copy)]
@@ -42,7 +44,15 @@ impl Kernel for SelectBlock<'_> {
         let select = self.select;
         let mut scratch = Scratch::<BLOCK>::new();
         let none = std::ptr::null_mut();
-        for r in self.rows {
+        let (narrow, mut left) = (narrow::fits::<S>(select.logits.columns), 0);
+        for r in self.rows.clone() {
+            let place = (r - self.rows.start) % S::LANES;
+            if narrow && place == 0 {
+                left = select.narrow(s, r..self.rows.end.min(r + S::LANES));
+            }
+            if narrow && left >> place & 1 == 0 {
+                continue;
+            }
             // SAFETY: row r is within the checked buffers.
             let row = unsafe { Row::new(&select.logits, r, scratch.ptr(), none, 0) };
             let source = unsafe { Row::new(&select.source, r, scratch.ptr(), none, 0) };
@@ -58,11 +68,47 @@ impl Kernel for SelectBlock<'_> {
             if rise.is_nan() {
                 stats.rest = f32::NAN; // such a row is selected, so that it shows
             }
-            select.found.set(r, Found { stats, selected: u32::from(selected) });
-            if let Some(out) = select.selected {
-                out.set(r, u8::from(selected));
-            }
+            select.set(r, stats, selected);
         }
+    }
+}
+
+impl Select<'_> {
+    fn set(&self, r: usize, stats: EntropyStats, selected: bool) {
+        self.found.set(r, Found { stats, selected: u32::from(selected) });
+        if let Some(out) = self.selected {
+            out.set(r, u8::from(selected));
+        }
+    }
+
+    /// Does rows in lanes; a bit for each that is left, those too near the threshold for f32 among them.
+    #[inline(always)]
+    fn narrow<S: Simd>(&self, s: S, rows: Range<usize>) -> u32 {
+        let (mut tiles, mut source_tiles) = (Tiles::new(), Tiles::new());
+        let mut class = s.splat(narrow::NO_LABEL as f32);
+        let mut source = source_tiles.classes(self.source.columns, rows.clone(), class);
+        // SAFETY: the rows are within the checked buffers.
+        unsafe { source.read(s, &self.source) };
+        let theirs = EntropyLanes::new(s, &mut source, None);
+        for k in (0..source.len).rev() {
+            class = s.select(s.eq(source.get(s, k), theirs.lead), s.splat(k as f32), class);
+        }
+        let mut logits = tiles.classes(self.logits.columns, rows.clone(), class);
+        // SAFETY: as above.
+        unsafe { logits.read(s, &self.logits) };
+        let row = EntropyLanes::new(s, &mut logits, None);
+        let confidence = row.class(s);
+        let above = s.sub(s.sub(confidence.own, theirs.odds.own), s.splat(self.threshold as f32));
+        let clear = s.lt(s.splat(2e-6), s.abs(above));
+        let ordinary = s.and(s.and(theirs.odds.ordinary, confidence.ordinary), clear);
+        let done = s.mask_bits(ordinary);
+        let selected = s.mask_bits(s.lt(s.zero(), above));
+        let stats = row.stats.map(|x| Lanes::of(s, x));
+        for (i, r) in rows.clone().enumerate().filter(|(i, _)| done >> i & 1 == 1) {
+            let [top, second, rest, cross] = stats.each_ref().map(|x| x.0[i]);
+            self.set(r, EntropyStats { top, second, rest, cross }, selected >> i & 1 == 1);
+        }
+        !done
     }
 }
 
@@ -102,6 +148,46 @@ impl RowSetLoss<1> for Minimise<'_> {
         let (row, scale) = (stats.entropy(s, 1.0), f64::from(scale));
         let top = -scale * row.odds.own * row.top_excess();
         row.write(s, &rows[0], out, scale * row.odds.share, (row.mean, -1.0), top);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &Minimise<'_> {
+    type State<S: Simd> = Slopes<S>;
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        _saved: Option<Stats<S>>,
+    ) -> LaneRows<S, Slopes<S>> {
+        let found = |of: fn(&EntropyStats) -> f32| classes.by_row(s, |r| of(&self.found.get(r).stats));
+        let stats = [found(|x| x.top), found(|x| x.second), found(|x| x.rest), found(|x| x.cross)];
+        let row = EntropyLanes::new(s, classes, Some(stats));
+        let at_top = s.neg(s.mul(row.odds.own, row.top_excess));
+        LaneRows {
+            stats,
+            loss: row.entropy,
+            own: s.zero(),
+            ordinary: row.odds.ordinary,
+            state: row.slopes(row.mean, s.splat(-1.0), at_top),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        slopes: &Slopes<S>,
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [slopes.gradient(s, classes, k, scale)]
     }
 }
 

@@ -1,8 +1,9 @@
 //! l = log sum_k f_k - log f_y = log(1 + rest / f_y),  f = z^2 + eps or 1 + z + z^2 / 2, rest the sum of f over
 //! the other classes.
 
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::rows::{self, Row, RowLoss, RowOut};
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
 
 struct SphericalSoftmax {
@@ -105,6 +106,75 @@ impl RowLoss for SphericalSoftmax {
             |z, _| s.mul(s.mul(s.add(z, shift), one), two),
         );
         out.set(label, (-f64::from(scale) * state.own / state.f * (state.rest / all)) as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+/// With u = z or 1 + z, f is u^2 + e, or half of it with e = 1: all but the saved root is the same for both.
+impl LaneLoss for &SphericalSoftmax {
+    /// 2 over the sum of all u^2 + e.
+    type State<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        saved: Option<Stats<S>>,
+    ) -> LaneRows<S, S::F> {
+        let n = classes.len;
+        let (shift, e, share) = if self.taylor { (1.0, 1.0, 0.5) } else { (0.0, self.eps as f32, 1.0) };
+        let (zero, two) = (s.zero(), s.splat(2.0));
+        let (shift, e, share) = (s.splat(shift), s.splat(e), s.splat(share));
+        let mut own = zero;
+        let [squares] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum]| {
+                let (u, is_own) = (s.add(classes.get(s, k), shift), classes.is_label(s, k));
+                classes.set(s, k, u);
+                own = s.select(is_own, u, own);
+                let u = s.select(is_own, zero, u);
+                [s.mul_add(u, u, sum)]
+            },
+        );
+        let rest = match saved {
+            Some([root, tail, ..]) => {
+                let square = s.mul_add(s.mul(two, root), tail, s.mul(root, root));
+                s.div(square, share)
+            }
+            None => s.mul_add(s.splat((n - 1) as f32), e, squares),
+        };
+        let f = s.mul_add(own, own, e);
+        let ratio = s.div(rest, f);
+        let inverse = s.div(two, s.add(rest, f));
+        let sum = s.mul(share, rest);
+        let root = s.sqrt(sum);
+        let tail = s.div(s.mul_add(s.neg(root), root, sum), s.add(root, root));
+        // Squares that f32 can hold with all their digits.
+        let fits = |x: S::F| s.and(s.lt(s.splat(1e-15), x), s.lt(x, s.splat(1e15)));
+        LaneRows {
+            stats: [root, tail, zero, zero],
+            loss: math::ln_1p(s, ratio),
+            own: s.neg(s.mul(s.mul(own, ratio), inverse)),
+            ordinary: s.and(fits(rest), fits(f)),
+            state: inverse,
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &inverse: &S::F,
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [s.mul(s.mul(classes.get(s, k), inverse), scale)]
     }
 }
 

@@ -1,5 +1,6 @@
 //! l = softplus(a (b - u_y)) / a,  u = (z - mean) / std of the row.
 
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::rows::{self, Row, RowLoss, RowOut};
 use crate::cpu::simd::{Simd, math};
 use bytemuck::{Pod, Zeroable};
@@ -70,8 +71,8 @@ impl RowLoss for ZLoss {
         );
         let mean = if row.len == 1 { f64::from(row.get(label)) } else { rows::total(s, sum) / others };
         let high = mean as f32;
-        let low = (mean - f64::from(high)) as f32;
-        let (center, rest) = (s.splat(high), s.splat(low));
+        let center = s.splat(high);
+        // About the rounded mean, where lanes beyond the end add nothing.
         let mut squares = 0.0;
         row.blocks(
             s,
@@ -81,19 +82,22 @@ impl RowLoss for ZLoss {
                     s,
                     block,
                     label.wrapping_sub(start),
-                    high, // what is left out, and lanes beyond the end, add nothing
+                    high,
                     [s.zero(); 4],
                     #[inline(always)]
                     |acc, z| {
-                        let d = s.sub(s.sub(z, center), rest);
+                        let d = s.sub(z, center);
                         s.mul_add(d, d, acc)
                     },
                 );
                 squares += f64::from(s.reduce_add(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))));
             },
         );
-        // A lane left out added the square of `low`, which is nothing beside a deviation f32 can resolve.
-        Moments { mean: high, mean_rest: low, deviation: (squares / others).sqrt() as f32 }
+        let low = mean - f64::from(high);
+        let variance = squares / others - low * low;
+        // Not variance.max(0.0), which drops a NaN.
+        let variance = if variance < 0.0 { 0.0 } else { variance };
+        Moments { mean: high, mean_rest: low as f32, deviation: variance.sqrt() as f32 }
     }
 
     type State = Score;
@@ -147,6 +151,90 @@ impl RowLoss for ZLoss {
             |z, _| s.mul_add(slope, s.sub(s.sub(z, high), low), offset),
         );
         out.set(label, own as f32);
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &ZLoss {
+    /// Gradient of a class as a line in what its logit is above the mean of the others: slope and offset.
+    type State<S: Simd> = (S::F, S::F);
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        saved: Option<Stats<S>>,
+    ) -> LaneRows<S, (S::F, S::F)> {
+        let (n, zero, one) = (classes.len, s.zero(), s.splat(1.0));
+        let others = s.splat((n - 1) as f32);
+        let mut own = zero;
+        let [sum] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum]| {
+                let (z, is_own) = (classes.get(s, k), classes.is_label(s, k));
+                own = s.select(is_own, z, own);
+                [s.add(sum, s.select(is_own, zero, z))]
+            },
+        );
+        let center = match saved {
+            Some([mean, ..]) => mean,
+            None => s.div(sum, others),
+        };
+        // The sum is what the rounded center leaves of the mean.
+        let [sum, squares] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum, squares]| {
+                let d = s.sub(classes.get(s, k), center);
+                classes.set(s, k, d);
+                let d = s.select(classes.is_label(s, k), zero, d);
+                [s.add(sum, d), s.mul_add(d, d, squares)]
+            },
+        );
+        let (rest, square) = match saved {
+            Some([_, rest, deviation, _]) => (rest, s.mul(deviation, deviation)),
+            None => {
+                let rest = s.div(sum, others);
+                (rest, s.div(s.sub(squares, s.mul(rest, sum)), others))
+            }
+        };
+        let difference = s.sub(s.sub(own, center), rest);
+        let share = (n - 1) as f64 / n as f64;
+        let variance = s.mul_add(s.mul(difference, difference), s.splat((1.0 / n as f64) as f32), square);
+        let inverse = s.div(one, s.sqrt(s.mul(s.splat(share as f32), variance)));
+        let u = s.mul(s.mul(s.splat(share as f32), difference), inverse);
+        let (a, b) = (s.splat(self.a as f32), s.splat(self.b as f32));
+        let x = s.mul(a, s.sub(b, u));
+        let loss = math::softplus(s, x);
+        let weight = s.div(s.mul(math::sigmoid(s, x), inverse), s.mul(s.splat(n as f32), variance));
+        // Neither the center nor b - u may have lost digits that count, nor squares any.
+        let fits = |x: S::F| s.and(s.lt(s.splat(1e-15), x), s.lt(x, s.splat(1e15)));
+        let centered = s.lt(s.mul(s.splat(8.0), s.mul(rest, sum)), squares);
+        let known = s.lt(s.mul(a, s.add(s.abs(b), s.abs(u))), s.max(s.add(loss, loss), s.splat(2.0)));
+        LaneRows {
+            stats: [center, rest, s.sqrt(square), zero],
+            loss: s.div(loss, a),
+            own: s.neg(s.mul(s.mul(weight, others), square)),
+            ordinary: s.and(s.and(fits(variance), fits(square)), s.and(centered, known)),
+            state: (s.mul(weight, difference), s.mul(weight, s.sub(square, s.mul(difference, rest)))),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &(slope, offset): &(S::F, S::F),
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [s.mul(scale, s.mul_add(slope, classes.get(s, k), offset))]
     }
 }
 

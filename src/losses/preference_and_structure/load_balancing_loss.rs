@@ -2,6 +2,7 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::largest::{self, Largest};
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
 use crate::cpu::simd::{Kernel, Simd, math};
@@ -148,6 +149,64 @@ impl RowSetLoss<1> for Balance<'_> {
                 s.mul(p, s.sub(s.sub(count, less), mean))
             },
         );
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &Balance<'_> {
+    /// What exp(z - top) is multiplied by, and the mean count with the largest logit's.
+    type State<S: Simd> = (S::F, S::F, S::F);
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        _saved: Option<Stats<S>>,
+    ) -> LaneRows<S, (S::F, S::F, S::F)> {
+        let mut top = s.splat(f32::NEG_INFINITY);
+        for k in 0..classes.len {
+            top = s.max(top, classes.get(s, k));
+        }
+        let mut less = s.zero();
+        for k in (0..classes.len).rev() {
+            less = s.select(s.eq(classes.get(s, k), top), s.splat(self.counts[k]), less);
+        }
+        let [sum, leads, counts] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum, leads, counts]| {
+                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
+                let count = s.splat(self.counts[k]);
+                classes.set(s, k, term);
+                [s.add(sum, term), s.mul_add(term, s.sub(count, less), leads), s.mul_add(term, count, counts)]
+            },
+        );
+        let inverse = s.div(s.splat(1.0), sum);
+        let factor = s.splat(self.factor as f32);
+        LaneRows {
+            stats: [s.zero(); 4],
+            loss: s.mul(factor, s.mul(counts, inverse)),
+            own: s.zero(),
+            ordinary: s.lt(sum, s.splat(f32::INFINITY)),
+            state: (s.mul(factor, inverse), s.mul(leads, inverse), less),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &(weight, mean, less): &(S::F, S::F, S::F),
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        let lead = s.sub(s.sub(s.splat(self.counts[k]), less), mean);
+        [s.mul(s.mul(s.mul(scale, weight), classes.get(s, k)), lead)]
     }
 }
 

@@ -1,8 +1,9 @@
 //! l = logsumexp(z)^2.
 
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::{self, Accumulator};
 use crate::registry::entries::router_z_loss::Call;
 
@@ -49,6 +50,61 @@ impl RowSetLoss<1> for RouterZLoss {
         if let Some(out) = out {
             softmax::write_terms(s, row, state.top, weight, out);
         }
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(self)
+    }
+}
+
+impl LaneLoss for &RouterZLoss {
+    /// What makes exp(z_k - top) the gradient.
+    type State<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [classes]: &mut [Classes<S>; 1],
+        _saved: Option<Stats<S>>,
+    ) -> LaneRows<S, S::F> {
+        let mut top = s.splat(f32::NEG_INFINITY);
+        for k in 0..classes.len {
+            top = s.max(top, classes.get(s, k));
+        }
+        let [sum] = classes.sums(
+            s,
+            #[inline(always)]
+            |classes, k, [sum]| {
+                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
+                classes.set(s, k, term);
+                [s.add(sum, term)]
+            },
+        );
+        let lse = s.add(top, math::ln(s, sum));
+        let double = s.add(lse, lse);
+        // Rows in which neither the logarithm nor the sum with it has lost digits.
+        let size = s.abs(lse);
+        let exact = s.and(s.le(s.splat(1.0), size), s.le(s.abs(top), s.abs(double)));
+        LaneRows {
+            stats: [s.zero(); 4],
+            loss: s.mul(lse, lse),
+            own: s.zero(),
+            ordinary: s.and(exact, s.lt(size, s.splat(1e15))),
+            state: s.div(double, sum),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &weight: &S::F,
+        [classes]: &[Classes<S>; 1],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 1] {
+        [s.mul(s.mul(scale, weight), classes.get(s, k))]
     }
 }
 

@@ -1,5 +1,6 @@
 //! l = T^2 KL(softmax(t / T) || softmax(x / T)).
 
+use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_pair::{self, PairStats};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
@@ -51,6 +52,87 @@ impl RowSetLoss<2> for DistillationKl {
                 [q]
             },
         );
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss<2>> {
+        Some(self)
+    }
+}
+
+impl LaneLoss<2> for &DistillationKl {
+    /// T, and what makes the terms of teacher and student probabilities.
+    type State<S: Simd> = (S::F, [S::F; 2]);
+
+    /// KL = sum_k p_k phi(log q_k - log p_k), phi(d) = e^d - 1 - d: no term is negative, and an error common to all
+    /// logarithms counts by its square only.
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        [teacher, student]: &mut [Classes<S>; 2],
+        _saved: Option<Stats<S>>,
+    ) -> LaneRows<S, (S::F, [S::F; 2])> {
+        let (n, zero, low) = (teacher.len, s.zero(), s.splat(f32::NEG_INFINITY));
+        let f = s.splat((1.0 / self.temperature) as f32);
+        let (mut top, mut sum) = ([low; 2], [zero; 2]);
+        for (i, classes) in [&mut *teacher, &mut *student].into_iter().enumerate() {
+            for k in 0..n {
+                top[i] = s.max(top[i], classes.get(s, k));
+            }
+            [sum[i]] = classes.sums(
+                s,
+                #[inline(always)]
+                |classes, k, [sum]| {
+                    let x = s.mul(f, s.sub(classes.get(s, k), top[i]));
+                    let term = math::exp_softmax(s, x);
+                    classes.set(s, k, x);
+                    classes.set_term(s, k, term);
+                    [s.add(sum, term)]
+                },
+            );
+        }
+        let inverse = sum.map(
+            #[inline(always)]
+            |sum| s.div(s.splat(1.0), sum),
+        );
+        // log q - log p is the difference of the exponents and this.
+        let apart = math::ln(s, s.div(sum[0], sum[1]));
+        let [divergence] = teacher.sums(
+            s,
+            #[inline(always)]
+            |teacher, k, [sum]| {
+                let p = s.mul(inverse[0], teacher.term(s, k));
+                let q = s.mul(inverse[1], student.term(s, k));
+                let d = s.add(s.sub(student.get(s, k), teacher.get(s, k)), apart);
+                let near = s.mul(s.mul(p, d), s.mul(d, math::exp_excess(s, d)));
+                let far = s.sub(s.sub(q, p), s.mul(p, d));
+                let term = s.select(s.lt(s.abs(d), s.splat(0.34)), near, far);
+                // A class of probability 0 has no logarithm.
+                [s.add(sum, s.select(s.eq(p, zero), q, term))]
+            },
+        );
+        let temperature = s.splat(self.temperature as f32);
+        let finite = s.lt(s.add(s.abs(top[0]), s.abs(top[1])), s.splat(1e30));
+        LaneRows {
+            stats: [zero; 4],
+            loss: s.mul(s.mul(temperature, temperature), divergence),
+            own: zero,
+            ordinary: s.and(finite, s.lt(divergence, s.splat(1e4))),
+            state: (temperature, inverse),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        s: S,
+        &(temperature, inverse): &(S::F, [S::F; 2]),
+        [teacher, student]: &[Classes<S>; 2],
+        k: usize,
+        scale: S::F,
+    ) -> [S::F; 2] {
+        let (p, q) = (s.mul(inverse[0], teacher.term(s, k)), s.mul(inverse[1], student.term(s, k)));
+        [s.zero(), s.mul(s.mul(scale, temperature), s.sub(q, p))]
     }
 }
 
