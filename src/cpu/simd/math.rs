@@ -78,15 +78,19 @@ fn exp_clamped<S: Simd>(s: S, x: S::F, clamped: S::F) -> S::F {
 /// 2e-7 + 2e-8 |x|, and exactly 1 at 0. The error that grows with |x| stays far below the sum's, which is
 /// at least 1.
 #[inline(always)]
-#[allow(clippy::approx_constant)] // ln 2, but for its fit
 pub fn exp_softmax<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.term_clamp(x);
     let t = s.mul_add(x, s.splat(core::f32::consts::LOG2_E), s.splat(ROUND_MAGIC));
     let k = s.sub(t, s.splat(ROUND_MAGIC));
     let r = s.mul_add(x, s.splat(core::f32::consts::LOG2_E), s.neg(k));
-    // 2^r on |r| <= 1/2, a minimax fit that is exact at 0.
-    let p = polynomial!(s, r, 1.0, 0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_534, 0.001_326_47);
-    s.term_finish(x, p, k, t)
+    s.term_finish(x, exp2_poly(s, r), k, t)
+}
+
+/// 2^r on |r| <= 1/2, a minimax fit that is exact at 0.
+#[inline(always)]
+#[allow(clippy::approx_constant)] // ln 2, but for its fit
+pub fn exp2_poly<S: Simd>(s: S, r: S::F) -> S::F {
+    polynomial!(s, r, 1.0, 0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_534, 0.001_326_47)
 }
 
 /// e^x - 1 for -18 <= x <= 89 (or NaN).
