@@ -132,7 +132,7 @@ impl Kernel for Terms<'_> {
                     values[n..whole].fill(self.top as f32);
                     priors[n..whole].fill(0.0);
                     for i in 0..whole {
-                        let (e, m) = exp_negative_to::<8>((f64::from(values[i]) - self.top) * scale);
+                        let (e, m) = exp_negative_to::<8>(S::FMA, (f64::from(values[i]) - self.top) * scale);
                         let p = f64::from(priors[i]);
                         (scaled[0][i], scaled[1][i]) = (p * e, p * m);
                     }
@@ -146,7 +146,7 @@ impl Kernel for Terms<'_> {
                     return;
                 };
                 for i in 0..n {
-                    let (e, _) = exp_negative_to::<8>((f64::from(values[i]) - self.top) * scale);
+                    let (e, _) = exp_negative_to::<8>(S::FMA, (f64::from(values[i]) - self.top) * scale);
                     let w = f64::from(priors[i]) * e * inverse;
                     weights[i] = w as f32;
                     slopes[i] = (w * self.upstream) as f32;
