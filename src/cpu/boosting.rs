@@ -3,7 +3,7 @@
 
 use crate::cpu::row::Cache;
 use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::{load_some, load_typed};
+use crate::cpu::storage::{line_ahead, load_some, load_typed};
 use crate::registry::Floats;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,9 @@ impl Kind {
 
 /// Takes up to `LANES` neighbouring elements of a row.
 pub trait Sink {
+    /// Whether the losses of rows are of use.
+    const LOSS: bool;
+
     fn put<S: Simd>(&mut self, s: S, at: usize, lanes: usize, residual: S::F, hessian: S::F);
 }
 
@@ -43,12 +46,12 @@ struct Softmax {
 }
 
 impl Rows<'_> {
-    /// Gives the elements of row `r` to `sink` and returns the row's loss.
+    /// Gives the elements of row `r` to `sink` and returns the row's loss, if it is of use.
     ///
     /// # Safety
     /// `r` is a row of both buffers.
     #[inline(always)]
-    pub unsafe fn row<S: Simd>(&self, s: S, r: usize, sink: &mut impl Sink) -> f64 {
+    pub unsafe fn row<S: Simd, K: Sink>(&self, s: S, r: usize, sink: &mut K) -> f64 {
         unsafe {
             match self.kind {
                 Kind::Squared => self.squared(s, r, sink),
@@ -62,6 +65,7 @@ impl Rows<'_> {
     unsafe fn load<S: Simd>(&self, s: S, from: Floats, r: usize, at: usize, fill: f32) -> (S::F, usize) {
         let lanes = S::LANES.min(from.columns - at);
         let place = unsafe { from.row(r).add(at * from.dtype.size()) };
+        line_ahead(place);
         // SAFETY: within the row.
         let v = unsafe {
             if lanes == S::LANES {
@@ -74,7 +78,7 @@ impl Rows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn squared<S: Simd>(&self, s: S, r: usize, sink: &mut impl Sink) -> f64 {
+    unsafe fn squared<S: Simd, K: Sink>(&self, s: S, r: usize, sink: &mut K) -> f64 {
         let (mut loss, mut at) = (s.d_zero(), 0);
         while at < self.pred.columns {
             let (f, lanes) = unsafe { self.load(s, self.pred, r, at, 0.0) };
@@ -89,7 +93,7 @@ impl Rows<'_> {
 
     /// With e = exp(-|f|): log(1 + e) + (1 - t) max(f, 0) + t max(-f, 0).
     #[inline(always)]
-    unsafe fn logistic<S: Simd>(&self, s: S, r: usize, sink: &mut impl Sink) -> f64 {
+    unsafe fn logistic<S: Simd, K: Sink>(&self, s: S, r: usize, sink: &mut K) -> f64 {
         let (one, zero) = (s.splat(1.0), s.zero());
         let (mut loss, mut at) = (s.d_zero(), 0);
         while at < self.pred.columns {
@@ -110,7 +114,7 @@ impl Rows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn softmax<S: Simd>(&self, s: S, r: usize, sink: &mut impl Sink) -> f64 {
+    unsafe fn softmax<S: Simd, K: Sink>(&self, s: S, r: usize, sink: &mut K) -> f64 {
         let columns = self.pred.columns;
         // The exponentials, for the second sweep, if there is room: they stand first in the cache.
         let terms = Cache::of_thread(columns).cast::<f32>();
@@ -120,7 +124,7 @@ impl Rows<'_> {
         let (share, others) = (s.splat((1.0 / total) as f32), s.splat((rest / total) as f32));
         // Where p > 1/2, 1 - p is taken from the rest.
         let is_certain = s.lt(others, share);
-        let log = rest.ln_1p();
+        let log = if K::LOSS { rest.ln_1p() } else { 0.0 };
         let (mut targets, mut distance, mut at) = (Sum::new(s), Sum::new(s), 0);
         while at < columns {
             let (f, lanes) = unsafe { self.load(s, self.pred, r, at, f32::NEG_INFINITY) };

@@ -1,4 +1,5 @@
-//! Special functions of f64 arguments, without branches: a loop over an array of them compiles to vectors.
+//! Special functions of f64 arguments, without branches: a loop over an array of them compiles to vectors. Some take
+//! `fma`, a constant: whether the code they become part of has fused multiply-adds.
 //!
 //! | function                  | error                                                         |
 //! |---------------------------|---------------------------------------------------------------|
@@ -9,9 +10,20 @@
 //!
 //! The tests hold them to these on 1e-20 .. 1e6. `kernels/special.cuh` has the same for devices.
 
-/// Natural logarithm of normal numbers; 0, infinity and NaN as usual.
+/// a b + c; without `fma` rounded twice.
+#[inline(always)]
+fn mul_add(fma: bool, a: f64, b: f64, c: f64) -> f64 {
+    if fma { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Natural logarithm of normal numbers; 0, infinity and NaN as usual. The same bits everywhere.
 #[inline(always)]
 pub fn ln(x: f64) -> f64 {
+    ln_by(false, x)
+}
+
+#[inline(always)]
+pub fn ln_by(fma: bool, x: f64) -> f64 {
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     let bits = x.to_bits();
     // x = m 2^e with m in [sqrt(1/2), sqrt(2)).
@@ -22,10 +34,10 @@ pub fn ln(x: f64) -> f64 {
     // artanh(f) = f + f^3 / 3 + ..., of |f| < 0.1716.
     let mut sum = 1.0 / 21.0;
     for odd in [19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0] {
-        sum = sum * g + 1.0 / odd;
+        sum = mul_add(fma, sum, g, 1.0 / odd);
     }
     let small = 2.0 * f + 2.0 * f * g * sum;
-    let result = e as f64 * std::f64::consts::LN_2 + small;
+    let result = mul_add(fma, e as f64, std::f64::consts::LN_2, small);
     let beyond = if x < 0.0 { f64::NAN } else { x };
     let beyond = if x == 0.0 { f64::NEG_INFINITY } else { beyond };
     if x > 0.0 && x < f64::INFINITY { result } else { beyond }
@@ -66,14 +78,16 @@ const LARGE: f64 = 8.0;
 /// log Gamma and its first two derivatives.
 #[derive(Clone, Copy, Debug)]
 pub struct Gamma {
+    /// log(Gamma divisor): logarithms of several divisors are taken at once.
     pub ln: f64,
+    pub divisor: f64,
     pub psi: f64,
     pub psi1: f64,
 }
 
 /// Those of x > 0 that are asked for; the others are 0. A NaN gives NaNs.
 #[inline(always)]
-pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(x: f64) -> Gamma {
+pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(fma: bool, x: f64) -> Gamma {
     let shifted = x < LARGE;
     let y = if shifted { x + LARGE } else { x };
     // What x (x + 1) ... (x + 7) is made of: (x + k)(x + 7 - k) = q + c, c = 0, 6, 10, 12.
@@ -81,10 +95,11 @@ pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(x: f64) -> Gamma
     let product = q * (q + 6.0) * (q + 10.0) * (q + 12.0);
     let inverse = 1.0 / y;
     let z = inverse * inverse;
-    let log = if LN || PSI { ln(y) } else { 0.0 };
-    let mut of = Gamma { ln: 0.0, psi: 0.0, psi1: 0.0 };
+    let log = if LN || PSI { ln_by(fma, y) } else { 0.0 };
+    let mut of = Gamma { ln: 0.0, divisor: 1.0, psi: 0.0, psi1: 0.0 };
     if LN {
         let series = series(
+            fma,
             z,
             [
                 1.0 / 12.0,
@@ -98,11 +113,12 @@ pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(x: f64) -> Gamma
             ],
         );
         const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_7;
-        let before = if shifted { ln(product) } else { 0.0 };
-        of.ln = ((y - 0.5) * log - y + HALF_LN_TWO_PI) + inverse * series - before;
+        of.divisor = if shifted { product } else { 1.0 };
+        of.ln = ((y - 0.5) * log - y + HALF_LN_TWO_PI) + inverse * series;
     }
     if PSI {
         let series = series(
+            fma,
             z,
             [
                 1.0 / 12.0,
@@ -122,6 +138,7 @@ pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(x: f64) -> Gamma
     }
     if PSI1 {
         let series = series(
+            fma,
             z,
             [
                 1.0 / 6.0,
@@ -137,7 +154,7 @@ pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(x: f64) -> Gamma
         // The sum of 1 / (x + k)^2, all terms positive.
         let mut top = 8.0;
         for c in [476.0, 11_928.0, 163_560.0, 1_334_592.0, 6_586_272.0, 18_817_920.0, 25_401_600.0] {
-            top = top * q + c;
+            top = mul_add(fma, top, q, c);
         }
         let before = if shifted { top / (product * product) } else { 0.0 };
         of.psi1 = inverse + z * (0.5 + inverse * series) + before;
@@ -147,28 +164,35 @@ pub fn gamma<const LN: bool, const PSI: bool, const PSI1: bool>(x: f64) -> Gamma
 
 /// `c[0] + c[1] z + ...`
 #[inline(always)]
-fn series(z: f64, c: [f64; 8]) -> f64 {
+fn series(fma: bool, z: f64, c: [f64; 8]) -> f64 {
     let mut sum = c[7];
     for i in (0..7).rev() {
-        sum = sum * z + c[i];
+        sum = mul_add(fma, sum, z, c[i]);
     }
     sum
 }
 
 /// log Gamma(x), x > 0.
 pub fn ln_gamma(x: f64) -> f64 {
-    gamma::<true, false, false>(x).ln
+    let of = gamma::<true, false, false>(false, x);
+    of.ln - ln(of.divisor)
 }
 
 /// The derivative of log Gamma, x > 0.
 pub fn digamma(x: f64) -> f64 {
-    gamma::<false, true, false>(x).psi
+    gamma::<false, true, false>(false, x).psi
 }
 
 /// exp(x) and exp(x) - 1 of x <= 0, both to some 1e-15 of themselves; 0 and -1 below -708. By arithmetic alone: a loop
 /// over it becomes vector code.
 #[inline(always)]
 pub fn exp_negative(x: f64) -> (f64, f64) {
+    exp_negative_to::<13>(false, x)
+}
+
+/// The same with fewer `TERMS` of a series: 8 give 1e-9, which is enough for what ends as f32.
+#[inline(always)]
+pub fn exp_negative_to<const TERMS: usize>(fma: bool, x: f64) -> (f64, f64) {
     const TAYLOR: [f64; 13] = [
         1.0,
         1.0 / 2.0,
@@ -186,9 +210,9 @@ pub fn exp_negative(x: f64) -> (f64, f64) {
     ];
     let (r, power) = exp_parts(x);
     // exp(r) - 1.
-    let mut q = TAYLOR[12];
-    for i in (0..12).rev() {
-        q = q * r + TAYLOR[i];
+    let mut q = TAYLOR[TERMS - 1];
+    for i in (0..TERMS - 1).rev() {
+        q = mul_add(fma, q, r, TAYLOR[i]);
     }
     q *= r;
     let (exp, less) = (power * (1.0 + q), power * q + (power - 1.0));
@@ -234,10 +258,24 @@ mod tests {
         (1e-20, 46.05170185988091374, -1.000000000000000055e+20, 1.00000000000000011e+40),
     ];
 
+    fn all(x: f64) -> Gamma {
+        let [mut one, fused] = [false, true].map(|fma| gamma::<true, true, true>(fma, x));
+        one.ln -= ln(one.divisor);
+        let ln = fused.ln - ln_by(true, fused.divisor);
+        let close = |a: f64, b: f64, size: f64| (a - b).abs() <= 2e-15 * size;
+        assert!(
+            x.is_nan()
+                || close(ln, one.ln, 5.0 * one.ln.abs().max(1.0))
+                    && close(fused.psi, one.psi, one.psi.abs().max(1.0))
+        );
+        assert!(x.is_nan() || close(fused.psi1, one.psi1, 2.0 * one.psi1));
+        one
+    }
+
     #[test]
     fn known_values() {
         for &(x, ln, psi, psi1) in KNOWN {
-            let got = gamma::<true, true, true>(x);
+            let got = all(x);
             let close = |a: f64, b: f64, size: f64| {
                 assert!((a - b).abs() <= 2e-15 * size, "{x}: {a} {b}, {:e}", (a - b).abs() / size);
             };
@@ -261,7 +299,7 @@ mod tests {
         }
         assert_eq!((ln(0.0), ln(f64::INFINITY)), (f64::NEG_INFINITY, f64::INFINITY));
         assert!(ln(-1.0).is_nan() && ln(f64::NAN).is_nan());
-        let odd = gamma::<true, true, true>(f64::NAN);
+        let odd = all(f64::NAN);
         assert!(odd.ln.is_nan() && odd.psi.is_nan() && odd.psi1.is_nan());
     }
 
@@ -282,7 +320,7 @@ mod tests {
     fn recurrences() {
         let mut x = 1e-3;
         while x < 1e4 {
-            let (here, next) = (gamma::<true, true, true>(x), gamma::<true, true, true>(x + 1.0));
+            let (here, next) = (all(x), all(x + 1.0));
             let rounding = 2e-14 * here.ln.abs().max(next.ln.abs()).max(1.0);
             assert!((next.ln - here.ln - x.ln()).abs() <= rounding, "{x}");
             assert!((next.psi - here.psi - 1.0 / x).abs() <= 4e-15 * (1.0 / x).max(10.0), "{x}");
@@ -301,6 +339,10 @@ mod tests {
             let x = -707.9 * (1.0 - f64::from(i) / 30_000.0).powi(9);
             close(exp_negative(x).0, x.exp());
             close(exp_negative(x).1, x.exp_m1());
+            let (e, m) = exp_negative_to::<8>(true, x);
+            assert!(
+                (e - x.exp()).abs() <= 1e-9 * x.exp() && (m - x.exp_m1()).abs() <= 1e-9 * x.exp_m1().abs()
+            );
         }
         for x in [0.0, -1e-300, -1e-17] {
             assert_eq!(exp_negative(x), (1.0, x));

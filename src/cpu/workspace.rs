@@ -90,6 +90,19 @@ impl<'a, T: Copy> Places<'a, T> {
         unsafe { self.ptr.add(index).read() }
     }
 
+    /// Writes `count` places from `start` on.
+    ///
+    /// # Safety
+    /// Nobody else uses them meanwhile.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn fill(&self, start: usize, count: usize, value: T) -> &'a mut [T] {
+        assert!(start <= self.count && count <= self.count - start);
+        unsafe {
+            (start..start + count).for_each(|index| self.ptr.add(index).write(value));
+            self.slice_mut(start, count)
+        }
+    }
+
     /// # Safety
     /// The places have been written, and nobody writes them meanwhile.
     pub unsafe fn slice(&self, start: usize, count: usize) -> &'a [T] {

@@ -2,26 +2,26 @@
 //! instructions alone: a compiler short of registers puts one vector after the other, and the processor then waits for
 //! each step of a chain. A quarter of the time of a softmax.
 
-use super::ROUND_MAGIC;
+use super::math::EXP2;
+use super::{Avx2, Simd};
 use core::arch::asm;
 use core::arch::x86_64::__m256;
 
 #[repr(C, align(32))]
 struct Constants([[f32; 8]; 10]);
 
-/// Limits of the argument, log2(e), what rounds, and the polynomial from the highest power down.
-#[allow(clippy::approx_constant)] // ln 2, but for its fit
+/// Limits of the argument, log2(e), what rounds, and the polynomial.
 static CONSTANTS: Constants = Constants([
     [88.7; 8],
     [-88.0; 8],
     [core::f32::consts::LOG2_E; 8],
-    [ROUND_MAGIC + 127.0; 8],
-    [0.001_326_47; 8],
-    [0.009_671_534; 8],
-    [0.055_507_34; 8],
-    [0.240_222_42; 8],
-    [0.693_147; 8],
-    [1.0; 8],
+    [Avx2::TERM_MAGIC; 8],
+    [EXP2[0]; 8],
+    [EXP2[1]; 8],
+    [EXP2[2]; 8],
+    [EXP2[3]; 8],
+    [EXP2[4]; 8],
+    [EXP2[5]; 8],
 ]);
 
 #[inline]

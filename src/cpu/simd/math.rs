@@ -91,7 +91,6 @@ pub fn exp_softmax<S: Simd>(s: S, x: S::F) -> S::F {
 /// The same of `N` vectors, step by step for all of them: a processor looks some 40 instructions ahead, and then finds
 /// those that do not wait for each other. For four there is [`Simd::softmax_terms`].
 #[inline(always)]
-#[allow(clippy::approx_constant)] // ln 2, but for its fit
 pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F; N] {
     let [mut t, mut k, mut p] = [x; 3];
     for i in 0..N {
@@ -107,13 +106,12 @@ pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F;
     for i in 0..N {
         r[i] = s.mul_add(x[i], s.splat(core::f32::consts::LOG2_E), s.neg(k[i]));
     }
-    // 2^r on |r| <= 1/2, a minimax fit that is exact at 0.
     for i in 0..N {
-        p[i] = s.mul_add(s.splat(0.001_326_47), r[i], s.splat(0.009_671_534));
+        p[i] = s.mul_add(s.splat(EXP2[0]), r[i], s.splat(EXP2[1]));
     }
-    for c in [0.055_507_34, 0.240_222_42, 0.693_147, 1.0] {
+    for c in &EXP2[2..] {
         for i in 0..N {
-            p[i] = s.mul_add(p[i], r[i], s.splat(c));
+            p[i] = s.mul_add(p[i], r[i], s.splat(*c));
         }
     }
     for i in 0..N {
@@ -138,6 +136,16 @@ pub fn exp_scaled<S: Simd>(s: S, mut z: [S::F; 4], about: S::F, factor: S::F) ->
         *z = s.mul(factor, s.sub(*z, about));
     }
     s.softmax_terms(z)
+}
+
+/// 2^r on |r| <= 1/2, a minimax fit that is exact at 0; from the highest power down.
+#[allow(clippy::approx_constant)] // ln 2, but for its fit
+pub const EXP2: [f32; 6] = [0.001_326_47, 0.009_671_534, 0.055_507_34, 0.240_222_42, 0.693_147, 1.0];
+
+#[inline(always)]
+pub fn exp2_poly<S: Simd>(s: S, r: S::F) -> S::F {
+    let [c5, c4, c3, c2, c1, c0] = EXP2;
+    polynomial!(s, r, c0, c1, c2, c3, c4, c5)
 }
 
 /// e^x - 1 for -18 <= x <= 89 (or NaN).

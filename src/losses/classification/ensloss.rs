@@ -70,8 +70,8 @@ fn slopes(cpu: &Cpu, call: &Call, room: &mut Workspace, w: &mut [f32]) {
         *pair = sort::pair(sort::key(margin(i)), i);
     }
     for (&x, &pair) in sorted.iter().zip(sort::sort(pairs, other).iter()) {
-        let (_, i) = sort::parts(pair);
-        let m = margin(i);
+        let (key, i) = sort::parts(pair);
+        let m = sort::value(key);
         w[i] = if m > 1.0 { x / m } else { x } + 1e-6;
     }
 }

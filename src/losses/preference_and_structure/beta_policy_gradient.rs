@@ -6,7 +6,7 @@ use crate::cpu::parallel::Cells;
 use crate::cpu::row::{Row, RowOut, blocks_of, map_rows};
 use crate::cpu::row_sets::{self, RowSetLoss};
 use crate::cpu::simd::Simd;
-use crate::cpu::special::{gamma, ln};
+use crate::cpu::special::{gamma, ln_by};
 use crate::cpu::storage::read_one;
 use crate::registry::entries::beta_policy_gradient::Call;
 use crate::registry::{Floats, Reduction, Result};
@@ -33,18 +33,22 @@ struct State {
 
 /// `factor ln x`, 0 where the factor is; a NaN stays.
 #[inline(always)]
-fn times_ln(factor: f64, x: f64) -> f64 {
-    let value = factor * ln(x);
+fn times_ln(fma: bool, factor: f64, x: f64) -> f64 {
+    let value = factor * ln_by(fma, x);
     if factor == 0.0 && !x.is_nan() { 0.0 } else { value }
 }
 
 /// log-density and, if `H`, entropy of an element.
 #[inline(always)]
-fn values<const H: bool>(a: f64, b: f64, x: f64) -> (f64, f64) {
-    let [of_a, of_b, of_sum] =
-        [gamma::<true, H, false>(a), gamma::<true, H, false>(b), gamma::<true, H, false>(a + b)];
-    let ln_beta = (of_a.ln + of_b.ln) - of_sum.ln;
-    let log_prob = times_ln(a - 1.0, x) + times_ln(b - 1.0, 1.0 - x) - ln_beta;
+fn values<const H: bool>(fma: bool, a: f64, b: f64, x: f64) -> (f64, f64) {
+    let [of_a, of_b, of_sum] = [
+        gamma::<true, H, false>(fma, a),
+        gamma::<true, H, false>(fma, b),
+        gamma::<true, H, false>(fma, a + b),
+    ];
+    let divisors = ln_by(fma, of_a.divisor * of_b.divisor / of_sum.divisor);
+    let ln_beta = (of_a.ln + of_b.ln) - of_sum.ln - divisors;
+    let log_prob = times_ln(fma, a - 1.0, x) + times_ln(fma, b - 1.0, 1.0 - x) - ln_beta;
     if !H {
         return (log_prob, 0.0);
     }
@@ -53,11 +57,14 @@ fn values<const H: bool>(a: f64, b: f64, x: f64) -> (f64, f64) {
 
 /// The gradients of -A log_prob - w H.
 #[inline(always)]
-fn slopes<const H: bool>(a: f64, b: f64, x: f64, advantage: f64, weight: f64) -> (f64, f64) {
-    let [of_a, of_b, of_sum] =
-        [gamma::<false, true, H>(a), gamma::<false, true, H>(b), gamma::<false, true, H>(a + b)];
-    let da = -advantage * (ln(x) + (of_sum.psi - of_a.psi));
-    let db = -advantage * (ln(1.0 - x) + (of_sum.psi - of_b.psi));
+fn slopes<const H: bool>(fma: bool, a: f64, b: f64, x: f64, advantage: f64, weight: f64) -> (f64, f64) {
+    let [of_a, of_b, of_sum] = [
+        gamma::<false, true, H>(fma, a),
+        gamma::<false, true, H>(fma, b),
+        gamma::<false, true, H>(fma, a + b),
+    ];
+    let da = -advantage * (ln_by(fma, x) + (of_sum.psi - of_a.psi));
+    let db = -advantage * (ln_by(fma, 1.0 - x) + (of_sum.psi - of_b.psi));
     if !H {
         return (da, db);
     }
@@ -85,7 +92,7 @@ impl BetaPolicy<'_> {
                     }
                     let (mut l, mut h) = ([0.0f64; CHUNK], [0.0f64; CHUNK]);
                     for k in 0..CHUNK {
-                        (l[k], h[k]) = values::<H>(p[k], q[k], r[k]);
+                        (l[k], h[k]) = values::<H>(S::FMA, p[k], q[k], r[k]);
                     }
                     for k in 0..count {
                         log_prob[k] += l[k];
@@ -123,7 +130,7 @@ impl BetaPolicy<'_> {
                     s.store(of[2].as_mut_ptr(), x);
                     for k in 0..S::LANES {
                         let [a, b, x] = [f64::from(of[0][k]), f64::from(of[1][k]), f64::from(of[2][k])];
-                        let (da, db) = slopes::<H>(a, b, x, advantage, weight);
+                        let (da, db) = slopes::<H>(S::FMA, a, b, x, advantage, weight);
                         g[0][k] = (f64::from(scale) * da) as f32;
                         g[1][k] = (f64::from(scale) * db) as f32;
                     }

@@ -2,6 +2,8 @@
 
 #[path = "aggregate_response/bags.rs"]
 mod bags;
+#[path = "aggregate_response/finish.rs"]
+mod finish;
 #[path = "aggregate_response/sweeps.rs"]
 mod sweeps;
 
@@ -13,69 +15,73 @@ use crate::cpu::storage::read_one;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::Result;
 use crate::registry::entries::aggregate_response::{Args, Call};
-use bags::{Bag, NO_SHIFTS, Shifts, Slope};
-use sweeps::{CHUNK, Collect, Far, Finish, Instances};
+use bags::{Bag, FarSlope, NO_SHIFTS, Shifts, Slope};
+use finish::Finish;
+use sweeps::{CHUNK, Collect, Instances};
 
 /// How many parts of the instances have sums of their own: by sizes alone, as sums depend on it.
 fn parts(n: u64, m: u64) -> u64 {
-    (n >> 15).min(n / (4 * m.max(1))).clamp(1, 16)
+    (n >> 15).min(n / (16 * m.max(1))).clamp(1, 16)
 }
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let sums = a.m.saturating_mul(parts(a.n, a.m));
-    Size::default().add::<Bag>(sums).add::<Shifts>(sums).add::<Slope>(a.m).bytes()
+    Size::default().add::<Bag>(sums).add::<Shifts>(sums).add::<Slope>(a.m).add::<FarSlope>(a.m).bytes()
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let (n, m, targets) = (call.n, call.m, call.bag_targets);
     let mut room = Workspace::new(std::mem::take(&mut call.workspace));
     let parts = parts(n as u64, m as u64) as usize;
-    let sums = Cells::new(room.take(parts * m, Bag::EMPTY));
-    let all_shifts = room.take_blank::<Shifts>(parts * m);
-    let slopes = room.take(m, Slope::default());
+    let sums = room.take_places::<Bag>(parts * m);
+    let all_shifts = room.take_places::<Shifts>(parts * m);
+    let (slopes, far_slopes) = (room.take_places::<Slope>(m), room.take_places::<FarSlope>(m));
     let instances = Instances { pred: call.pred, bags: call.bags, logistic: call.opts.kind != 0 };
-    let range_of = |part: usize| n * part / parts..n * (part + 1) / parts;
-    let far = AtomicBool::new(false);
-    if instances.logistic {
-        cpu.run(parts, n * call.pred.dtype.size(), &|part| {
-            far.fetch_or(cpu.isa.dispatch(Far { instances, range: range_of(part) }), Ordering::Relaxed);
+    let collect = |with_shifts: bool| {
+        let far = AtomicBool::new(false);
+        cpu.run(parts, 16 * n, &|part| {
+            let range = n * part / parts..n * (part + 1) / parts;
+            // SAFETY: this part's sums.
+            let to = unsafe { sums.fill(part * m, m, Bag::EMPTY) };
+            let shifts = with_shifts.then(|| unsafe { all_shifts.fill(part * m, m, NO_SHIFTS) });
+            far.fetch_or(cpu.isa.dispatch(Collect { instances, range, to, shifts }), Ordering::Relaxed);
         });
+        far.into_inner()
+    };
+    // A second time if need be: far logits are rare.
+    let far = collect(false);
+    if far {
+        collect(true);
     }
-    let shifts = far.into_inner().then(|| {
-        all_shifts.iter_mut().for_each(|place| _ = place.write(NO_SHIFTS));
-        // SAFETY: just initialised.
-        Cells::new(unsafe { &mut *(std::ptr::from_mut(all_shifts) as *mut [Shifts]) })
-    });
-    cpu.run(parts, 16 * n, &|part| {
-        // SAFETY: this part's sums.
-        let to = unsafe { std::slice::from_raw_parts_mut(sums.at(part * m), m) };
-        let shifts = shifts.map(|all| unsafe { std::slice::from_raw_parts_mut(all.at(part * m), m) });
-        cpu.isa.dispatch(Collect { instances, range: range_of(part), to, shifts });
-    });
 
     let mut results = [(0.0, 0.0); MAX_BLOCKS];
-    let (of_blocks, of_bags) = (Cells::new(&mut results), Cells::new(slopes));
+    let of_blocks = Cells::new(&mut results);
     let blocks = Blocks::new(m, 1024, 1);
     cpu.run(blocks.count, 48 * m * parts, &|block| {
         let (mut loss, mut count) = (0.0, 0.0);
         for b in blocks.range(block) {
-            let shifts_at = |place: usize| shifts.map_or([0.0; 2], |all| all.get(place));
-            let (mut bag, mut by) = (sums.get(b), shifts_at(b));
+            // SAFETY: all written above.
+            let shifts_at = |place: usize| if far { unsafe { all_shifts.get(place) } } else { [0.0; 2] };
+            let sums_at = |place: usize| unsafe { sums.get(place) };
+            let (mut bag, mut by) = (sums_at(b), shifts_at(b));
             for place in (1..parts).map(|part| part * m + b) {
-                bag.merge(&mut by, &sums.get(place), &shifts_at(place));
+                bag.merge(&mut by, &sums_at(place), &shifts_at(place));
             }
             if bag.is_empty() {
+                slopes.set(b, Slope::default());
+                far_slopes.set(b, FarSlope::default());
                 continue;
-            }
-            if let Some(shifts) = shifts {
-                shifts.set(b, by);
             }
             // SAFETY: bag b is within the checked buffer.
             let y = f64::from(unsafe { read_one(targets.dtype, targets.at(b)) });
             let (of_bag, slope) = bag.finish(instances.logistic, &by, y);
             loss += of_bag;
             count += 1.0;
-            of_bags.set(b, slope);
+            slopes.set(b, slope.near());
+            if far {
+                all_shifts.set(b, by);
+                far_slopes.set(b, slope);
+            }
         }
         of_blocks.set(block, (loss, count));
     });
@@ -91,13 +97,13 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let gradient = call.grad_pred;
     let mut of_instances = 0.0;
     if call.loss.is_some() || call.instance_loss.is_some() || gradient.is_some() {
-        let slopes: &[Slope] = slopes;
-        // SAFETY: nobody writes them any more.
-        let shifts = shifts.map(|all| unsafe { std::slice::from_raw_parts(all.at(0).cast_const(), m) });
+        // SAFETY: written above, and nobody writes them any more.
+        let slopes = unsafe { slopes.slice(0, m) };
+        let far = far.then(|| unsafe { (far_slopes.slice(0, m), all_shifts.slice(0, m)) });
         let blocks = Blocks::new(n, 4096, CHUNK);
         of_instances = cpu.sum(blocks.count, 16 * n, &|block| {
             let range = blocks.range(block);
-            cpu.isa.dispatch(Finish { instances, range, slopes, shifts, factors, gradient })
+            cpu.isa.dispatch(Finish { instances, range, slopes, far, factors, gradient })
         });
     }
     let (bag, instance) = (of_bags / count.max(1.0), of_instances / n.max(1) as f64);

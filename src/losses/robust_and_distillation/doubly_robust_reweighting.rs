@@ -1,9 +1,12 @@
-//! r log sum_i prior_i exp(l_i / r), about the largest loss and in f64: terms of any prior keep their digits.
+//! r log sum_i prior_i exp(l_i / r), about the largest loss; with a prior in f64: terms of any keep their digits.
+
+#[path = "doubly_robust_reweighting/equal.rs"]
+mod equal;
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells, MAX_BLOCKS};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::special::exp_negative;
+use crate::cpu::special::exp_negative_to;
 use crate::cpu::storage::{self, BLOCK, Scratch};
 #[cfg(gpu)]
 use crate::registry::entries::doubly_robust_reweighting::Args;
@@ -107,6 +110,8 @@ impl Kernel for Terms<'_> {
     fn run<S: Simd>(self, s: S) -> Sums {
         let (mut terms, mut less, mut all) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         let Samples { losses, prior, temperature } = self.samples;
+        // Finite: at temperatures lower still, f32 losses that differ at all are far apart, too.
+        let scale = 1.0 / temperature.max(1e-300);
         let (mut values, mut priors) = ([0.0f32; BLOCK], [1.0f32; BLOCK]);
         let (mut weights, mut slopes) = ([0.0; BLOCK], [0.0; BLOCK]);
         let mut scaled = [[0.0; BLOCK]; 2];
@@ -127,7 +132,7 @@ impl Kernel for Terms<'_> {
                     values[n..whole].fill(self.top as f32);
                     priors[n..whole].fill(0.0);
                     for i in 0..whole {
-                        let (e, m) = exp_negative((f64::from(values[i]) - self.top) / temperature);
+                        let (e, m) = exp_negative_to::<8>(S::FMA, (f64::from(values[i]) - self.top) * scale);
                         let p = f64::from(priors[i]);
                         (scaled[0][i], scaled[1][i]) = (p * e, p * m);
                     }
@@ -141,7 +146,7 @@ impl Kernel for Terms<'_> {
                     return;
                 };
                 for i in 0..n {
-                    let (e, _) = exp_negative((f64::from(values[i]) - self.top) / temperature);
+                    let (e, _) = exp_negative_to::<8>(S::FMA, (f64::from(values[i]) - self.top) * scale);
                     let w = f64::from(priors[i]) * e * inverse;
                     weights[i] = w as f32;
                     slopes[i] = (w * self.upstream) as f32;
@@ -163,12 +168,16 @@ impl Kernel for Terms<'_> {
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let n = call.n;
+    if call.loss.is_none() && call.weights.is_none() && call.grad_losses.is_none() {
+        return Ok(());
+    }
+    if call.prior.is_none() && equal::serves(call.opts.temperature) {
+        equal::cpu(cpu, call);
+        return Ok(());
+    }
     let samples = Samples { losses: call.losses, prior: call.prior, temperature: call.opts.temperature };
     let weights = call.weights.as_deref_mut().map(Cells::new);
     let gradient = call.grad_losses;
-    if call.loss.is_none() && weights.is_none() && gradient.is_none() {
-        return Ok(());
-    }
     let blocks = Blocks::new(n, 2 * BLOCK, BLOCK);
     // Arithmetic rather than memory takes the time.
     let work = 32 * n;

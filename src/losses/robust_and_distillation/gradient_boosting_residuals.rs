@@ -26,6 +26,8 @@ struct RowOut {
 }
 
 impl Sink for RowOut {
+    const LOSS: bool = true;
+
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, at: usize, lanes: usize, residual: S::F, hessian: S::F) {
         // SAFETY: within the row, which its block alone writes.

@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::cpu::boosting::{Kind, Rows, Sink};
 use crate::cpu::parallel::Blocks;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{load_some, store_lanes};
+use crate::cpu::storage::{line_ahead, load_typed, store_lanes};
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::gradient_boosting_step::{Args, Call};
 use crate::registry::{Floats, Result};
@@ -30,24 +30,31 @@ struct RowSums<'a> {
 }
 
 impl Sink for RowSums<'_> {
+    const LOSS: bool = false;
+
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, at: usize, lanes: usize, residual: S::F, hessian: S::F) {
         let (mut r, mut h, mut d) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
         // SAFETY: a vector has at most LANES places; the direction has the row and the places.
         unsafe {
             let place = self.direction.row(self.r).add(at * self.direction.dtype.size());
+            line_ahead(place);
             store_lanes(s, r.as_mut_ptr(), S::LANES, residual);
             store_lanes(s, h.as_mut_ptr(), S::LANES, hessian);
-            store_lanes(s, d.as_mut_ptr(), S::LANES, load_some(s, self.direction.dtype, place, lanes, 0.0));
+            store_lanes(s, d.as_mut_ptr(), S::LANES, load_typed(s, self.direction.dtype, place, lanes));
         }
-        // Whole vectors, so that the compiler makes some of it: the places beyond a row's end get nothing.
-        let slopes = &mut self.slopes[at..][..S::LANES];
-        let curvatures = &mut self.curvatures[at..][..S::LANES];
+        // Whole vectors, and apart from memory, so that the compiler makes some of it: the places beyond a row's end get
+        // nothing.
+        let (mut slopes, mut curvatures) = ([0.0; LANES], [0.0; LANES]);
+        slopes[..S::LANES].copy_from_slice(&self.slopes[at..][..S::LANES]);
+        curvatures[..S::LANES].copy_from_slice(&self.curvatures[at..][..S::LANES]);
         for j in 0..S::LANES {
             let d = f64::from(d[j]);
             slopes[j] += f64::from(r[j]) * d;
             curvatures[j] += f64::from(h[j]) * d * d;
         }
+        self.slopes[at..][..S::LANES].copy_from_slice(&slopes[..S::LANES]);
+        self.curvatures[at..][..S::LANES].copy_from_slice(&curvatures[..S::LANES]);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sums over a bag, and what its instances' gradients take from it.
 
-/// Logits beyond this are summed in units of their own: their probabilities are about to leave the range of f64.
-pub const FAR: f64 = 600.0;
+/// Logits beyond this are summed in units of their own: what is divided by means of their probabilities is about to
+/// leave the range of f32.
+pub const FAR: f64 = 60.0;
 
 /// Of the instances of a bag: their number, the sum of q, and that of 1 - q (logistic), in units of exp(-shift).
 #[derive(Clone, Copy)]
@@ -31,17 +32,17 @@ impl Bag {
     pub const EMPTY: Bag = Bag { count: 0.0, sums: [0.0; 2] };
 
     #[inline(always)]
-    pub fn take(&mut self, q: f64, rest: f64) {
+    pub fn take(&mut self, q: f32, rest: f32) {
         self.count += 1.0;
-        self.sums[0] += q;
-        self.sums[1] += rest;
+        self.sums[0] += f64::from(q);
+        self.sums[1] += f64::from(rest);
     }
 
     /// `q` = sigmoid(x), which far down is exp(x); the same of `rest` and -x.
-    pub fn take_far(&mut self, shifts: &mut Shifts, x: f64, q: f64, rest: f64) {
+    pub fn take_far(&mut self, shifts: &mut Shifts, x: f64, q: f32, rest: f32) {
         self.count += 1.0;
         for (side, (x, value)) in [(x, q), (-x, rest)].into_iter().enumerate() {
-            let (value, by) = if x < -FAR { (1.0, -x) } else { (value, 0.0) };
+            let (value, by) = if x < -FAR { (1.0, -x) } else { (f64::from(value), 0.0) };
             add(&mut self.sums[side], &mut shifts[side], value, by);
         }
     }
@@ -58,12 +59,12 @@ impl Bag {
     }
 
     /// Loss of a bag that is not empty, and its slopes.
-    pub fn finish(&self, logistic: bool, shifts: &Shifts, y: f64) -> (f64, Slope) {
+    pub fn finish(&self, logistic: bool, shifts: &Shifts, y: f64) -> (f64, FarSlope) {
         let c = self.count;
         let means = self.sums.map(|sum| sum / c);
         if !logistic {
             let d = means[0] - y;
-            return (d * d, Slope { y, k: 2.0 * d / c, inverse: [0.0; 2] });
+            return (d * d, FarSlope { y, k: 2.0 * d / c, inverse: [1.0; 2] });
         }
         let numbers = [0, 1].map(|side| means[side] * (-shifts[side]).exp());
         // The logarithm of a mean near 1 from the other one.
@@ -74,7 +75,7 @@ impl Bag {
         // 0 log 0 is 0.
         let term = |y: f64, side: usize| if y == 0.0 { 0.0 } else { -y * log(side) };
         let k = ((1.0 - y) * numbers[0] - y * numbers[1]) / c;
-        (term(y, 0) + term(1.0 - y, 1), Slope { y, k, inverse: means.map(|mean| 1.0 / mean) })
+        (term(y, 0) + term(1.0 - y, 1), FarSlope { y, k, inverse: means.map(|mean| 1.0 / mean) })
     }
 }
 
@@ -82,8 +83,22 @@ impl Bag {
 /// (logistic).
 #[derive(Clone, Copy, Default)]
 #[repr(align(32))]
-pub struct Slope {
+pub struct FarSlope {
     pub y: f64,
     pub k: f64,
     pub inverse: [f64; 2],
+}
+
+impl FarSlope {
+    pub fn near(&self) -> Slope {
+        Slope { y: self.y as f32, k: (self.k * self.inverse[0] * self.inverse[1]) as f32 }
+    }
+}
+
+/// The same where some logits are near: k q (1 - q) (logistic).
+#[derive(Clone, Copy, Default)]
+#[repr(align(8))]
+pub struct Slope {
+    pub y: f32,
+    pub k: f32,
 }
