@@ -16,8 +16,6 @@ use crate::registry::entries::hebbian_loss::Call;
 use crate::registry::{Floats, Result};
 
 const PLUS: i32 = 1;
-/// Depth of a product whose sums are f32.
-const DEPTH: usize = 64;
 /// Neurons of a task of the gradient.
 const WIDTH: usize = COLUMNS;
 

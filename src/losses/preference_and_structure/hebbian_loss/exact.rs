@@ -11,10 +11,13 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Patterns at a time.
-const SOME: usize = 64;
-/// Neurons that are summed up in one go: few enough for f32 sums.
-const DEPTH: usize = 64;
+/// States of a block of losses.
+pub const MANY: usize = 32;
+/// Patterns at a time: few enough for f32 sums.
+const SOME: usize = 16;
+/// Neurons that are summed up in one go in f32, and sums that are.
+const DEPTH: usize = 16;
+const PARTS: usize = 16;
 /// Floats from one pattern to the next; not a multiple of a page.
 const PITCH: usize = WIDTH + 16;
 
@@ -27,6 +30,9 @@ struct Scratch {
     patterns: [f32; SOME * PITCH],
     /// Squared distances or weights, `[pattern][state]`.
     tile: [f32; COLUMNS * MOST],
+    /// Of the losses, `[pattern][state]`.
+    wide: [f64; COLUMNS * MANY],
+    /// Of the gradients.
     sums: [f32; MOST * WIDTH],
 }
 
@@ -53,15 +59,15 @@ unsafe fn copy<S: Simd>(s: S, from: Floats, rows: &[usize], columns: &Range<usiz
     }
 }
 
-/// Losses of at most 32 states for at most [`COLUMNS`] patterns, each with a bit for every state that is wanted.
+/// Losses of at most [`MANY`] states for at most [`COLUMNS`] patterns, each with a bit for every state that is wanted.
 ///
 /// # Safety
 /// They are within the buffers, and nobody else writes these losses.
 #[inline(always)]
 pub unsafe fn losses<S: Simd>(s: S, pairs: &Pairs, rows: &[usize], columns: &[(usize, u32)], out: Cells) {
     let &Pairs { state, patterns, pattern_count, n, sign } = pairs;
-    const { assert!(32 <= MOST) };
-    assert!(rows.len() <= 32 && columns.len() <= COLUMNS);
+    const { assert!(MANY <= MOST) };
+    assert!(rows.len() <= MANY && columns.len() <= COLUMNS);
     let scratch = SCRATCH.with(|scratch| UnsafeCell::raw_get(scratch.as_ptr()));
     // SAFETY: this thread alone has the scratch.
     unsafe {
@@ -69,8 +75,10 @@ pub unsafe fn losses<S: Simd>(s: S, pairs: &Pairs, rows: &[usize], columns: &[(u
         let panel = (&raw mut (*scratch).panel).cast::<f32>();
         let points = (&raw mut (*scratch).patterns).cast::<f32>();
         let tile = (&raw mut (*scratch).tile).cast::<f32>();
+        let wide = (&raw mut (*scratch).wide).cast::<f64>();
         for start in (0..n).step_by(DEPTH) {
             let part = start..n.min(start + DEPTH);
+            let first_part = start / DEPTH % PARTS == 0;
             let depth = part.len();
             copy(s, state, rows, &part, sign, states);
             kernel::pack(s, states, PITCH, rows.len(), depth, panel);
@@ -81,17 +89,22 @@ pub unsafe fn losses<S: Simd>(s: S, pairs: &Pairs, rows: &[usize], columns: &[(u
                 }
                 copy(s, patterns, &some[..width], &part, 1.0, points);
                 let (tile, height) = (tile.add(first * MOST), rows.len());
-                kernel::distances(s, panel, points, PITCH, height, width, depth, 1.0, start > 0, tile);
+                kernel::distances(s, panel, points, PITCH, height, width, depth, 1.0, !first_part, tile);
+            }
+            if part.end == n || part.end % (DEPTH * PARTS) == 0 {
+                for j in 0..columns.len() {
+                    for i in 0..rows.len() {
+                        let before = if part.end <= DEPTH * PARTS { 0.0 } else { *wide.add(j * MANY + i) };
+                        *wide.add(j * MANY + i) = before + f64::from(*tile.add(j * MOST + i));
+                    }
+                }
             }
         }
         let scale = 0.25 / n as f64;
         for (i, row) in rows.iter().enumerate() {
             for (j, &(column, wanted)) in columns.iter().enumerate() {
                 if wanted >> i & 1 == 1 {
-                    out.set(
-                        row * pattern_count + column,
-                        (f64::from(*tile.add(j * MOST + i)) * scale) as f32,
-                    );
+                    out.set(row * pattern_count + column, (*wide.add(j * MANY + i) * scale) as f32);
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! row's largest gradient, as its terms' magnitudes add up: sum |g_p| |s - p_p|. The gradient itself is a lower
 //! bound of that, and so are the sums of a few neurons, where terms of different sign cancel.
 
-use super::{DEPTH, Pairs, ROWS, WIDTH, exact};
+use super::{Pairs, ROWS, WIDTH, exact};
 use crate::cpu::matmul::{Matrix, tile};
 use crate::cpu::simd::{Isa, Kernel, Simd};
 use crate::cpu::storage::{self, Scratch};
@@ -13,6 +13,8 @@ use crate::registry::{DType, Floats, FloatsMut};
 use std::ops::Range;
 use std::ptr;
 
+/// Patterns whose products are summed up in f32.
+const DEPTH: usize = 64;
 /// Patterns whose sizes are looked at together.
 const SOME: usize = 256;
 /// Patterns side by side in registers.

@@ -1,6 +1,6 @@
 //! Losses of a tile of pairs: |s|^2 + |p|^2 -+ 2 s.p, or from differences where that would lose digits.
 
-use super::{COLUMNS, DEPTH, Pairs, ROWS, exact};
+use super::{COLUMNS, Pairs, ROWS, exact};
 use crate::cpu::matmul::{Matrix, tile};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Isa, Kernel, Simd};
@@ -9,9 +9,11 @@ use crate::registry::Floats;
 use std::ops::Range;
 
 /// States whose close patterns are looked at together.
-const GROUP: usize = 32;
-/// A squared distance of so much of |s|^2 + |p|^2, of which the product has rounding errors, has digits enough.
-const FAR: f64 = 0.5;
+const GROUP: usize = exact::MANY;
+/// Neurons whose products are summed up in f32.
+const DEPTH: usize = 128;
+/// A squared distance of so much of |s|^2 + |p|^2 has digits enough, even if each product is rounded the same way.
+const FAR: f64 = 0.7;
 
 /// Losses of a tile of at most [`ROWS`] by [`COLUMNS`].
 pub fn losses(isa: Isa, pairs: &Pairs, rows: Range<usize>, columns: Range<usize>, out: Cells) {
