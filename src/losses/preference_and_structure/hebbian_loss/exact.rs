@@ -78,7 +78,7 @@ pub unsafe fn losses<S: Simd>(s: S, pairs: &Pairs, rows: &[usize], columns: &[(u
         let wide = (&raw mut (*scratch).wide).cast::<f64>();
         for start in (0..n).step_by(DEPTH) {
             let part = start..n.min(start + DEPTH);
-            let first_part = start / DEPTH % PARTS == 0;
+            let first_part = (start / DEPTH).is_multiple_of(PARTS);
             let depth = part.len();
             copy(s, state, rows, &part, sign, states);
             kernel::pack(s, states, PITCH, rows.len(), depth, panel);
@@ -91,7 +91,7 @@ pub unsafe fn losses<S: Simd>(s: S, pairs: &Pairs, rows: &[usize], columns: &[(u
                 let (tile, height) = (tile.add(first * MOST), rows.len());
                 kernel::distances(s, panel, points, PITCH, height, width, depth, 1.0, !first_part, tile);
             }
-            if part.end == n || part.end % (DEPTH * PARTS) == 0 {
+            if part.end == n || part.end.is_multiple_of(DEPTH * PARTS) {
                 for j in 0..columns.len() {
                     for i in 0..rows.len() {
                         let before = if part.end <= DEPTH * PARTS { 0.0 } else { *wide.add(j * MANY + i) };

@@ -5,25 +5,23 @@
 //! row's largest gradient, as its terms' magnitudes add up: sum |g_p| |s - p_p|. The gradient itself is a lower
 //! bound of that, and so are the sums of a few neurons, where terms of different sign cancel.
 
+#[path = "sizes.rs"]
+mod sizes;
+
+use self::sizes::Sizes;
 use super::{Pairs, ROWS, WIDTH, exact};
 use crate::cpu::matmul::{Matrix, tile};
 use crate::cpu::simd::{Isa, Kernel, Simd};
 use crate::cpu::storage::{self, Scratch};
 use crate::registry::{DType, Floats, FloatsMut};
 use std::ops::Range;
-use std::ptr;
 
 /// Patterns whose products are summed up in f32.
 const DEPTH: usize = 64;
 /// Patterns whose sizes are looked at together.
 const SOME: usize = 256;
-/// Patterns side by side in registers.
-const TOGETHER: usize = 4;
 /// Neurons that are looked at closely.
 const SAMPLES: usize = 16;
-/// Of the sizes; the row's largest gradient must be larger.
-const LEAST: f64 = 0.5;
-
 /// Neurons `part`, at most [`WIDTH`], of the gradients of at most [`ROWS`] states.
 pub fn gradients(
     isa: Isa,
@@ -63,26 +61,12 @@ struct Block<'a> {
     out: FloatsMut<'a>,
 }
 
-/// Of the upstream gradients of each state.
-struct Sizes {
-    /// sum g.
-    total: [f64; ROWS],
-    /// max |g|.
-    largest: [f32; ROWS],
-    /// sum |g| max over k of |p_k|.
-    weighted: [f64; ROWS],
-    /// max over k of sum |p_k|.
-    column: f64,
-}
-
 impl Kernel for Block<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut sizes =
-            Sizes { total: [0.0; ROWS], largest: [0.0; ROWS], weighted: [0.0; ROWS], column: 0.0 };
-        self.measure(s, &mut sizes);
+        let sizes = self.measure(s);
         let (mut doubtful, mut count) = ([0; ROWS], 0);
         let (mut close, mut left) = ([false; ROWS], false);
         for slot in 0..self.rows.len() {
@@ -121,15 +105,6 @@ impl Kernel for Block<'_> {
     }
 }
 
-impl Sizes {
-    /// Whether rounding errors of the product are small beside a row's largest gradient, at least `largest`.
-    fn allow(&self, slot: usize, largest: f32) -> bool {
-        let by_column = f64::from(self.largest[slot]) * self.column;
-        let most = if by_column < self.weighted[slot] { by_column } else { self.weighted[slot] };
-        f64::from(largest) >= LEAST * most
-    }
-}
-
 impl Block<'_> {
     #[inline(always)]
     fn upstream(&self, slot: usize, first: usize, count: usize) -> Option<&[f32]> {
@@ -146,97 +121,6 @@ impl Block<'_> {
         unsafe {
             let at = from.row(row).add(self.part.start * from.dtype.size());
             storage::read(s, from.dtype, at, self.part.len(), scratch)
-        }
-    }
-
-    #[inline(always)]
-    fn measure<S: Simd>(&self, s: S, sizes: &mut Sizes) {
-        let Pairs { pattern_count, .. } = *self.pairs;
-        let width = self.part.len();
-        let mut columns = [0f32; WIDTH];
-        for first in (0..pattern_count).step_by(SOME) {
-            let count = SOME.min(pattern_count - first);
-            let mut largest = [0f32; SOME + 16];
-            let mut j = 0;
-            while j < count {
-                // SAFETY: patterns of the call.
-                unsafe {
-                    let most = &mut largest[j..];
-                    if j + TOGETHER <= count {
-                        self.sizes_of::<S, TOGETHER>(s, first + j, &mut columns, most);
-                        j += TOGETHER;
-                    } else {
-                        self.sizes_of::<S, 1>(s, first + j, &mut columns, most);
-                        j += 1;
-                    }
-                }
-            }
-            for slot in 0..self.rows.len() {
-                let Some(g) = self.upstream(slot, first, count) else {
-                    sizes.total[slot] += count as f64;
-                    sizes.largest[slot] = 1.0;
-                    sizes.weighted[slot] += largest.iter().map(|&x| f64::from(x)).sum::<f64>();
-                    continue;
-                };
-                let (mut total, mut most, mut weighted) = (s.d_zero(), s.zero(), s.zero());
-                for j in (0..count).step_by(S::LANES) {
-                    // SAFETY: within the row, and within `largest`, which ends with zeros.
-                    unsafe {
-                        let g = storage::load_lanes(s, g.as_ptr().add(j), S::LANES.min(count - j));
-                        let size = s.abs(g);
-                        total = s.d_add(total, g);
-                        most = s.max(most, size);
-                        weighted = s.mul_add(size, s.load(largest.as_ptr().add(j)), weighted);
-                    }
-                }
-                sizes.total[slot] += s.d_sum(total);
-                sizes.largest[slot] = sizes.largest[slot].max(s.reduce_max(most));
-                sizes.weighted[slot] += f64::from(s.reduce_add(weighted));
-            }
-        }
-        let mut most = 0f32;
-        for &sum in &columns[..width] {
-            most = if sum <= most { most } else { sum };
-        }
-        sizes.column = f64::from(most);
-    }
-
-    /// Adds sizes of `N` patterns from `first` on to those of the neurons; sets the largest of each pattern.
-    ///
-    /// # Safety
-    /// They are among the patterns.
-    #[inline(always)]
-    unsafe fn sizes_of<S: Simd, const N: usize>(
-        &self,
-        s: S,
-        first: usize,
-        columns: &mut [f32; WIDTH],
-        largest: &mut [f32],
-    ) {
-        let width = self.part.len();
-        let mut scratch = Scratch::<{ TOGETHER * WIDTH }>::new();
-        let mut points = [ptr::null(); N];
-        let mut most = [s.zero(); N];
-        unsafe {
-            for (i, point) in points.iter_mut().enumerate() {
-                *point = self.line(s, self.pairs.patterns, first + i, scratch.ptr().add(i * WIDTH));
-            }
-            let mut k = 0;
-            while k < width {
-                let lanes = S::LANES.min(width - k);
-                let at = columns.as_mut_ptr().add(k);
-                let mut sum = s.load(at);
-                for i in 0..N {
-                    let x = s.abs(storage::load_lanes(s, points[i].add(k), lanes));
-                    sum = s.add(sum, x);
-                    most[i] = s.max(most[i], x);
-                }
-                s.store(at, sum);
-                k += S::LANES;
-            }
-        }
-        for i in 0..N {
-            largest[i] = s.reduce_max(most[i]);
         }
     }
 
