@@ -3,7 +3,8 @@
 //!
 //! The product's rounding errors are relative to sum |g_p| |p_p|, at most `sizes`; they must be small beside the
 //! row's largest gradient, as its terms' magnitudes add up: sum |g_p| |s - p_p|. The gradient itself is a lower
-//! bound of that, and so are the sums of a few neurons, where terms of different sign cancel.
+//! bound of that, and so are the sums of a few neurons, where terms of different sign cancel. Where terms of the product
+//! are all of one sign, so may its errors be: then more is asked for.
 
 #[path = "sizes.rs"]
 mod sizes;
@@ -67,13 +68,15 @@ impl Kernel for Block<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let sizes = self.measure(s);
+        let mut sums = [0f32; ROWS];
         let (mut doubtful, mut count) = ([0; ROWS], 0);
         let (mut close, mut left) = ([false; ROWS], false);
         for slot in 0..self.rows.len() {
-            let largest = self.combine(s, slot, sizes.total[slot]);
+            let (largest, sum) = self.combine(s, slot, sizes.total[slot]);
+            sums[slot] = sum;
             if !largest.is_finite() {
                 (close[slot], left) = (true, true);
-            } else if !sizes.allow(slot, largest) {
+            } else if !sizes.allow(slot, sum, largest) {
                 doubtful[count] = slot;
                 count += 1;
             }
@@ -83,7 +86,7 @@ impl Kernel for Block<'_> {
             let mut largest = [0f32; ROWS];
             self.samples(s, doubtful, &mut largest);
             for (&slot, &largest) in doubtful.iter().zip(&largest) {
-                close[slot] = !sizes.allow(slot, largest);
+                close[slot] = !sizes.allow(slot, sums[slot], largest);
                 left |= close[slot];
             }
         }
@@ -124,14 +127,14 @@ impl Block<'_> {
         }
     }
 
-    /// Completes the gradient of a state but for its factor; returns the largest.
+    /// Completes the gradient of a state but for its factor; returns the largest, and that of sum g_p p_p.
     #[inline(always)]
-    fn combine<S: Simd>(&self, s: S, slot: usize, total: f64) -> f32 {
+    fn combine<S: Simd>(&self, s: S, slot: usize, total: f64) -> (f32, f32) {
         let width = self.part.len();
         let total = total * f64::from(self.pairs.sign);
         let high = total as f32;
         let (high, low) = (s.splat(high), s.splat((total - f64::from(high)) as f32));
-        let mut largest = s.zero();
+        let (mut largest, mut most) = (s.zero(), s.zero());
         let mut scratch = Scratch::<WIDTH>::new();
         // SAFETY: a state of the call.
         let state = unsafe { self.line(s, self.pairs.state, self.rows.start + slot, scratch.ptr()) };
@@ -142,7 +145,9 @@ impl Block<'_> {
             unsafe {
                 let at = self.sums.add(slot * width + k);
                 let x = storage::load_lanes(s, state.add(k), lanes);
-                let rest = s.mul_add(x, low, s.neg(storage::load_lanes(s, at, lanes)));
+                let product = storage::load_lanes(s, at, lanes);
+                let rest = s.mul_add(x, low, s.neg(product));
+                most = s.max(most, s.abs(product));
                 let sum = s.mul_add(x, high, rest);
                 largest = s.max_nan(largest, s.abs(sum));
                 storage::store_lanes(s, at, lanes, sum);
@@ -150,7 +155,8 @@ impl Block<'_> {
             k += S::LANES;
         }
         // A NaN need not survive the reduction, but makes a sum one.
-        if s.any(s.is_nan(largest)) { f32::NAN } else { s.reduce_max(largest) }
+        let largest = if s.any(s.is_nan(largest)) { f32::NAN } else { s.reduce_max(largest) };
+        (largest, s.reduce_max(most))
     }
 
     /// The largest sum |g_p| |s - p_p| of the first few neurons of each of these states.

@@ -25,10 +25,11 @@ pub struct Sizes {
 
 impl Sizes {
     /// Whether rounding errors of the product are small beside a row's largest gradient, at least `largest`.
-    pub fn allow(&self, slot: usize, largest: f32) -> bool {
+    /// `sum` is the product's largest: errors add up where its terms are of one sign.
+    pub fn allow(&self, slot: usize, sum: f32, largest: f32) -> bool {
         let by_column = f64::from(self.largest[slot]) * self.column;
         let most = if by_column < self.weighted[slot] { by_column } else { self.weighted[slot] };
-        f64::from(largest) >= LEAST * most
+        largest >= sum && f64::from(largest) >= LEAST * most
     }
 }
 
