@@ -78,3 +78,16 @@ def test_pairs_do_not_depend_on_the_others(call):
     assert np.isnan(loss[3]).all() and not np.isfinite(loss[:, 7]).any()
     rest = np.ix_(np.arange(70) != 3, np.arange(90) != 7)
     assert loss[rest].tolist() == clean[rest].tolist()
+
+
+def test_states_near_some_patterns(call):
+    """Products and differences side by side: relaxed states at various distances, and a neuron far larger than others."""
+    rng = np.random.default_rng(3)
+    patterns = _spins(rng, 300, 257)
+    state = patterns[rng.integers(0, 300, 140)] * np.linspace(0, 1.25, 140)[:, None]
+    state *= rng.uniform(0.9, 1.1, state.shape)
+    state[::7] += rng.standard_normal((20, 257))
+    for sign in ("minus", "plus"):
+        call.compare({"state": call.floats(state), "patterns": call.floats(patterns)}, {"sign": sign})
+    patterns[:, 200], state[:, 200] = 96, 97
+    call.compare({"state": call.floats(state), "patterns": call.floats(patterns)}, {})

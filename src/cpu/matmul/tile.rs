@@ -1,5 +1,6 @@
 //! A result tile that belongs to the thread, for sums over products that are not kept.
 
+use super::{Matrix, MatrixMut, multiply};
 use crate::cpu::simd::{Isa, Kernel, Simd};
 use crate::cpu::storage::{load_lanes, store_typed};
 use crate::registry::FloatsMut;
@@ -25,6 +26,25 @@ pub fn with_tile<R>(work: impl FnOnce(*mut f32) -> R) -> R {
     let result = work(tile.0.as_mut_ptr().cast());
     let _ = TILE.try_with(|place| place.set(Some(tile)));
     result
+}
+
+/// `tile = a * b` in parts of `depth`, whose f32 sums are added up in order; rows are `b.columns` apart.
+///
+/// # Safety
+/// The tile holds as much.
+pub unsafe fn product(isa: Isa, a: Matrix, b: Matrix, depth: usize, tile: *mut f32) {
+    let (rows, columns) = (a.rows, b.columns);
+    let mut start = 0;
+    loop {
+        let part = start..a.columns.min(start + depth);
+        let keep = if start == 0 { 0.0 } else { 1.0 };
+        let to = unsafe { MatrixMut::new(tile, rows, columns, columns) };
+        multiply(isa, 1.0, a.block(0..rows, part.clone()), b.block(part, 0..columns), keep, to);
+        start += depth;
+        if start >= a.columns {
+            break;
+        }
+    }
 }
 
 /// Writes a tile, `columns.len()` apart, to these rows and columns of `to`, each row times its factor.

@@ -96,48 +96,53 @@ impl Rows<'_> {
     fn values(&self, rows: Range<usize>, to: &mut [f64]) {
         to.fill(0.0);
         let x = Matrix::from_floats(self.x);
-        for (columns, depth) in self.tiles(true) {
-            let width = columns.len();
-            // The diagonal's blocks count half.
-            let weight = if depth.start >= columns.start { 0.5 } else { 1.0 };
-            let factors = (x.block(rows.clone(), depth.clone()), self.s.block(depth, columns.clone()));
-            tile::with_tile(|tile| {
-                // SAFETY: the tile has room for as many rows and columns.
-                let product = unsafe { MatrixMut::new(tile, rows.len(), width, width) };
-                multiply(self.isa, weight, factors.0, factors.1, 0.0, product);
-                self.isa.dispatch(Dots { tile, x: self.x, rows: rows.clone(), columns, to });
-            });
+        for columns in parts(self.columns, tile::COLUMNS) {
+            for depth in parts(columns.end, DEPTH) {
+                // Nothing below the diagonal, and the diagonal's blocks count half.
+                let block = depth.start >= columns.start;
+                let from = if block { depth.start } else { columns.start };
+                let cuts = [from, if block { depth.end } else { from }, columns.end];
+                let factor = x.block(rows.clone(), depth.clone());
+                tile::with_tile(|tile| {
+                    let width = columns.end - from;
+                    for (weight, part) in [(0.5, cuts[0]..cuts[1]), (1.0, cuts[1]..cuts[2])] {
+                        let other = self.s.block(depth.clone(), part.clone());
+                        // SAFETY: the tile has room for as many rows and columns.
+                        let product = unsafe {
+                            MatrixMut::new(tile.add(part.start - from), rows.len(), part.len(), width)
+                        };
+                        multiply(self.isa, weight, factor, other, 0.0, product);
+                    }
+                    self.isa.dispatch(Dots {
+                        tile,
+                        x: self.x,
+                        rows: rows.clone(),
+                        columns: from..columns.end,
+                        to,
+                    });
+                });
+            }
         }
     }
 
     /// factors (a + a') x of some rows.
     fn gradients(&self, rows: Range<usize>, factors: &[f32], to: FloatsMut) {
-        let x = Matrix::from_floats(self.x);
+        let x = Matrix::from_floats(self.x).block(rows.clone(), 0..self.columns);
         tile::with_tile(|tile| {
-            for (columns, depth) in self.tiles(false) {
-                let width = columns.len();
-                // SAFETY: as above.
-                let product = unsafe { MatrixMut::new(tile, rows.len(), width, width) };
-                let keep = if depth.start == 0 { 0.0 } else { 1.0 };
-                let last = depth.end == self.columns;
-                let (p, q) = (x.block(rows.clone(), depth.clone()), self.s.block(depth, columns.clone()));
-                multiply(self.isa, 1.0, p, q, keep, product);
-                if last {
-                    // SAFETY: the tile is full, and these rows are this task's.
-                    unsafe { tile::store(self.isa, tile, to, rows.clone(), columns, |slot| factors[slot]) };
+            for columns in parts(self.columns, tile::COLUMNS) {
+                // SAFETY: the tile has room for as many rows and columns, and these rows are this task's.
+                unsafe {
+                    tile::product(self.isa, x, self.s.block(0..self.columns, columns.clone()), DEPTH, tile);
+                    tile::store(self.isa, tile, to, rows.clone(), columns, |slot| factors[slot]);
                 }
             }
         });
     }
+}
 
-    /// Columns and depths of the products: all, or those on and above the diagonal.
-    fn tiles(&self, upper: bool) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let cut = |end: usize, step: usize| (0..end).step_by(step).map(move |at| at..(at + step).min(end));
-        let d = self.columns;
-        cut(d, tile::COLUMNS).flat_map(move |columns| {
-            cut(if upper { columns.end } else { d }, DEPTH).map(move |depth| (columns.clone(), depth))
-        })
-    }
+/// `0..end` in steps.
+fn parts(end: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..end).step_by(step).map(move |start| start..(start + step).min(end))
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
