@@ -183,6 +183,21 @@ impl Row {
         unsafe { Block::new(self.dtype, self.at(start), BLOCK.min(self.len - start)) }
     }
 
+    /// The same as f32: in memory, or in the scratch. Loops over several rows take these, for there would be one for
+    /// each combination of types.
+    #[inline(always)]
+    pub fn f32_block<S: Simd>(&self, s: S, start: usize) -> Block {
+        let n = BLOCK.min(self.len - start);
+        // SAFETY: within the row.
+        unsafe {
+            let from = self.at(start);
+            if self.dtype != DType::F32 {
+                ahead(from, n * self.dtype.size());
+            }
+            Block::new(DType::F32, storage::read(s, self.dtype, from, n, self.scratch).cast(), n)
+        }
+    }
+
     /// As [`Row::blocks`], of the type in memory.
     #[inline(always)]
     pub fn typed_blocks(&self, mut sweep: impl FnMut(usize, Block)) {
@@ -434,7 +449,7 @@ pub fn map_rows_by_four<S: Simd, const I: usize, const G: usize>(
         |start, n, to| {
             let mut blocks = [Block::of(&[]); I];
             for i in 0..I {
-                blocks[i] = rows[i].block(start);
+                blocks[i] = rows[i].f32_block(s, start);
             }
             for k in (0..n).step_by(4 * S::LANES) {
                 let mut x = [[s.zero(); 4]; I];

@@ -41,7 +41,7 @@ pub fn stats<S: Simd>(s: S, rows: &[Row; 2], label: usize, factor: f32) -> PairS
     let mut lead = 0.0;
     let mut start = 0;
     while start < rows[0].len {
-        let blocks = [rows[0].block(start), rows[1].block(start)];
+        let blocks = [rows[0].f32_block(s, start), rows[1].f32_block(s, start)];
         let before = sums[0].about();
         sums[0].add_block(&rows[0], start, blocks[0]);
         sums[1].add_block(&rows[1], start, blocks[1]);
@@ -137,7 +137,7 @@ pub fn map_terms<S: Simd, const G: usize>(
         out,
         #[inline(always)]
         |start, n, to| {
-            let blocks = [rows[0].block(start), rows[1].block(start)];
+            let blocks = [rows[0].f32_block(s, start), rows[1].f32_block(s, start)];
             let mut weight = [s.zero(); 2];
             let mut terms = [std::ptr::null_mut(); 2];
             for i in 0..2 {

@@ -121,9 +121,14 @@ const NOTHING: f32 = -1e4;
 
 /// x = f (z - about) as the sums see it.
 #[inline(always)]
-pub fn exponents<S: Simd, const N: usize>(s: S, mut z: [S::F; N], about: S::F, factor: S::F) -> [S::F; N] {
+pub fn exponent<S: Simd>(s: S, z: S::F, about: S::F, factor: S::F) -> S::F {
+    s.max(s.splat(NOTHING), s.mul(factor, s.sub(z, about)))
+}
+
+#[inline(always)]
+pub fn exponents<S: Simd>(s: S, mut z: [S::F; 4], about: S::F, factor: S::F) -> [S::F; 4] {
     for z in &mut z {
-        *z = s.max(s.splat(NOTHING), s.mul(factor, s.sub(*z, about)));
+        *z = exponent(s, *z, about, factor);
     }
     z
 }

@@ -4,7 +4,7 @@ use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, Stats};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::row_pair::{self, PairStats};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::NO_LABEL;
 use crate::registry::entries::distillation_kl::Call;
 
