@@ -2,7 +2,7 @@
 //! about the row's entropy to f32's accuracy, however certain the row is.
 
 use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, fold_by_four};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax::Odds;
 use crate::cpu::storage::load_lanes;
 use bytemuck::{Pod, Zeroable};

@@ -3,7 +3,7 @@
 use crate::cpu::parallel::Cells;
 use crate::cpu::row::{Block, Row, RowOut};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{Odds, row_top};
 use crate::cpu::softmax_entropy::exponents;
 use crate::cpu::storage::BLOCK;

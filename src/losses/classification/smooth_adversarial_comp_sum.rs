@@ -2,7 +2,7 @@
 
 use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows_by_four, total};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax_entropy::{self, Entropy, exponents};
 use crate::registry::entries::smooth_adversarial_comp_sum::Call;
 

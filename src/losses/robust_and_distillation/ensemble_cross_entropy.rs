@@ -2,7 +2,7 @@
 
 use crate::cpu::row::{Row, RowOut, fold, fold_without, map_by_four, map_into};
 use crate::cpu::row_sets::{self, Problem, RowSetLoss};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{self, Odds, SoftmaxStats};
 use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch, read_one};
 use crate::registry::entries::ensemble_cross_entropy::Call;

@@ -9,7 +9,6 @@
 #[path = "sizes.rs"]
 mod sizes;
 
-use self::sizes::Sizes;
 use super::{Pairs, ROWS, WIDTH, exact};
 use crate::cpu::matmul::{Matrix, tile};
 use crate::cpu::simd::{Isa, Kernel, Simd};
