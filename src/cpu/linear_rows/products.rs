@@ -79,7 +79,7 @@ impl LinearRows<'_> {
         let (x, w) =
             (self.rows_of_tile(rows), Matrix::from_floats(self.p.weight).block(classes.clone(), 0..d));
         // Sums over many classes are few and long: narrower ones keep threads busy.
-        let wide = if c > n * 4 { (d / 4).next_multiple_of(64).clamp(128, UNIT) } else { UNIT };
+        let wide = if c > n * 4 { (d / 4).next_multiple_of(64).clamp(256, UNIT) } else { UNIT };
         let x_across = d.div_ceil(wide);
         let across = d.div_ceil(UNIT);
         let of_x = if wants_x { n.div_ceil(UNIT) * x_across } else { 0 };
