@@ -1,7 +1,7 @@
 //! Dropout of the features of rows, in several samples: masks given, or drawn where they are needed.
 
 use crate::cpu::philox::Philox;
-use crate::cpu::simd::Isa;
+use crate::cpu::simd::{Isa, Kernel, Simd};
 
 #[derive(Clone, Copy)]
 pub struct Dropout<'a> {
@@ -34,20 +34,39 @@ impl Dropout<'_> {
         let first = (sample * self.rows + r) * row.len();
         match self.masks {
             Masks::Given(masks) => {
-                for (x, &kept) in row.iter_mut().zip(&masks[first..]) {
-                    *x *= if kept != 0 { self.factor } else { 0.0 };
-                }
+                let masks = &masks[first..first + row.len()];
+                isa.dispatch(Mask { row, masks, kept: |&kept: &u8| kept != 0, factor: self.factor });
             }
             Masks::Drawn(from, least) => {
                 let mut words = [0; BLOCK];
                 for (block, row) in row.chunks_mut(BLOCK).enumerate() {
                     let words = &mut words[..row.len()];
                     from.words(isa, (first + block * BLOCK) as u64, words);
-                    for (x, &word) in row.iter_mut().zip(&*words) {
-                        *x *= if u64::from(word) >= least { self.factor } else { 0.0 };
-                    }
+                    let kept = |&word: &u32| u64::from(word) >= least;
+                    isa.dispatch(Mask { row, masks: words, kept, factor: self.factor });
                 }
             }
+        }
+    }
+}
+
+/// Multiplies what is kept by a factor, the rest by 0. Plain code, compiled for each instruction set.
+struct Mask<'a, T, F> {
+    row: &'a mut [f32],
+    masks: &'a [T],
+    kept: F,
+    factor: f32,
+}
+
+impl<T, F: Fn(&T) -> bool> Kernel for Mask<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let (masks, n) = (self.masks, self.masks.len());
+        let row = &mut self.row[..n];
+        for i in 0..n {
+            row[i] *= if (self.kept)(&masks[i]) { self.factor } else { 0.0 };
         }
     }
 }

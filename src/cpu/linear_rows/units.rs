@@ -1,6 +1,8 @@
 //! What happens to the part of a tile that one thread has in cache.
 
-use super::{BIAS_UNIT, LinearRows, PARTS, UNIT};
+use super::products::Logits;
+use super::tiling::Tile;
+use super::{BIAS_UNIT, LinearRows, UNIT};
 use crate::cpu::cross_entropy::{CrossEntropy, Stats};
 use crate::cpu::row::{Row, RowOut};
 use crate::cpu::rows::{self, RowLoss};
@@ -27,13 +29,12 @@ impl Kernel for LossOf<'_> {
 
 /// What happens to a unit's logits, row by row.
 pub struct UnitRows<'a, 'b, F> {
-    pub rows: &'b LinearRows<'a>,
-    /// First row of the tile.
-    pub first: usize,
+    pub all: &'b LinearRows<'a>,
+    pub tile: &'b Tile,
     /// The unit's rows and classes within the tile.
     pub i: Range<usize>,
     pub k: Range<usize>,
-    pub classes: &'b Range<usize>,
+    pub logits: Logits,
     pub scale: Option<&'b F>,
     pub slot: usize,
 }
@@ -43,20 +44,22 @@ impl<F: Fn(usize) -> f32> Kernel for UnitRows<'_, '_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let UnitRows { rows: all, first, i, k, classes, scale, slot } = self;
+        let UnitRows { all, tile, i, k, logits, scale, slot } = self;
         let (loss, n) = (all.p.loss, k.len());
-        let first_class = classes.start + k.start;
+        let (first, first_class) = (tile.rows.start, tile.classes.start + k.start);
         let mut bias = storage::Scratch::<UNIT>::new();
-        if let Some(from) = all.p.bias {
+        // Kept logits have it.
+        let biases = all.p.bias.filter(|_| logits == Logits::Missing);
+        if let Some(from) = biases {
             for at in (0..n).step_by(S::LANES) {
                 // SAFETY: one bias per class; the scratch is of whole vectors.
                 unsafe { s.store(bias.ptr().add(at), load_vector(s, from, first_class + at)) };
             }
         }
-        let bias = all.p.bias.map(|_| bias.ptr().cast_const());
+        let bias = biases.map(|_| bias.ptr().cast_const());
         let mut scratch = storage::Scratch::<UNIT>::new();
         for i in i {
-            let logits = all.tile.at(i * classes.len() + k.start);
+            let logits = all.tile.at(i * tile.stride + k.start);
             if let Some(bias) = bias {
                 // SAFETY: n logits and biases.
                 unsafe {
@@ -75,7 +78,7 @@ impl<F: Fn(usize) -> f32> Kernel for UnitRows<'_, '_, F> {
             let label = all.label(first + i);
             match scale {
                 None => {
-                    let place = i * PARTS + slot;
+                    let place = i * tile.slots + slot;
                     let part = loss.part(s, &row, first_class, label);
                     // SAFETY: written when the forward pass began.
                     all.parts.set(place, loss.merge(unsafe { all.parts.get(place) }, part));

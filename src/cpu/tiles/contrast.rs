@@ -3,7 +3,7 @@
 //! The positive is kept out of the sums: with rest = log sum_{j != positive} exp(S_ij) and own = S_i,positive the
 //! loss is softplus(rest - own) and 1 - p_positive = sigmoid(rest - own), exact where p is nearly 1.
 
-use super::{LogSums, Side, Similarities, Tile, Visit, softmax_weights};
+use super::{LogSums, Side, Similarities, Tile, Tiles, Visit, softmax_weights};
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::Simd;
@@ -34,18 +34,11 @@ pub struct Kept<'a> {
     own: &'a mut [f32],
     /// From an earlier call.
     restored: bool,
+    /// Tiles, with -inf for the positives.
+    tiles: Option<Tiles<'a>>,
 }
 
 impl<'a> Kept<'a> {
-    pub fn new(anchors: usize, rows: usize, saved: Option<&[f32]>, work: &mut Workspace<'a>) -> Kept<'a> {
-        let (rest, own) = (work.take(anchors, 0.0), work.take(rows, 0.0));
-        if let Some(saved) = saved {
-            rest.copy_from_slice(&saved[..anchors]);
-            own.copy_from_slice(&saved[anchors..]);
-        }
-        Kept { rest, own, restored: saved.is_some() }
-    }
-
     pub fn is_restored(&self) -> bool {
         self.restored
     }
@@ -84,9 +77,12 @@ impl Anchor {
     }
 }
 
-/// The workspace of [`Kept`] and both sweeps.
-pub fn contrast_size(size: Size, anchors: u64, rows: u64) -> Size {
-    let size = LogSums::size(size, anchors, false).add::<f32>(anchors).add::<f32>(rows);
+/// The workspace of [`Kept`] and both sweeps, for n rows against m columns.
+pub fn contrast_size(size: Size, directions: Directions, n: u64, m: u64, d: u64) -> Size {
+    let anchors = if directions == Directions::Both { n.saturating_mul(2) } else { n };
+    let columns = (directions != Directions::Mirror).then_some(m);
+    let size = Similarities::tiles_size(size, n, columns, d);
+    let size = LogSums::size(size, anchors, false).add::<f32>(anchors).add::<f32>(n);
     size.add::<f32>(anchors).add::<f32>(anchors).add::<f32>(anchors)
 }
 
@@ -100,6 +96,20 @@ impl<'a, P: Fn(usize) -> usize + Sync> Contrast<'a, P> {
         Contrast { similarities, directions, rows, positive }
     }
 
+    /// Room for what the forward sweep finds out, or what an earlier call saved of it; `gradients`: whether these
+    /// will be wanted.
+    pub fn keep<'w>(&self, saved: Option<&[f32]>, gradients: bool, work: &mut Workspace<'w>) -> Kept<'w> {
+        let anchors = if self.directions == Directions::Both { 2 * self.rows } else { self.rows };
+        let (rest, own) = (work.take(anchors, 0.0), work.take(self.rows, 0.0));
+        if let Some(saved) = saved {
+            rest.copy_from_slice(&saved[..anchors]);
+            own.copy_from_slice(&saved[anchors..]);
+        }
+        let restored = saved.is_some();
+        let tiles = if gradients && !restored { self.similarities.tiles(work) } else { None };
+        Kept { rest, own, restored, tiles }
+    }
+
     /// Fills `kept`, and returns the sum of `loss(i, anchor)` over the anchors.
     pub fn forward(
         &self,
@@ -111,7 +121,7 @@ impl<'a, P: Fn(usize) -> usize + Sync> Contrast<'a, P> {
         let anchors = kept.rest.len();
         let sums = LogSums::new(anchors, false, work);
         let (rest, own) = (Cells::new(kept.rest), Cells::new(kept.own));
-        self.similarities.sweep(cpu, &Statistics { contrast: self, sums: &sums, own });
+        self.similarities.sweep(cpu, kept.tiles, &Statistics { contrast: self, sums: &sums, own });
         let blocks = Blocks::new(anchors, 1024, 1);
         cpu.sum(blocks.count, anchors * 256, &|block| {
             let mut total = 0.0;
@@ -154,7 +164,7 @@ impl<'a, P: Fn(usize) -> usize + Sync> Contrast<'a, P> {
             pulls[i] = (f64::from(weight) * (anchor.others() - smoothing.taken)) as f32;
         }
         let visit = Weights { contrast: self, log_sums, weights, pulls, shift: smoothing.each };
-        self.similarities.gradients(cpu, &visit, grad_a, grad_b);
+        self.similarities.gradients(cpu, kept.tiles, &visit, grad_a, grad_b);
     }
 }
 

@@ -100,7 +100,7 @@ fn add_tile<S: Simd, const COLUMNS: bool, const MEANS: bool>(
     columns: Option<(&LogSums, usize)>,
 ) {
     let (height, width) = (tile.rows.len(), tile.width(s));
-    let first = tile.row(tile.rows.start);
+    let first = (tile.row(tile.rows.start).cast_const(), tile.stride);
     let mut row_tops = [f32::NEG_INFINITY; HEIGHT];
     let (mut column_tops, mut column_part) = (Scratch::<WIDTH>::new(), Scratch::<WIDTH>::new());
     let (column_tops, column_part) = (column_tops.ptr(), column_part.ptr());
@@ -188,7 +188,7 @@ fn fill<S: Simd>(s: S, to: *mut f32, n: usize, value: f32) {
 #[inline(always)]
 fn tops<S: Simd, const G: usize, const COLUMNS: bool>(
     s: S,
-    first: *const f32,
+    (first, stride): (*const f32, usize),
     i: usize,
     width: usize,
     row_tops: &mut [f32; HEIGHT],
@@ -200,7 +200,7 @@ fn tops<S: Simd, const G: usize, const COLUMNS: bool>(
         unsafe {
             let mut column = tops[0];
             for (g, top) in tops.iter_mut().enumerate() {
-                let z = s.load(first.add((i + g) * WIDTH + j));
+                let z = s.load(first.add((i + g) * stride + j));
                 *top = s.max(z, *top);
                 column = if g == 0 { z } else { s.max(z, column) };
             }
@@ -218,7 +218,7 @@ fn tops<S: Simd, const G: usize, const COLUMNS: bool>(
 #[inline(always)]
 fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
     s: S,
-    first: *const f32,
+    (first, stride): (*const f32, usize),
     i: usize,
     width: usize,
     about: f32,
@@ -232,7 +232,7 @@ fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
         unsafe {
             let mut column = s.zero();
             for g in 0..G {
-                let z = s.load(first.add((i + g) * WIDTH + j));
+                let z = s.load(first.add((i + g) * stride + j));
                 let e = math::exp_softmax(s, s.sub(z, about));
                 sums[g] = s.add(sums[g], e);
                 column = s.add(column, e);
@@ -256,7 +256,7 @@ fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
 #[inline(always)]
 fn sums_of_columns<S: Simd>(
     s: S,
-    first: *const f32,
+    (first, stride): (*const f32, usize),
     j: usize,
     height: usize,
     references: &[f32; 16],
@@ -267,7 +267,7 @@ fn sums_of_columns<S: Simd>(
         let about = s.load(references.as_ptr());
         let mut total = s.zero();
         for i in 0..height {
-            let z = s.load(first.add(i * WIDTH + j));
+            let z = s.load(first.add(i * stride + j));
             total = s.add(total, math::exp_softmax(s, s.sub(z, about)));
         }
         let mut values = [0.0f32; 16];

@@ -2,6 +2,7 @@
 //! statistics and gradients of its rows and of its columns, and the order of the additions to each is fixed,
 //! whatever the number of threads.
 
+use super::{HEIGHT, WIDTH};
 use std::ops::Range;
 
 /// `total` rows in stripes of equal size but the last.
@@ -35,6 +36,16 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Of a matrix with so many rows and columns.
+    pub fn of_sides(rows: usize, columns: usize) -> Schedule {
+        Schedule::full(Stripes::new(rows, HEIGHT), Stripes::new(columns, WIDTH))
+    }
+
+    /// Of a symmetric matrix.
+    pub fn of_square(rows: usize) -> Schedule {
+        Schedule::symmetric(Stripes::new(rows, HEIGHT.min(WIDTH)))
+    }
+
     /// A Latin rectangle: in phase p the k-th stripe of the shorter side meets number k + p of the longer one.
     pub fn full(rows: Stripes, columns: Stripes) -> Schedule {
         let (less, more) = (rows.count.min(columns.count), rows.count.max(columns.count));
@@ -46,6 +57,36 @@ impl Schedule {
         let players = stripes.count.next_multiple_of(2);
         let phases = if stripes.count == 0 { 0 } else { players };
         Schedule { rows: stripes, columns: stripes, symmetric: true, phases, tasks: stripes.count }
+    }
+
+    /// Rows of A and B, and elements of S that belong to a tile.
+    pub fn extent(&self) -> (u64, u64) {
+        let (n, m) = (self.rows.total as u64, self.columns.total as u64);
+        if self.symmetric { (n, n.saturating_mul(n) / 2) } else { (n.saturating_add(m), n.saturating_mul(m)) }
+    }
+
+    /// From row to row of a tile that is kept.
+    pub fn stride(&self) -> usize {
+        self.columns.each.min(self.columns.total).next_multiple_of(16)
+    }
+
+    /// Room for a tile that is kept.
+    pub fn tile_room(&self) -> usize {
+        self.rows.each.min(self.rows.total) * self.stride()
+    }
+
+    /// Tiles, some of which may be missing; see [`Schedule::place`].
+    pub fn places(&self) -> usize {
+        if self.phases == 0 { 0 } else { self.place(self.phases, 0) }
+    }
+
+    /// Number of a tile.
+    pub fn place(&self, phase: usize, task: usize) -> usize {
+        match (self.symmetric, phase) {
+            (false, _) => phase * self.tasks + task,
+            (true, 0) => task,
+            (true, _) => self.tasks + (phase - 1) * (self.phases / 2) + task,
+        }
     }
 
     pub fn tile_size(&self) -> usize {
@@ -87,10 +128,13 @@ mod tests {
     use std::collections::HashSet;
 
     fn check(schedule: &Schedule, expected: usize) {
-        let mut seen = HashSet::new();
+        let (mut seen, mut places) = (HashSet::new(), HashSet::new());
         for phase in 0..schedule.phases {
             let mut busy = HashSet::new();
-            for (rows, columns) in (0..schedule.tasks).filter_map(|task| schedule.tile(phase, task)) {
+            for task in 0..schedule.tasks {
+                let Some((rows, columns)) = schedule.tile(phase, task) else { continue };
+                let place = schedule.place(phase, task);
+                assert!(place < schedule.places() && places.insert(place));
                 assert!(!rows.is_empty() && !columns.is_empty());
                 if schedule.symmetric {
                     assert!(rows.start <= columns.start);

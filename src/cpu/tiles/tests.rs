@@ -38,7 +38,7 @@ fn log_sums_of_rows_and_columns() {
         with_workspace(size.bytes(), |work| {
             let (rows, columns) = (LogSums::new(n, true, work), LogSums::new(m, false, work));
             let (a, b) = (Matrix::of(&a, n, d, d), Matrix::of(&b, m, d, d));
-            Similarities::new(a, b, 2.0).sweep(&Cpu::new(2), &Sums(&rows, &columns));
+            Similarities::new(a, b, 2.0).sweep(&Cpu::new(2), None, &Sums(&rows, &columns));
             let s = similarities(&a, &b, 2.0);
             for i in 0..n {
                 let (sum, mean) = log_sum((0..m).map(|j| s[i * m + j]));
@@ -96,12 +96,46 @@ fn gradients_with_the_similarities_as_weights() {
         let cpu = Cpu::new(threads);
         let (mut grad_a, mut grad_b) = (vec![0.0; n * d], vec![0.0; m * d]);
         let all = Similarities::new(Matrix::of(&a, n, d, d), Matrix::of(&b, m, d, d), 1.0);
-        all.gradients(&cpu, &Keep, Some(&mut grad_a), Some(&mut grad_b));
+        all.gradients(&cpu, None, &Keep, Some(&mut grad_a), Some(&mut grad_b));
         assert!(close(&grad_a, &product(&a, &b, n, m)) && close(&grad_b, &product(&b, &a, m, n)));
         let mut gradient = vec![0.0; n * d];
         let half = Similarities::symmetric(Matrix::of(&a, n, d, d), 1.0);
-        half.gradients(&cpu, &Keep, Some(&mut gradient), None);
+        half.gradients(&cpu, None, &Keep, Some(&mut gradient), None);
         assert!(close(&gradient, &product(&a, &a, n, n)));
+    }
+}
+
+#[test]
+fn kept_tiles_give_the_same_gradients() {
+    struct Halve(f32);
+    impl Visit for Halve {
+        #[inline(always)]
+        fn visit<S: Simd>(&self, _: S, tile: &Tile) {
+            for row in tile.rows.clone() {
+                for column in tile.columns.clone() {
+                    let old = tile.replace(row, column, 0.0);
+                    tile.replace(row, column, old * self.0);
+                }
+            }
+        }
+    }
+    let (n, m, d) = (300, 170, 80);
+    let (a, b) = (values(n * d, 3), values(m * d, 4));
+    let (ma, mb) = (Matrix::of(&a, n, d, d), Matrix::of(&b, m, d, d));
+    for all in [Similarities::new(ma, mb, 1.5), Similarities::symmetric(ma, 1.5)] {
+        let others = (!all.schedule.symmetric).then_some(m as u64);
+        let size = Similarities::tiles_size(Size::default(), n as u64, others, d as u64);
+        with_workspace(size.bytes(), |work| {
+            let gradients = |tiles, factor| {
+                let (mut grad_a, mut grad_b) = (vec![0.0; n * d], vec![0.0; m * d]);
+                all.gradients(&Cpu::new(2), tiles, &Halve(factor), Some(&mut grad_a), Some(&mut grad_b));
+                (grad_a, grad_b)
+            };
+            let tiles = all.tiles(work);
+            assert!(tiles.is_some());
+            all.sweep(&Cpu::new(2), tiles, &Halve(0.5));
+            assert_eq!(gradients(tiles, 0.5), gradients(None, 0.25));
+        });
     }
 }
 
@@ -124,12 +158,12 @@ fn cost_beside_the_products() {
             work();
             best[which] = best[which].min(cpu_time() - start);
         };
-        measure(0, &mut || all.sweep(&cpu, &Keep));
-        measure(1, &mut || all.gradients(&cpu, &Keep, Some(&mut grad_a), Some(&mut grad_b)));
+        measure(0, &mut || all.sweep(&cpu, None, &Keep));
+        measure(1, &mut || all.gradients(&cpu, None, &Keep, Some(&mut grad_a), Some(&mut grad_b)));
         let size = LogSums::size(LogSums::size(Size::default(), n as u64, false), n as u64, false);
         with_workspace(size.bytes(), |work| {
             let (rows, columns) = (LogSums::new(n, false, work), LogSums::new(n, false, work));
-            measure(2, &mut || all.sweep(&cpu, &Sums(&rows, &columns)));
+            measure(2, &mut || all.sweep(&cpu, None, &Sums(&rows, &columns)));
         });
         struct Both<'a>(Side<'a>);
         impl Visit for Both<'_> {
@@ -139,7 +173,7 @@ fn cost_beside_the_products() {
             }
         }
         let both = Both(Side { log_sums: &log_sums, weights: &weights });
-        measure(3, &mut || all.gradients(&cpu, &both, Some(&mut grad_a), Some(&mut grad_b)));
+        measure(3, &mut || all.gradients(&cpu, None, &both, Some(&mut grad_a), Some(&mut grad_b)));
         // Rows of C as long as B: what a caller of matrix products would do.
         let mut c = vec![0.0f32; 512 * n];
         measure(4, &mut || {

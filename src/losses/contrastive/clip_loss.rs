@@ -2,18 +2,20 @@
 //! W_ij = g/(2n) (P^row_ij + P^col_ij - 2 (1 - e) [i = j] - 2 e/n), dscale = sum_ij W_ij a^_i . b^_j.
 
 use crate::cpu::Cpu;
-use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
+use crate::cpu::tiles::{Contrast, Directions, Embeddings, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
 use crate::cuda::{Device, contrast, contrast::ContrastPlan};
 #[cfg(gpu)]
+use crate::registry::Pass;
+#[cfg(gpu)]
 use crate::registry::Reduction;
+use crate::registry::Result;
 use crate::registry::entries::clip_loss::{Args, Call};
-use crate::registry::{Pass, Result};
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let size = Embeddings::size(Embeddings::size(Size::default(), a.n, a.d), a.n, a.d);
-    let size = contrast_size(size, a.n.saturating_mul(2), a.n);
+    let size = contrast_size(size, Directions::Both, a.n, a.n, a.d);
     let gradients = a.n.saturating_mul(a.d);
     size.add::<f32>(gradients).add::<f32>(gradients).add::<f64>(a.d).add::<f64>(a.d).bytes()
 }
@@ -27,7 +29,10 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let scale = call.scale[0];
     let similarities = Similarities::new(a.matrix(), b.matrix(), scale);
     let contrast = Contrast::new(similarities, Directions::Both, n, |row| row);
-    let mut kept = Kept::new(2 * n, n, call.saved_in, &mut work);
+    let wants_scale = call.grad_scale.is_some();
+    let wants_gradients =
+        call.pass.backward() && (call.grad_a.is_some() || call.grad_b.is_some() || wants_scale);
+    let mut kept = contrast.keep(call.saved_in, wants_gradients, &mut work);
 
     let smoothing = call.opts.label_smoothing;
     let count = n as f64;
@@ -48,8 +53,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     if let Some(saved) = call.saved_out.as_deref_mut() {
         kept.save(saved);
     }
-    let wants_scale = call.grad_scale.is_some();
-    if call.pass == Pass::Forward || (call.grad_a.is_none() && call.grad_b.is_none() && !wants_scale) {
+    if !wants_gradients {
         return Ok(());
     }
     // The gradient of scale is sum_i a^_i . (W b^)_i: also that of a is then needed.

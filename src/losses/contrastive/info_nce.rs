@@ -3,12 +3,14 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::Cells;
 use crate::cpu::reduction::{self, Upstream};
-use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
+use crate::cpu::tiles::{Contrast, Directions, Embeddings, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
 use crate::cuda::{Device, contrast, contrast::ContrastPlan};
+#[cfg(gpu)]
+use crate::registry::Pass;
 use crate::registry::entries::info_nce::{Args, Call};
-use crate::registry::{Error, Pass, Reduction, Result};
+use crate::registry::{Error, Reduction, Result};
 
 /// Rows must fit: what declarations cannot say. The query of sizes has no pointers to look at.
 pub fn check(a: &Args) -> Result<()> {
@@ -25,7 +27,7 @@ pub fn check(a: &Args) -> Result<()> {
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let size = Embeddings::size(Embeddings::size(Size::default(), a.n, a.d), a.m, a.d);
-    let size = contrast_size(size, a.n, a.n);
+    let size = contrast_size(size, Directions::Rows, a.n, a.m, a.d);
     size.add::<f32>(a.n.saturating_mul(a.d)).add::<f32>(a.m.saturating_mul(a.d)).bytes()
 }
 
@@ -40,7 +42,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let positive = |row: usize| positives.map_or(row + offset, |p| p[row] as usize);
     let similarities = Similarities::new(a.matrix(), b.matrix(), alpha as f32);
     let contrast = Contrast::new(similarities, Directions::Rows, n, positive);
-    let mut kept = Kept::new(n, n, call.saved_in, &mut work);
+    let wants_gradients = call.pass.backward() && (call.grad_a.is_some() || call.grad_b.is_some());
+    let mut kept = contrast.keep(call.saved_in, wants_gradients, &mut work);
 
     let reduction = Reduction::from_code(call.opts.reduction);
     let factor = if reduction == Reduction::Mean { 1.0 / n.max(1) as f64 } else { 1.0 };
@@ -63,7 +66,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     if let Some(saved) = call.saved_out.as_deref_mut() {
         kept.save(saved);
     }
-    if call.pass == Pass::Forward || (call.grad_a.is_none() && call.grad_b.is_none()) {
+    if !wants_gradients {
         return Ok(());
     }
     let mut grad_a = call.grad_a.map(|_| work.take(n * d, 0.0f32));

@@ -12,8 +12,10 @@ use crate::cuda::{
     reduce::{self, ReduceArgs},
     tiles,
 };
+#[cfg(gpu)]
+use crate::registry::Pass;
 use crate::registry::entries::isogclr::{Args, Call, Options};
-use crate::registry::{Error, Pass, Reduction, Result};
+use crate::registry::{Error, Reduction, Result};
 
 pub fn check(a: &Args) -> Result<()> {
     let Options { min_temperature, max_temperature, .. } = a.opts;
@@ -28,7 +30,7 @@ pub fn check(a: &Args) -> Result<()> {
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let size = Embeddings::size(Embeddings::size(Size::default(), a.n, a.d), a.n, a.d);
-    let size = LogSums::size(size, a.n, true);
+    let size = LogSums::size(Similarities::tiles_size(size, a.n, Some(a.n), a.d), a.n, true);
     let size = (0..5).fold(size, |size, _| size.add::<f32>(a.n));
     let gradients = a.n.saturating_mul(a.d);
     size.add::<f32>(gradients).add::<f32>(gradients).bytes()
@@ -60,6 +62,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let a = Embeddings::new(cpu, &[call.a], o.normalize != 0, &mut work);
     let b = Embeddings::new(cpu, &[call.b], o.normalize != 0, &mut work);
     let similarities = Similarities::new(a.matrix(), b.matrix(), 1.0);
+    let wants_gradients = call.pass.backward() && (call.grad_a.is_some() || call.grad_b.is_some());
+    let wants_tiles = wants_gradients && call.saved_in.is_none();
+    let tiles = if wants_tiles { similarities.tiles(&mut work) } else { None };
     let [own, inverse, logs, weights, pulls] = std::array::from_fn(|_| work.take(n, 0.0f32));
     for (i, own) in own.iter_mut().enumerate() {
         let products = a.row(i).iter().zip(b.row(i)).map(|(&x, &y)| f64::from(x) * f64::from(y));
@@ -74,7 +79,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     } else {
         inverse.iter_mut().zip(call.temperatures).for_each(|(to, &t)| *to = 1.0 / t);
         let sums = LogSums::new(n, true, &mut work);
-        similarities.sweep(cpu, &Statistics { own, inverse, sums });
+        similarities.sweep(cpu, tiles, &Statistics { own, inverse, sums });
         let others = (n as f64 - 1.0).ln();
         let mut total = 0.0;
         for i in 0..n {
@@ -110,7 +115,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
             to.copy_from_slice(from);
         }
     }
-    if call.pass == Pass::Forward || (call.grad_a.is_none() && call.grad_b.is_none()) {
+    if !wants_gradients {
         return Ok(());
     }
     let upstream = Upstream::new(call.grad_loss, reduction, factor);
@@ -120,8 +125,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     }
     let mut grad_a = call.grad_a.map(|_| work.take(n * d, 0.0f32));
     let mut grad_b = call.grad_b.map(|_| work.take(n * d, 0.0f32));
-    let visit = Weights { own, inverse, logs, weights, pulls };
-    similarities.gradients(cpu, &visit, grad_a.as_deref_mut(), grad_b.as_deref_mut());
+    let visit = Weights { own, inverse, related: tiles.is_some(), logs, weights, pulls };
+    similarities.gradients(cpu, tiles, &visit, grad_a.as_deref_mut(), grad_b.as_deref_mut());
     for (rows, gradients, out) in [(&a, grad_a, call.grad_a), (&b, grad_b, call.grad_b)] {
         if let Some(gradients) = gradients {
             rows.write_gradients(cpu, gradients, 1.0, &[(n, out)]);
@@ -166,6 +171,8 @@ impl Visit for Statistics<'_> {
 struct Weights<'a> {
     own: &'a [f32],
     inverse: &'a [f32],
+    /// Of tiles that were kept.
+    related: bool,
     /// log((n - 1) u').
     logs: &'a [f32],
     weights: &'a [f32],
@@ -175,7 +182,9 @@ struct Weights<'a> {
 impl Visit for Weights<'_> {
     #[inline(always)]
     fn visit<S: Simd>(&self, s: S, tile: &Tile) {
-        relate(s, tile, self.own, self.inverse);
+        if !self.related {
+            relate(s, tile, self.own, self.inverse);
+        }
         softmax_weights(s, tile, Side { log_sums: self.logs, weights: self.weights }, None, 0.0);
         for row in tile.rows.clone() {
             if tile.has(row, row) {

@@ -3,16 +3,19 @@
 
 use crate::cpu::Cpu;
 use crate::cpu::reduction::{self, Upstream};
-use crate::cpu::tiles::{Contrast, Directions, Embeddings, Kept, Similarities, Smoothing, contrast_size};
+use crate::cpu::tiles::{Contrast, Directions, Embeddings, Similarities, Smoothing, contrast_size};
 use crate::cpu::workspace::{Size, Workspace};
 #[cfg(gpu)]
 use crate::cuda::{Device, contrast, contrast::ContrastPlan};
+#[cfg(gpu)]
+use crate::registry::Pass;
 use crate::registry::entries::nt_xent::{Args, Call};
-use crate::registry::{Pass, Reduction, Result};
+use crate::registry::{Reduction, Result};
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     let rows = a.n.saturating_mul(2);
-    let size = contrast_size(Embeddings::size(Size::default(), rows, a.d), rows, rows);
+    let size = Embeddings::size(Size::default(), rows, a.d);
+    let size = contrast_size(size, Directions::Mirror, rows, rows, a.d);
     size.add::<f32>(rows.saturating_mul(a.d)).bytes()
 }
 
@@ -25,7 +28,8 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let partner = |row: usize| if row < n { row + n } else { row - n };
     let similarities = Similarities::symmetric(z.matrix(), alpha as f32);
     let contrast = Contrast::new(similarities, Directions::Mirror, rows, partner);
-    let mut kept = Kept::new(rows, rows, call.saved_in, &mut work);
+    let wants_gradients = call.pass.backward() && (call.grad_a.is_some() || call.grad_b.is_some());
+    let mut kept = contrast.keep(call.saved_in, wants_gradients, &mut work);
 
     let reduction = Reduction::from_code(call.opts.reduction);
     let factor = if reduction == Reduction::Mean { 1.0 / rows.max(1) as f64 } else { 1.0 };
@@ -44,7 +48,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     if let Some(saved) = call.saved_out.as_deref_mut() {
         kept.save(saved);
     }
-    if call.pass == Pass::Forward || (call.grad_a.is_none() && call.grad_b.is_none()) {
+    if !wants_gradients {
         return Ok(());
     }
     let gradients = work.take(rows * d, 0.0f32);

@@ -42,9 +42,13 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let gradients = Gradients { x: call.grad_hidden, weight: call.grad_weight, bias: call.grad_bias };
     let rows = LinearRows::new(problem, workspace);
     match call.saved_in {
-        Some(saved) => rows.restore(saved),
+        Some(saved) => {
+            rows.restore(saved);
+            rows.backward(cpu, |i| all.scale(call.grad_loss, rows.row(i)), gradients);
+        }
         None if call.log_prob.is_some() || call.saved_out.is_some() || gradients.any() => {
-            rows.forward(cpu, call.saved_out.as_deref_mut());
+            let scale = |i| all.scale(call.grad_loss, rows.row(i));
+            rows.forward_backward(cpu, call.saved_out.as_deref_mut(), scale, gradients);
         }
         None => {}
     }
@@ -52,7 +56,6 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         rows.losses(cpu, Some(Cells::new(all.losses)));
     }
     all.outputs(call.log_prob.as_deref_mut(), call.counts.as_deref_mut());
-    rows.backward(cpu, |i| all.scale(call.grad_loss, rows.row(i)), gradients);
     Ok(())
 }
 
