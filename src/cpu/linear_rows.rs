@@ -19,7 +19,6 @@ use crate::cpu::cross_entropy::{CrossEntropy, Part, Stats};
 use crate::cpu::dropout::Dropout;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::Upstream;
-use crate::cpu::rows::RowLoss;
 use crate::cpu::simd::Isa;
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::{DType, Floats, FloatsMut, Pass, Reduction};

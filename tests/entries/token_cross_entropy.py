@@ -155,6 +155,15 @@ def test_only_minus_infinity_is_nan(call):
     assert np.isnan(gradient[0]).all() and np.isfinite(gradient[1]).all()
 
 
+def test_nan_among_minus_infinity(call):
+    for classes in (9, 100, 1500):
+        z = np.full((2, classes), -np.inf)
+        z[:, 0], z[0, 5] = 1.0, np.nan
+        result = call(logits=call.floats(z), labels=[0, 0], reduction="none")
+        assert np.isnan(result.loss[0]) and result.loss[1] == 0
+        assert np.isnan(result.backward()["logits"][0].astype(float)).any()
+
+
 def test_weights_that_sum_to_zero(call):
     z, y = _sample(call, 3, 4)
     result = call(z, y, class_weights=call.floats(np.zeros(4)))

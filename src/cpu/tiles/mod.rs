@@ -21,7 +21,7 @@ mod schedule;
 mod tests;
 mod weights;
 
-pub use contrast::{Contrast, Directions, Kept, Smoothing, contrast_size};
+pub use contrast::{Contrast, Directions, Smoothing, contrast_size};
 pub use embeddings::Embeddings;
 pub use kept::Tiles;
 pub use log_sums::LogSums;

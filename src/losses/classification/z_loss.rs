@@ -196,13 +196,15 @@ impl LaneLoss for &ZLoss {
                 [s.add(sum, d), s.mul_add(d, d, squares)]
             },
         );
-        let (rest, square) = match saved {
-            Some([_, rest, deviation, _]) => (rest, s.mul(deviation, deviation)),
+        let (rest, deviation) = match saved {
+            Some([_, rest, deviation, _]) => (rest, deviation),
             None => {
                 let rest = s.div(sum, others);
-                (rest, s.div(s.sub(squares, s.mul(rest, sum)), others))
+                (rest, s.sqrt(s.div(s.sub(squares, s.mul(rest, sum)), others)))
             }
         };
+        // Of the root, as it is from what was saved: the same to the bit.
+        let square = s.mul(deviation, deviation);
         let difference = s.sub(s.sub(own, center), rest);
         let share = (n - 1) as f64 / n as f64;
         let variance = s.mul_add(s.mul(difference, difference), s.splat((1.0 / n as f64) as f32), square);
@@ -217,7 +219,7 @@ impl LaneLoss for &ZLoss {
         let centered = s.lt(s.mul(s.splat(8.0), s.mul(rest, sum)), squares);
         let known = s.lt(s.mul(a, s.add(s.abs(b), s.abs(u))), s.max(s.add(loss, loss), s.splat(2.0)));
         LaneRows {
-            stats: [center, rest, s.sqrt(square), zero],
+            stats: [center, rest, deviation, zero],
             loss: s.div(loss, a),
             own: s.neg(s.mul(s.mul(weight, others), square)),
             ordinary: s.and(s.and(fits(variance), fits(square)), s.and(centered, known)),

@@ -14,17 +14,19 @@ struct TradesLoss<'a> {
 
 /// Rows: clean, adversarial.
 impl RowSetLoss<2> for TradesLoss<'_> {
-    type State = (PairStats, Odds);
+    /// With the label's own logits, over which gradients may be written.
+    type State = (PairStats, Odds, [f32; 2]);
 
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, r: usize, rows: &[Row; 2]) -> Self::State {
         let label = self.labels[r] as usize;
         let pair = row_pair::stats(s, rows, label, 1.0);
-        (pair, SoftmaxStats::new(pair.top[0], pair.rest[0], rows[0].get(label)).odds(s))
+        let own = [rows[0].get(label), rows[1].get(label)];
+        (pair, SoftmaxStats::new(pair.top[0], pair.rest[0], own[0]).odds(s), own)
     }
 
     #[inline(always)]
-    fn loss<S: Simd>(&self, s: S, _r: usize, (pair, odds): &Self::State) -> f32 {
+    fn loss<S: Simd>(&self, s: S, _r: usize, (pair, odds, _): &Self::State) -> f32 {
         let robust = if self.beta > 0.0 { self.beta * pair.divergence() } else { 0.0 };
         (odds.neg_log_prob(s) + robust) as f32
     }
@@ -35,7 +37,7 @@ impl RowSetLoss<2> for TradesLoss<'_> {
         &self,
         s: S,
         r: usize,
-        (pair, odds): &Self::State,
+        &(ref pair, ref odds, [z, w]): &Self::State,
         rows: &[Row; 2],
         scale: f32,
         out: &[Option<RowOut>; 2],
@@ -62,7 +64,6 @@ impl RowSetLoss<2> for TradesLoss<'_> {
         );
         // The label's own elements: of the first from 1 - p_y, which p_y - 1 would lose.
         let (label, scale) = (self.labels[r] as usize, f64::from(scale));
-        let (z, w) = (rows[0].get(label), rows[1].get(label));
         let (p, q) = (pair.term(0, z) / pair.sum[0], pair.term(1, w) / pair.sum[1]);
         let difference = if p == 0.0 { 0.0 } else { f64::from(z) - f64::from(w) - pair.lead };
         if let Some(out) = &out[0] {
