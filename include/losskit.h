@@ -5016,8 +5016,7 @@ lk_status lk_hebbian_loss_workspace_size(const lk_context *ctx,
 // Gradient, for an
 // upstream gradient g_bp of each value:
 //     d state_b = sum over p of g_bp (state_b - pattern_p) / (2 n)        (minus; + pattern_p for plus)
-// The patterns are constants. Where matrix products would lose digits, differences are taken before they
-// are squared:
+// The patterns are constants. Where matrix products would lose digits, differences are squared instead:
 // nothing cancels where a state has reached a pattern.
 // Source: E. Agliari, A. Alessandrelli, A. Barra, F. Ricci-Tersenghi, Parallel Learning by Multitasking
 // Neural Networks, 2023.
