@@ -1,4 +1,5 @@
-//! The C function `lk_<name>_forward_backward` of every entry, on small and medium sizes and all dtypes:
+//! `lk_<name>_forward_backward` of the losses that others are modelled on, rows of logits and element by element, on small
+//! and medium sizes and all dtypes; `compare.py` has all entries:
 //!
 //!     cargo bench                              # everything, about a minute
 //!     cargo bench --bench losses -- z_loss     # what has this in its name
