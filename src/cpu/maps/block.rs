@@ -132,13 +132,23 @@ impl<'a, S: Simd> Block<'a, S> {
                 #[inline(always)]
                 |s, first, z, k, lanes| {
                     let top = s.load(max.add(k));
-                    let mut total = s.zero();
-                    for (i, z) in z.iter().enumerate() {
-                        let e = math::exp_softmax(s, s.sub(load_lanes(s, z.add(k), lanes), top));
-                        if !terms.is_null() {
-                            s.store(terms.add((first + i) * size + k), e);
+                    let mut e = [s.zero(); GROUP];
+                    for i in 0..z.len() {
+                        e[i] = s.sub(load_lanes(s, z[i].add(k), lanes), top);
+                    }
+                    if z.len() > 2 {
+                        e = s.softmax_terms(e);
+                    } else {
+                        for i in 0..z.len() {
+                            e[i] = math::exp_softmax(s, e[i]);
                         }
-                        total = if i == 0 { e } else { s.add(total, e) };
+                    }
+                    let mut total = e[0];
+                    for i in 0..z.len() {
+                        if !terms.is_null() {
+                            s.store(terms.add((first + i) * size + k), e[i]);
+                        }
+                        total = if i == 0 { total } else { s.add(total, e[i]) };
                     }
                     let more = first % RUN != 0;
                     let total = if more { s.add(s.load(part.add(k)), total) } else { total };
