@@ -76,7 +76,7 @@ kernel_build() { cargo build --release --locked --lib $kernels; }
 
 # The machinery's own tests, which no entry takes part in: a build of one is made much sooner than one of all.
 rust_tests() {
-  LOSSKIT_ENTRIES=token_cross_entropy cargo test --release --locked --lib --features cuda-emulation
+  LOSSKIT_ENTRIES=token_cross_entropy cargo test --release --locked --lib --features cuda-emulation --target-dir target/cuda
 }
 
 size() {
