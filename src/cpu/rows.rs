@@ -167,9 +167,9 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
         let later = can_wait.then(|| Later::new(pass.stream));
         let mut total = 0.0;
-        // Filled slot by slot: to clear all of them for every group costs long rows a tenth of their time.
-        let mut entries = [const { None::<Entry<L>> }; GROUP];
-        let mut states = [const { None::<L::State> }; GROUP];
+        // Filled slot by slot: to clear all of them for every group costs long rows a tenth of their time, and once is
+        // too often where all rows go into lanes.
+        let mut room = None;
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = first..self.rows.end.min(first + group);
@@ -183,6 +183,9 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                     continue;
                 }
             }
+            let (entries, states) = room.get_or_insert_with(|| {
+                ([const { None::<Entry<L>> }; GROUP], [const { None::<L::State> }; GROUP])
+            });
             // One loop per step, not one per row: see `group_size`.
             for (slot, r) in rows.clone().enumerate() {
                 // SAFETY: row r is within the checked buffers.
