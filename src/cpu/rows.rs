@@ -183,6 +183,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                     continue;
                 }
             }
+            #[allow(clippy::unnecessary_lazy_evaluations)] // or it would be made anew for every group
             let (entries, states) = room.get_or_insert_with(|| {
                 ([const { None::<Entry<L>> }; GROUP], [const { None::<L::State> }; GROUP])
             });
