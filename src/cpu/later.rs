@@ -1,6 +1,7 @@
 //! The gradient of one row, written while the next row is read: stores around the cache then wait for memory
 //! behind the exponentials instead of behind each other.
 
+use crate::cpu::blocks::NO_ELEMENT;
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{BLOCK, ahead, store_typed, write_one};
 use crate::registry::DType;
@@ -30,7 +31,7 @@ pub struct Pending {
 }
 
 /// No element of a row.
-pub const NONE: usize = usize::MAX;
+pub const NONE: usize = NO_ELEMENT;
 
 impl Later {
     pub fn new(stream: bool) -> Later {

@@ -63,15 +63,16 @@ pub fn stats<S: Simd>(s: S, rows: &[Row; 2], label: usize, factor: f32) -> PairS
     };
     if label < rows[0].len {
         let own = [rows[0].get(label), rows[1].get(label)];
+        let mut terms = [0.0; 2];
         for i in 0..2 {
             if stats.top[i] == f32::NEG_INFINITY {
                 stats.top[i] = own[i];
             }
-            stats.sum[i] += stats.term(i, own[i]);
+            terms[i] = stats.term(i, own[i]);
+            stats.sum[i] += terms[i];
         }
-        let term = stats.term(0, own[0]);
-        if term != 0.0 {
-            lead += term * (f64::from(own[0]) - f64::from(own[1]));
+        if terms[0] != 0.0 {
+            lead += terms[0] * (f64::from(own[0]) - f64::from(own[1]));
         }
     }
     stats.lead = lead / stats.sum[0];

@@ -1,5 +1,6 @@
 //! Statistics of a softmax row, shared by the losses built on log p_y.
 
+use crate::cpu::blocks::NO_ELEMENT;
 use crate::cpu::later::Part;
 use crate::cpu::row::Block;
 use crate::cpu::rows::{self, Row, RowOut};
@@ -122,7 +123,7 @@ pub struct Accumulator<S: Simd, const SCALED: bool = false> {
 }
 
 /// Leaves no element out.
-pub const NO_LABEL: usize = usize::MAX;
+pub const NO_LABEL: usize = NO_ELEMENT;
 
 /// Values looked at for a first reference.
 const SAMPLE: usize = 256;

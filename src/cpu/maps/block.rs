@@ -143,12 +143,14 @@ impl<'a, S: Simd> Block<'a, S> {
                             e[i] = math::exp_softmax(s, e[i]);
                         }
                     }
-                    let mut total = e[0];
-                    for i in 0..z.len() {
-                        if !terms.is_null() {
+                    if !terms.is_null() {
+                        for i in 0..z.len() {
                             s.store(terms.add((first + i) * size + k), e[i]);
                         }
-                        total = if i == 0 { total } else { s.add(total, e[i]) };
+                    }
+                    let mut total = e[0];
+                    for i in 1..z.len() {
+                        total = s.add(total, e[i]);
                     }
                     let more = first % RUN != 0;
                     let total = if more { s.add(s.load(part.add(k)), total) } else { total };
