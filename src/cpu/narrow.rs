@@ -14,6 +14,7 @@ pub use classes::{Classes, Lanes, Tiles, fits};
 use classes::{LONGEST, WIDEST};
 pub use entropy::{EntropyLanes, Slopes};
 pub use softmax::{NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use std::ops::Range;
 
 /// The mathematics of a loss on rows in lanes, or on sets of `I` rows.
 pub trait LaneLoss<const I: usize = 1> {
@@ -93,10 +94,11 @@ pub const NO_LABEL: usize = LONGEST;
 /// Label of a row that does not count.
 const NOT_COUNTED: f32 = -1.0;
 
-/// Rows that are done together, `count <= LANES` from `first` on.
+/// Rows that are done together, at most `LANES`.
 pub struct Group {
-    first: usize,
-    count: usize,
+    rows: Range<usize>,
+    /// Whether the next row may be read, too.
+    followed: bool,
     /// A bit for each that counts.
     counts: u32,
     labels: Lanes,
@@ -104,17 +106,23 @@ pub struct Group {
 }
 
 impl Group {
-    pub fn new(first: usize, count: usize) -> Group {
+    pub fn new(rows: Range<usize>, followed: bool) -> Group {
         let (labels, weights) = (Lanes([NOT_COUNTED; WIDEST]), Lanes([0.0; WIDEST]));
-        Group { first, count, counts: 0, labels, weights }
+        Group { rows, followed, counts: 0, labels, weights }
     }
 
-    /// Has row `i` of the group count.
+    /// Has row `i` of the group count, if it `counts`.
     #[inline(always)]
-    pub fn add(&mut self, i: usize, label: usize, weight: f32) {
-        self.labels.0[i] = label as f32;
-        self.weights.0[i] = weight;
-        self.counts |= 1 << i;
+    pub fn add(&mut self, i: usize, counts: bool, label: usize, weight: f32) {
+        // Without a branch.
+        self.labels.0[i] = if counts { label as i32 as f32 } else { NOT_COUNTED };
+        self.weights.0[i] = if counts { weight } else { 0.0 };
+        self.counts |= u32::from(counts) << i;
+    }
+
+    /// Those that do not.
+    pub fn others(&self) -> impl Iterator<Item = usize> {
+        self.rows.clone().enumerate().filter(|(i, _)| self.counts >> i & 1 == 0).map(|(_, r)| r)
     }
 }
 
@@ -123,17 +131,18 @@ impl<const I: usize> Narrow<'_, I> {
     /// way: those with values out of the ordinary.
     #[inline(always)]
     pub fn run<S: Simd, L: LaneLoss<I>>(&self, s: S, loss: &L, group: &Group) -> (f64, u32) {
-        let &Group { first, count, counts, ref labels, ref weights } = group;
+        let &Group { ref rows, followed, counts, ref labels, ref weights } = group;
+        let (first, count) = (rows.start, rows.len());
         if counts == 0 {
             return (0.0, 0);
         }
         let mut tiles = [const { Tiles::new() }; I];
         let (label, weight) = (labels.vector(s), weights.vector(s));
         let n = self.inputs[0].columns;
-        let mut classes = tiles.each_mut().map(|tiles| tiles.classes(n, first..first + count, label));
+        let mut classes = tiles.each_mut().map(|tiles| tiles.classes(n, rows.clone(), label));
         for (classes, input) in classes.iter_mut().zip(self.inputs) {
             // SAFETY: the caller's rows are within the checked buffers, which have the same shape.
-            unsafe { classes.read(s, input) };
+            unsafe { classes.read(s, input, followed) };
         }
         let saved = match self.saved_in {
             Some(saved) => Some(self.saved(s, saved, &classes[0])),

@@ -144,7 +144,8 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
                 let place = (r - self.rows.start) % S::LANES;
                 if place == 0 {
                     let sum;
-                    (sum, left) = pass.narrow(s, lanes, r, S::LANES.min(self.rows.end - r));
+                    let end = self.rows.end.min(r + S::LANES);
+                    (sum, left) = pass.narrow(s, lanes, r..end, end < self.rows.end);
                     total += sum;
                 }
                 if left >> place & 1 == 0 {
@@ -191,13 +192,18 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
 impl<const I: usize, L: RowSetLoss<I>> Pass<'_, I, L> {
     /// Sum of the losses of samples that were done, and a bit for each that is left to do.
     #[inline(always)]
-    fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss<I>, first: usize, count: usize) -> (f64, u32) {
-        let (mut group, mut others) = (Group::new(first, count), 0);
-        for i in 0..count {
-            match self.loss.counts(first + i) {
-                true => group.add(i, narrow::NO_LABEL, 1.0),
-                false => others |= 1 << i,
-            }
+    fn narrow<S: Simd>(
+        &self,
+        s: S,
+        loss: &impl LaneLoss<I>,
+        rows: std::ops::Range<usize>,
+        followed: bool,
+    ) -> (f64, u32) {
+        let (mut group, mut others) = (Group::new(rows.clone(), followed), 0);
+        for (i, r) in rows.enumerate() {
+            let counts = self.loss.counts(r);
+            group.add(i, counts, narrow::NO_LABEL, 1.0);
+            others |= u32::from(!counts) << i;
         }
         let narrow = Narrow {
             inputs: &self.inputs,

@@ -177,7 +177,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
             let mut left = u32::MAX;
             if let Some(lanes) = &lanes {
                 let sum;
-                (sum, left) = pass.narrow(s, lanes, rows.start, rows.len());
+                (sum, left) = pass.narrow(s, lanes, rows.clone(), rows.end < self.rows.end);
                 total += sum;
                 if left == 0 {
                     continue;
@@ -269,15 +269,20 @@ impl<L: RowLoss> Sweep<'_, L> {
 
     /// See [`Narrow::run`].
     #[inline(always)]
-    fn narrow<S: Simd>(&self, s: S, loss: &impl LaneLoss, first: usize, count: usize) -> (f64, u32) {
-        let mut group = Group::new(first, count);
-        for (i, &label) in self.labels[first..first + count].iter().enumerate() {
-            if self.ignore_index == Some(label) {
-                self.clear(first + i);
-            } else {
-                group.add(i, label as usize, loss.weight(label as usize));
-            }
+    fn narrow<S: Simd>(
+        &self,
+        s: S,
+        loss: &impl LaneLoss,
+        rows: std::ops::Range<usize>,
+        followed: bool,
+    ) -> (f64, u32) {
+        let mut group = Group::new(rows.clone(), followed);
+        for (i, &label) in self.labels[rows].iter().enumerate() {
+            let counts = self.ignore_index != Some(label);
+            let label = if counts { label as usize } else { 0 };
+            group.add(i, counts, label, loss.weight(label));
         }
+        group.others().for_each(|r| self.clear(r));
         let narrow = Narrow {
             inputs: &[self.logits],
             want_loss: self.want_loss,

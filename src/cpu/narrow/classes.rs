@@ -1,6 +1,6 @@
 //! Rows in lanes, by class, and values that rows have one of.
 
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, math};
 use crate::cpu::storage::{Scratch, load_typed};
 use crate::registry::{DType, Floats};
 use std::ops::Range;
@@ -19,11 +19,25 @@ impl<S: Simd> Classes<S> {
     /// Reads the rows.
     ///
     /// # Safety
-    /// They are within `from`, and of this length.
+    /// They are within `from`, and of this length; so is the row after them if they are `followed`.
     #[inline(always)]
-    pub unsafe fn read(&mut self, s: S, from: &Floats) {
-        // SAFETY: the tiles have room for the longest.
-        unsafe { by_class(s, from, self.rows.start, self.rows.len(), self.terms, self.values) };
+    pub unsafe fn read(&mut self, s: S, from: &Floats, followed: bool) {
+        let (n, first, count) = (self.len, self.rows.start, self.rows.len());
+        // SAFETY: a vector that begins in a row ends in the next. Tiles have room for the longest.
+        unsafe {
+            let mut rows = self.terms.cast_const();
+            if from.dtype == DType::F32 && from.stride == n && count == S::LANES && followed && n >= S::LANES {
+                rows = from.row(first).cast();
+            } else {
+                gather(s, from, first, count, self.terms);
+            }
+            for k in (0..n).step_by(S::LANES) {
+                s.transpose(rows.add(k), n, self.values.add(k * S::LANES), S::LANES);
+            }
+            for k in n..n.next_multiple_of(4) {
+                s.store(self.values.add(k * S::LANES), s.splat(f32::NEG_INFINITY));
+            }
+        }
     }
 
     #[inline(always)]
@@ -53,6 +67,92 @@ impl<S: Simd> Classes<S> {
         assert!(k < self.len);
         // SAFETY: as above.
         unsafe { s.store(self.terms.add(k * S::LANES), value) }
+    }
+
+    /// The values of four classes from `k` on, a multiple of 4; -inf of those beyond the last.
+    #[inline(always)]
+    pub fn four(&self, s: S, k: usize) -> [S::F; 4] {
+        assert!(k < self.len && k % 4 == 0);
+        let mut z = [s.zero(); 4];
+        for v in 0..4 {
+            // SAFETY: tiles are whole fours, too.
+            z[v] = unsafe { s.load(self.values.add((k + v) * S::LANES)) };
+        }
+        z
+    }
+
+    #[inline(always)]
+    pub fn set_four(&mut self, s: S, k: usize, values: [S::F; 4]) {
+        Self::store_four(s, self.values, self.len, k, values);
+    }
+
+    #[inline(always)]
+    pub fn set_four_terms(&mut self, s: S, k: usize, values: [S::F; 4]) {
+        Self::store_four(s, self.terms, self.len, k, values);
+    }
+
+    #[inline(always)]
+    fn store_four(s: S, to: *mut f32, len: usize, k: usize, values: [S::F; 4]) {
+        assert!(k < len && k % 4 == 0);
+        for v in 0..4 {
+            // SAFETY: tiles are whole fours, too.
+            unsafe { s.store(to.add((k + v) * S::LANES), values[v]) };
+        }
+    }
+
+    /// As [`Classes::sums`], with `step` for four classes at a time: see [`Classes::four`].
+    #[inline(always)]
+    pub fn sums_by_four<const N: usize>(
+        &mut self,
+        s: S,
+        mut step: impl FnMut(&mut Self, usize, [[S::F; 4]; N]) -> [[S::F; 4]; N],
+    ) -> [S::F; N] {
+        let mut totals = [s.zero(); N];
+        for start in (0..self.len).step_by(16) {
+            let mut sums = [[s.zero(); 4]; N];
+            for k in (start..self.len.min(start + 16)).step_by(4) {
+                sums = step(self, k, sums);
+            }
+            for i in 0..N {
+                let [a, b, c, d] = sums[i];
+                totals[i] = s.add(totals[i], s.add(s.add(a, b), s.add(c, d)));
+            }
+        }
+        totals
+    }
+
+    /// Leaves exp(z_k - about) as values, 0 for the label's where it is left out, and sums them.
+    #[inline(always)]
+    pub fn terms(&mut self, s: S, about: S::F, without_label: bool) -> S::F {
+        let [sum] = self.sums_by_four(
+            s,
+            #[inline(always)]
+            |classes, k, [mut sums]| {
+                let mut z = classes.four(s, k);
+                if without_label {
+                    for v in 0..4 {
+                        z[v] = s.select(classes.is_label(s, k + v), s.splat(f32::NEG_INFINITY), z[v]);
+                    }
+                }
+                let terms = math::exp_about(s, z, about);
+                classes.set_four(s, k, terms);
+                for v in 0..4 {
+                    sums[v] = s.add(sums[v], terms[v]);
+                }
+                [sums]
+            },
+        );
+        sum
+    }
+
+    /// Each row's largest value.
+    #[inline(always)]
+    pub fn top(&self, s: S) -> S::F {
+        let mut top = s.splat(f32::NEG_INFINITY);
+        for k in 0..self.len {
+            top = s.max(top, self.get(s, k));
+        }
+        top
     }
 
     /// Sums over the classes, `step` adding to them those of one class. Rather than one long chain of roundings there
@@ -100,7 +200,7 @@ impl<S: Simd> Classes<S> {
     /// Rows of which class `k` is the label.
     #[inline(always)]
     pub fn is_label(&self, s: S, k: usize) -> S::M {
-        s.eq(self.label, s.splat(k as f32))
+        s.eq(self.label, s.splat(k as i32 as f32))
     }
 }
 
@@ -167,26 +267,26 @@ impl Lanes {
     }
 }
 
-/// `count` rows of `n` values by class: at `k LANES`, value `k` of each.
+/// Rows one after the other as f32, and zeros to make them `LANES`.
 ///
 /// # Safety
-/// The rows are within `from`; both tiles have room for `LANES` rows of `n`, and a vector more.
+/// They are within `from`; `to` has room for `LANES` of them, and a vector more.
 #[inline(always)]
-unsafe fn by_class<S: Simd>(s: S, from: &Floats, first: usize, count: usize, rows: *mut f32, tile: *mut f32) {
+unsafe fn gather<S: Simd>(s: S, from: &Floats, first: usize, count: usize, to: *mut f32) {
     let n = from.columns;
     unsafe {
         if from.stride == n || count == 1 {
-            copy(s, from.dtype, from.row(first), count * n, rows);
+            copy(s, from.dtype, from.row(first), count * n, to);
         } else {
             // What is written beyond a row's end is the next one's.
             for i in 0..count {
-                copy(s, from.dtype, from.row(first + i), n, rows.add(i * n));
+                copy(s, from.dtype, from.row(first + i), n, to.add(i * n));
             }
         }
-        rows.add(count * n).write_bytes(0, (S::LANES - count) * n + S::LANES);
-        for k in (0..n).step_by(S::LANES) {
-            s.transpose(rows.add(k), n, tile.add(k * S::LANES), S::LANES);
+        if count < S::LANES {
+            to.add(count * n).write_bytes(0, (S::LANES - count) * n);
         }
+        s.store(to.add(S::LANES * n), s.zero());
     }
 }
 

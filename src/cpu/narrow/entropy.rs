@@ -1,7 +1,7 @@
 //! `softmax_entropy` of rows in lanes, for the factor 1.
 
 use super::{Classes, OddsLanes, Stats};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::Simd;
 use crate::cpu::softmax_entropy::exponent;
 
 /// What follows from the members of `EntropyStats`, which `stats` has in their order.
@@ -52,17 +52,25 @@ impl<S: Simd> EntropyLanes<S> {
         let alone = s.lt(second, top);
         let apart = s.select(alone, lead, s.splat(f32::NAN));
         let mut own = (zero, zero);
-        let [rest, cross] = classes.sums(
+        let [rest, cross] = classes.sums_by_four(
             s,
             #[inline(always)]
-            |classes, k, [rest, cross]| {
-                let x = exponent(s, classes.get(s, k), second, s.splat(1.0));
-                let term = s.select(s.eq(x, apart), zero, math::exp_softmax(s, x));
-                classes.set(s, k, x);
-                classes.set_term(s, k, term);
-                let is_own = classes.is_label(s, k);
-                own = (s.select(is_own, x, own.0), s.select(is_own, term, own.1));
-                [s.add(rest, term), s.mul_add(term, x, cross)]
+            |classes, k, [mut rest, mut cross]| {
+                let mut x = classes.four(s, k);
+                for x in &mut x {
+                    *x = exponent(s, *x, second, s.splat(1.0));
+                }
+                let mut term = s.softmax_terms(x);
+                for v in 0..4 {
+                    term[v] = s.select(s.eq(x[v], apart), zero, term[v]);
+                    let is_own = classes.is_label(s, k + v);
+                    own = (s.select(is_own, x[v], own.0), s.select(is_own, term[v], own.1));
+                    rest[v] = s.add(rest[v], term[v]);
+                    cross[v] = s.mul_add(term[v], x[v], cross[v]);
+                }
+                classes.set_four(s, k, x);
+                classes.set_four_terms(s, k, term);
+                [rest, cross]
             },
         );
         let (rest, cross) = match saved {

@@ -64,9 +64,7 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
         for k in 0..n {
             let (z, is_own) = (classes.get(s, k), classes.is_label(s, k));
             own = s.select(is_own, z, own);
-            let z = s.select(is_own, low, z);
-            top = s.max(top, z);
-            classes.set(s, k, z);
+            top = s.max(top, s.select(is_own, low, z));
         }
         if let Some(saved) = saved {
             top = saved[0];
@@ -79,15 +77,7 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
             }
             spread = s.add(spread, s.sub(own, top));
         }
-        let [sum] = classes.sums(
-            s,
-            #[inline(always)]
-            |classes, k, [sum]| {
-                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
-                classes.set(s, k, term);
-                [s.add(sum, term)]
-            },
-        );
+        let sum = classes.terms(s, top, true);
         let rest = match saved {
             Some(saved) => saved[1],
             None => sum,

@@ -88,14 +88,14 @@ impl Select<'_> {
         let mut class = s.splat(narrow::NO_LABEL as f32);
         let mut source = source_tiles.classes(self.source.columns, rows.clone(), class);
         // SAFETY: the rows are within the checked buffers.
-        unsafe { source.read(s, &self.source) };
+        unsafe { source.read(s, &self.source, false) };
         let theirs = EntropyLanes::new(s, &mut source, None);
         for k in (0..source.len).rev() {
             class = s.select(s.eq(source.get(s, k), theirs.lead), s.splat(k as f32), class);
         }
         let mut logits = tiles.classes(self.logits.columns, rows.clone(), class);
         // SAFETY: as above.
-        unsafe { logits.read(s, &self.logits) };
+        unsafe { logits.read(s, &self.logits, false) };
         let row = EntropyLanes::new(s, &mut logits, None);
         let confidence = row.class(s);
         let above = s.sub(s.sub(confidence.own, theirs.odds.own), s.splat(self.threshold as f32));

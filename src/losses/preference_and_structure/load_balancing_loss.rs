@@ -167,22 +167,18 @@ impl LaneLoss for &Balance<'_> {
         [classes]: &mut [Classes<S>; 1],
         _saved: Option<Stats<S>>,
     ) -> LaneRows<S, (S::F, S::F, S::F)> {
-        let mut top = s.splat(f32::NEG_INFINITY);
-        for k in 0..classes.len {
-            top = s.max(top, classes.get(s, k));
-        }
+        let top = classes.top(s);
         let mut less = s.zero();
         for k in (0..classes.len).rev() {
             less = s.select(s.eq(classes.get(s, k), top), s.splat(self.counts[k]), less);
         }
-        let [sum, leads, counts] = classes.sums(
+        let sum = classes.terms(s, top, false);
+        let [leads, counts] = classes.sums(
             s,
             #[inline(always)]
-            |classes, k, [sum, leads, counts]| {
-                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
-                let count = s.splat(self.counts[k]);
-                classes.set(s, k, term);
-                [s.add(sum, term), s.mul_add(term, s.sub(count, less), leads), s.mul_add(term, count, counts)]
+            |classes, k, [leads, counts]| {
+                let (term, count) = (classes.get(s, k), s.splat(self.counts[k]));
+                [s.mul_add(term, s.sub(count, less), leads), s.mul_add(term, count, counts)]
             },
         );
         let inverse = s.div(s.splat(1.0), sum);

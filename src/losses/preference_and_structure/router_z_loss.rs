@@ -68,19 +68,8 @@ impl LaneLoss for &RouterZLoss {
         [classes]: &mut [Classes<S>; 1],
         _saved: Option<Stats<S>>,
     ) -> LaneRows<S, S::F> {
-        let mut top = s.splat(f32::NEG_INFINITY);
-        for k in 0..classes.len {
-            top = s.max(top, classes.get(s, k));
-        }
-        let [sum] = classes.sums(
-            s,
-            #[inline(always)]
-            |classes, k, [sum]| {
-                let term = math::exp_softmax(s, s.sub(classes.get(s, k), top));
-                classes.set(s, k, term);
-                [s.add(sum, term)]
-            },
-        );
+        let top = classes.top(s);
+        let sum = classes.terms(s, top, false);
         let lse = s.add(top, math::ln(s, sum));
         let double = s.add(lse, lse);
         // Rows in which neither the logarithm nor the sum with it has lost digits.

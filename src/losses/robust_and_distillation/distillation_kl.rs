@@ -72,22 +72,26 @@ impl LaneLoss<2> for &DistillationKl {
         [teacher, student]: &mut [Classes<S>; 2],
         _saved: Option<Stats<S>>,
     ) -> LaneRows<S, (S::F, [S::F; 2])> {
-        let (n, zero, low) = (teacher.len, s.zero(), s.splat(f32::NEG_INFINITY));
+        let (zero, low) = (s.zero(), s.splat(f32::NEG_INFINITY));
         let f = s.splat((1.0 / self.temperature) as f32);
         let (mut top, mut sum) = ([low; 2], [zero; 2]);
         for (i, classes) in [&mut *teacher, &mut *student].into_iter().enumerate() {
-            for k in 0..n {
-                top[i] = s.max(top[i], classes.get(s, k));
-            }
-            [sum[i]] = classes.sums(
+            top[i] = classes.top(s);
+            [sum[i]] = classes.sums_by_four(
                 s,
                 #[inline(always)]
-                |classes, k, [sum]| {
-                    let x = s.mul(f, s.sub(classes.get(s, k), top[i]));
-                    let term = math::exp_softmax(s, x);
-                    classes.set(s, k, x);
-                    classes.set_term(s, k, term);
-                    [s.add(sum, term)]
+                |classes, k, [mut sums]| {
+                    let mut x = classes.four(s, k);
+                    for x in &mut x {
+                        *x = s.mul(f, s.sub(*x, top[i]));
+                    }
+                    let terms = s.softmax_terms(x);
+                    for v in 0..4 {
+                        sums[v] = s.add(sums[v], terms[v]);
+                    }
+                    classes.set_four(s, k, x);
+                    classes.set_four_terms(s, k, terms);
+                    [sums]
                 },
             );
         }
