@@ -125,11 +125,14 @@ pub unsafe fn options(entry: &Entry, opts: *const u8, args: *mut u8) -> Result<(
     Ok(())
 }
 
+/// Bytes of each buffer from its first to its last element.
+type Sizes = [usize; MAX_BUFFERS];
+
 /// Checks dtype, dims and strides, and writes the strides that were left to the default.
 ///
 /// # Safety
 /// `args` is the entry's `Args` after [`options`].
-pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
+pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<Sizes> {
     let fail = |text: String| Err(Error::argument(format!("{}: {text}", entry.name)));
     let dtype: i32 = unsafe { get(args, entry.dtype) };
     if DType::from_code(dtype).is_none() {
@@ -144,7 +147,8 @@ pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
         }
     }
     let call = CheckedSizes { entry, args };
-    for buffer in entry.buffers {
+    let mut sizes = [0; MAX_BUFFERS];
+    for (size, buffer) in sizes.iter_mut().zip(entry.buffers) {
         if let Some(offset) = buffer.stride {
             let least = buffer.shape.last().map_or(Ok(1), |&last| call.extent(last))?;
             let stride: u64 = unsafe { get(args, offset) };
@@ -157,9 +161,10 @@ pub unsafe fn sizes(entry: &Entry, args: *mut u8) -> Result<()> {
                 ));
             }
         }
-        call.bytes(buffer)?;
+        *size = call.bytes(buffer)?;
     }
-    entry.check.map_or(Ok(()), |check| check(args))
+    entry.check.map_or(Ok(()), |check| check(args))?;
+    Ok(sizes)
 }
 
 /// Sizes and addresses of one call's buffers.
@@ -269,7 +274,8 @@ impl CheckedSizes<'_> {
     }
 }
 
-/// Address and bytes of each buffer of a call; a fixed array keeps the checks free of allocation.
+/// Address and bytes of each buffer of a call, zeros where it is absent; a fixed array keeps the checks free of
+/// allocation.
 type Spans = [(usize, usize); MAX_BUFFERS];
 
 /// All checks of a call's arguments that need no knowledge of its mathematics.
@@ -282,11 +288,11 @@ pub unsafe fn arguments(
     target: Target,
     needed: fn(*const u8) -> u64,
 ) -> Result<()> {
-    unsafe { sizes(entry, args)? };
+    let sizes = unsafe { sizes(entry, args)? };
     let call = CheckedSizes { entry, args };
     let mut spans: Spans = [(0, 0); MAX_BUFFERS];
     for (i, buffer) in entry.buffers.iter().enumerate() {
-        let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
+        let (address, bytes) = (call.address(buffer), sizes[i]);
         if address != 0 && buffer.role == BufferRole::Gradient {
             let input = &entry.buffers[buffer.of];
             if input.optional && call.address(input) == 0 {
@@ -323,8 +329,8 @@ pub unsafe fn arguments(
     unsafe { workspace(entry, args, target, needed(args), &spans)? };
     match target {
         Target::Host(cpu) => unsafe {
-            labels(cpu, entry, &call)?;
-            ranges(cpu, entry, &call)?;
+            labels(cpu, entry, &call, &spans)?;
+            ranges(cpu, entry, &call, &spans)?;
         },
         #[cfg(gpu)]
         Target::Device => {}
@@ -367,11 +373,10 @@ fn overlaps(entry: &Entry, call: &CheckedSizes, spans: &Spans) -> Result<()> {
 }
 
 /// Looks at every label before anything is written.
-unsafe fn labels(cpu: &Cpu, entry: &Entry, call: &CheckedSizes) -> Result<()> {
-    for buffer in entry.buffers {
+unsafe fn labels(cpu: &Cpu, entry: &Entry, call: &CheckedSizes, spans: &Spans) -> Result<()> {
+    for (buffer, &(address, bytes)) in entry.buffers.iter().zip(spans) {
         let Some(index) = &buffer.index else { continue };
-        let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
-        if address == 0 || bytes == 0 {
+        if bytes == 0 {
             continue;
         }
         let upper = call.extent(index.extent)?;
@@ -397,11 +402,10 @@ unsafe fn labels(cpu: &Cpu, entry: &Entry, call: &CheckedSizes) -> Result<()> {
 }
 
 /// Looks at every value with a declared range before anything is written.
-unsafe fn ranges(cpu: &Cpu, entry: &Entry, call: &CheckedSizes) -> Result<()> {
-    for buffer in entry.buffers {
+unsafe fn ranges(cpu: &Cpu, entry: &Entry, call: &CheckedSizes, spans: &Spans) -> Result<()> {
+    for (buffer, &(address, bytes)) in entry.buffers.iter().zip(spans) {
         let Some(range) = &buffer.range else { continue };
-        let (address, bytes) = (call.address(buffer), call.bytes(buffer)?);
-        if address == 0 || bytes == 0 {
+        if bytes == 0 {
             continue;
         }
         let dtype = if buffer.element == Element::F32 { DType::F32 } else { call.dtype() };

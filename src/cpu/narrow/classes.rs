@@ -26,7 +26,8 @@ impl<S: Simd> Classes<S> {
         // SAFETY: a vector that begins in a row ends in the next. Tiles have room for the longest.
         unsafe {
             let mut rows = self.terms.cast_const();
-            if from.dtype == DType::F32 && from.stride == n && count == S::LANES && followed && n >= S::LANES {
+            if from.dtype == DType::F32 && from.stride == n && count == S::LANES && followed && n >= S::LANES
+            {
                 rows = from.row(first).cast();
             } else {
                 gather(s, from, first, count, self.terms);
