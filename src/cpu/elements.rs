@@ -7,12 +7,27 @@
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction;
+use crate::cpu::simd::batch::{self, Function};
 use crate::cpu::simd::{Kernel, Simd, convert};
-use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
+use crate::cpu::storage::{self, STREAM_BYTES, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
+
+/// Elements at a time: few enough that all that is computed of them stays in the first-level cache.
+const BLOCK: usize = 512;
+
+/// Two blocks; not a multiple of the size at which places in the first-level cache repeat.
+const ROOM: usize = 2 * BLOCK + 80;
 
 /// The mathematics of a loss of `I` inputs with gradients for `G` of them.
 pub trait ElementLoss<const I: usize, const G: usize>: Sync {
+    /// How many inputs, the last ones, are [`Operand::Derived`] from the others: what is better computed for many
+    /// elements at once.
+    const DERIVED: usize = 0;
+
+    /// Computes them for a block of elements. `LOSS` and `GRADIENT`: what is wanted of the block.
+    #[inline(always)]
+    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, _s: S, _block: Block<I>) {}
+
     fn value<S: Simd>(&self, s: S, x: [S::F; I]) -> S::F;
 
     fn gradient<S: Simd>(&self, s: S, x: [S::F; I]) -> [S::F; G];
@@ -26,6 +41,44 @@ pub enum Operand<'a> {
     Row(Floats<'a>),
     /// An optional input that is absent.
     Constant(f32),
+    /// See [`ElementLoss::derive`].
+    Derived,
+}
+
+/// The elements of a block, where all inputs that are not derived are in place.
+pub struct Block<'a, const I: usize> {
+    from: &'a [*const f32; I],
+    /// Room for two blocks each.
+    scratch: [*mut f32; I],
+    n: usize,
+}
+
+impl<const I: usize> Block<'_, I> {
+    /// Derives input `to` from another; for [`Function::Logistic`] the next as well.
+    #[inline(always)]
+    pub fn apply<S: Simd>(&self, s: S, function: Function, from: usize, to: usize) {
+        let to = [to, to + 1].map(|i| self.scratch[i.min(I - 1)]);
+        // SAFETY: whole vectors of a block fit into the scratch.
+        unsafe { batch::apply(s, function, self.from[from], self.n, to) };
+    }
+
+    /// Derives input `to` from all.
+    #[inline(always)]
+    pub fn map<S: Simd>(&self, s: S, to: usize, f: impl Fn([S::F; I]) -> S::F) {
+        let mut k = 0;
+        while k < self.n {
+            let lanes = S::LANES.min(self.n - k);
+            let mut x = [s.zero(); I];
+            // SAFETY: within the block, and as above.
+            unsafe {
+                for i in 0..I {
+                    x[i] = storage::load_lanes(s, self.from[i].add(k), lanes);
+                }
+                s.store(self.scratch[to].add(k), f(x));
+            }
+            k += S::LANES;
+        }
+    }
 }
 
 impl<'a> Operand<'a> {
@@ -141,8 +194,8 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
     fn sweep<S: Simd, const LOSS: bool, const GRADIENT: bool>(self, s: S) -> f64 {
         let pass = self.pass;
         let most = BLOCK.min(self.range.len());
-        let mut inputs = [const { Scratch::<{ 2 * BLOCK }>::new() }; I];
-        let mut scales = Scratch::<BLOCK>::new();
+        let mut inputs = [const { Scratch::<ROOM>::new() }; I];
+        let mut scales = Scratch::<ROOM>::new();
         for i in 0..I {
             // SAFETY: the scratch has room for two blocks.
             unsafe { prepare(s, pass.inputs[i], inputs[i].ptr(), most) };
@@ -177,6 +230,11 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
             unsafe {
                 for i in 0..I {
                     place.from[i] = read(s, pass.inputs[i], start, n, inputs[i].ptr());
+                    if L::DERIVED > 0 {
+                        let (from, dtype) = place.from[i];
+                        let widened = batch::widened(s, dtype, from, n, inputs[i].ptr());
+                        place.from[i] = (widened.cast(), DType::F32);
+                    }
                 }
                 for g in 0..G {
                     if let Some(output) = &pass.outputs[g] {
@@ -189,10 +247,22 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 if let Some(upstream) = pass.upstream {
                     scale_into(s, &upstream[start..start + n], pass.scale, scales.ptr());
                 }
+                if L::DERIVED > 0 {
+                    let from = &place.from.map(|(from, _)| from.cast());
+                    let scratch = inputs.each_mut().map(Scratch::ptr);
+                    pass.loss.derive::<S, LOSS, GRADIENT>(s, Block { from, scratch, n });
+                }
                 let mut k = 0;
-                while k + 2 * S::LANES <= n {
-                    self.step::<S, LOSS, GRADIENT, 2>(s, &place, k, S::LANES, &mut total);
-                    k += 2 * S::LANES;
+                if L::DERIVED > 0 {
+                    while k + S::LANES <= n {
+                        self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES, &mut total);
+                        k += S::LANES;
+                    }
+                } else {
+                    while k + 2 * S::LANES <= n {
+                        self.step::<S, LOSS, GRADIENT, 2>(s, &place, k, S::LANES, &mut total);
+                        k += 2 * S::LANES;
+                    }
                 }
                 while k < n {
                     self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES.min(n - k), &mut total);
@@ -223,9 +293,12 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
             let mut x = [[s.zero(); I]; N];
             for i in 0..I {
                 let (from, dtype) = place.from[i];
+                let dtype = if L::DERIVED > 0 { DType::F32 } else { dtype };
                 for v in 0..N {
                     let from = from.add(at(v) * dtype.size());
-                    storage::line_ahead(from);
+                    if i + L::DERIVED < I && v * S::LANES * 4 % 64 == 0 {
+                        storage::line_ahead(from);
+                    }
                     x[v][i] = storage::load_typed(s, dtype, from, lanes);
                 }
             }
@@ -274,6 +347,8 @@ unsafe fn prepare<S: Simd>(s: S, operand: Operand, tile: *mut f32, most: usize) 
     unsafe {
         match operand {
             Operand::Constant(value) => (0..most).for_each(|k| tile.add(k).write(value)),
+            // Also what a loss does not derive, as it does not need it, is read.
+            Operand::Derived => (0..most).for_each(|k| tile.add(k).write(0.0)),
             Operand::Row(row) if row.len > 0 && row.len <= BLOCK => {
                 widen(s, row, 0, tile, row.len);
                 for k in row.len..row.len + most {
@@ -301,7 +376,7 @@ unsafe fn read<S: Simd>(
     unsafe {
         match operand {
             Operand::Full(x) => return (x.at(start), x.dtype),
-            Operand::Constant(_) => {}
+            Operand::Constant(_) | Operand::Derived => {}
             Operand::Row(row) if row.len <= BLOCK => from = scratch.add(start % row.len),
             Operand::Row(row) => {
                 let phase = start % row.len;

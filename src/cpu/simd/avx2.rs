@@ -418,6 +418,18 @@ impl Simd for Avx2 {
         unsafe { super::avx2_terms::softmax_terms(x) }
     }
     #[inline(always)]
+    unsafe fn exp_four(self, from: *const f32, to: *mut f32) {
+        unsafe { super::avx2_batch::exp_four(from, to) }
+    }
+    #[inline(always)]
+    unsafe fn ln_four(self, from: *const f32, to: *mut f32) {
+        unsafe { super::avx2_batch::ln_four(self, from, to) }
+    }
+    #[inline(always)]
+    unsafe fn logistic_four(self, from: *const f32, to: [*mut f32; 2]) {
+        unsafe { super::avx2_batch::logistic_four(from, to) }
+    }
+    #[inline(always)]
     fn pow2(self, k: __m256) -> __m256 {
         unsafe {
             let t = _mm256_add_ps(k, _mm256_set1_ps(ROUND_MAGIC + 127.0));

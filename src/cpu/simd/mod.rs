@@ -24,6 +24,7 @@
 
 #![allow(dead_code)] // a whole instruction set: not every build has a loss for each part of it
 
+pub mod batch;
 pub mod bits;
 pub mod convert;
 mod dispatch;
@@ -32,6 +33,8 @@ mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_batch;
 #[cfg(target_arch = "x86_64")]
 mod avx2_terms;
 #[cfg(target_arch = "x86_64")]
@@ -207,6 +210,25 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn softmax_terms(self, x: [Self::F; 4]) -> [Self::F; 4] {
         math::exp_softmax_of(self, x)
+    }
+    // Of the four vectors at `from`, to places that may be the same; see [`batch`].
+    #[inline(always)]
+    unsafe fn exp_four(self, from: *const f32, to: *mut f32) {
+        unsafe { math::map_four(self, from, to, math::exp) }
+    }
+    #[inline(always)]
+    unsafe fn ln_four(self, from: *const f32, to: *mut f32) {
+        unsafe { math::map_four(self, from, to, math::ln) }
+    }
+    #[inline(always)]
+    unsafe fn logistic_four(self, from: *const f32, to: [*mut f32; 2]) {
+        for at in (0..4 * Self::LANES).step_by(Self::LANES) {
+            unsafe {
+                let parts = math::logistic(self, self.load(from.add(at)));
+                self.store(to[0].add(at), parts[0]);
+                self.store(to[1].add(at), parts[1]);
+            }
+        }
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;

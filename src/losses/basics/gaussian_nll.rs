@@ -1,7 +1,7 @@
 //! l = (log c + d^2 / c) / 2, c = max(var, eps).
 
-use crate::cpu::elements::ElementLoss;
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::elements::{Block, ElementLoss};
+use crate::cpu::simd::{Simd, batch::Function};
 
 struct GaussianNll {
     eps: f32,
@@ -9,17 +9,33 @@ struct GaussianNll {
     constant: f32,
 }
 
-impl ElementLoss<3, 3> for GaussianNll {
+/// Inputs: pred, target, var; log c.
+impl ElementLoss<4, 3> for GaussianNll {
+    const DERIVED: usize = 1;
+
     #[inline(always)]
-    fn value<S: Simd>(&self, s: S, [pred, target, var]: [S::F; 3]) -> S::F {
+    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<4>) {
+        if LOSS {
+            block.map(
+                s,
+                3,
+                #[inline(always)]
+                |[_, _, var, _]| s.max(s.splat(self.eps), var),
+            );
+            block.apply(s, Function::Ln, 3, 3);
+        }
+    }
+
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, [pred, target, var, log]: [S::F; 4]) -> S::F {
         let c = s.max(s.splat(self.eps), var);
         let d = s.sub(pred, target);
-        let twice = s.add(math::ln(s, c), s.div(s.mul(d, d), c));
+        let twice = s.mul_add(d, s.div(d, c), log);
         s.mul_add(s.splat(0.5), twice, s.splat(self.constant))
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, [pred, target, var]: [S::F; 3]) -> [S::F; 3] {
+    fn gradient<S: Simd>(&self, s: S, [pred, target, var, _]: [S::F; 4]) -> [S::F; 3] {
         let c = s.max(s.splat(self.eps), var);
         let d = s.sub(pred, target);
         let g = s.div(d, c);
@@ -31,7 +47,7 @@ impl ElementLoss<3, 3> for GaussianNll {
 elements_entry!(
     gaussian_nll,
     n,
-    [full pred, full target, full var],
+    [full pred, full target, full var, derived log],
     [grad_pred, grad_target, grad_var],
     |call: &Call| GaussianNll {
         eps: call.opts.eps as f32,
