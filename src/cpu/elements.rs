@@ -9,11 +9,8 @@ use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction;
 use crate::cpu::simd::batch::{self, Function};
 use crate::cpu::simd::{Kernel, Simd, convert};
-use crate::cpu::storage::{self, STREAM_BYTES, Scratch};
+use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
-
-/// Elements at a time: few enough that all that is computed of them stays in the first-level cache.
-const BLOCK: usize = 512;
 
 /// Two blocks; not a multiple of the size at which places in the first-level cache repeat.
 const ROOM: usize = 2 * BLOCK + 80;
@@ -296,7 +293,7 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 let dtype = if L::DERIVED > 0 { DType::F32 } else { dtype };
                 for v in 0..N {
                     let from = from.add(at(v) * dtype.size());
-                    if i + L::DERIVED < I && v * S::LANES * 4 % 64 == 0 {
+                    if i + L::DERIVED < I {
                         storage::line_ahead(from);
                     }
                     x[v][i] = storage::load_typed(s, dtype, from, lanes);
