@@ -12,6 +12,9 @@ use crate::cpu::simd::{Kernel, Simd, convert};
 use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{DType, Floats, FloatsMut, Reduction};
 
+/// Vectors whose values are added up in f32.
+const GROUP: usize = 4;
+
 /// Two blocks; not a multiple of the size at which places in the first-level cache repeat.
 const ROOM: usize = 2 * BLOCK + 80;
 
@@ -249,20 +252,16 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     let scratch = inputs.each_mut().map(Scratch::ptr);
                     pass.loss.derive::<S, LOSS, GRADIENT>(s, Block { from, scratch, n });
                 }
-                let mut k = 0;
-                if L::DERIVED > 0 {
-                    while k + S::LANES <= n {
-                        self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES, &mut total);
-                        k += S::LANES;
-                    }
+                // What is left to do where terms are derived has a short chain, and little to wait for.
+                let mut k = if L::DERIVED > 0 {
+                    self.steps::<S, LOSS, GRADIENT, 1>(s, &place, n, &mut total)
                 } else {
-                    while k + 2 * S::LANES <= n {
-                        self.step::<S, LOSS, GRADIENT, 2>(s, &place, k, S::LANES, &mut total);
-                        k += 2 * S::LANES;
-                    }
-                }
+                    self.steps::<S, LOSS, GRADIENT, 2>(s, &place, n, &mut total)
+                };
                 while k < n {
-                    self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES.min(n - k), &mut total);
+                    let mut sum = s.zero();
+                    self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES.min(n - k), &mut sum);
+                    total = s.d_add(total, sum);
                     k += S::LANES;
                 }
             }
@@ -271,11 +270,36 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         if pass.stream {
             s.fence();
         }
-        2.0 * s.d_sum(total)
+        GROUP as f64 * s.d_sum(total)
     }
 
-    /// `N` vectors, or the `lanes` that are left of one. Adds half of their values to `total`: the sum of a few
-    /// is no larger than they are.
+    /// All of `n` elements but the last few, `N` vectors at a time; returns how many.
+    #[inline(always)]
+    unsafe fn steps<S: Simd, const LOSS: bool, const GRADIENT: bool, const N: usize>(
+        &self,
+        s: S,
+        place: &Place<I, G>,
+        n: usize,
+        total: &mut S::D,
+    ) -> usize {
+        let mut k = 0;
+        while k + N * S::LANES <= n {
+            let end = n.min(k + GROUP * S::LANES);
+            let mut sum = s.zero();
+            while k + N * S::LANES <= end {
+                // SAFETY: as the caller says.
+                unsafe { self.step::<S, LOSS, GRADIENT, N>(s, place, k, S::LANES, &mut sum) };
+                k += N * S::LANES;
+            }
+            if LOSS {
+                *total = s.d_add(*total, sum);
+            }
+        }
+        k
+    }
+
+    /// `N` vectors, or the `lanes` that are left of one. Adds a share of their values to `sum`: that of a group is no
+    /// larger than they are.
     #[inline(always)]
     unsafe fn step<S: Simd, const LOSS: bool, const GRADIENT: bool, const N: usize>(
         &self,
@@ -283,7 +307,7 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         place: &Place<I, G>,
         k: usize,
         lanes: usize,
-        total: &mut S::D,
+        sum: &mut S::F,
     ) {
         let at = |v: usize| k + v * S::LANES;
         unsafe {
@@ -300,8 +324,7 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 }
             }
             if LOSS {
-                let half = s.splat(0.5);
-                let mut sum = s.zero();
+                let share = s.splat(1.0 / GROUP as f32);
                 for v in 0..N {
                     let value = self.pass.loss.value(s, x[v]);
                     if !place.losses.is_null() {
@@ -309,9 +332,8 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     }
                     let counted =
                         if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
-                    sum = s.mul_add(half, counted, sum);
+                    *sum = s.mul_add(share, counted, *sum);
                 }
-                *total = s.d_add(*total, sum);
             }
             if GRADIENT {
                 let mut gradients = [[s.zero(); G]; N];

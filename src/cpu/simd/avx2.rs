@@ -418,16 +418,22 @@ impl Simd for Avx2 {
         unsafe { super::avx2_terms::softmax_terms(x) }
     }
     #[inline(always)]
-    unsafe fn exp_four(self, from: *const f32, to: *mut f32) {
-        unsafe { super::avx2_batch::exp_four(from, to) }
+    unsafe fn exp_pack(self, from: *const f32, to: *mut f32) {
+        unsafe { super::avx2_batch::exp(from, to) }
     }
     #[inline(always)]
-    unsafe fn ln_four(self, from: *const f32, to: *mut f32) {
-        unsafe { super::avx2_batch::ln_four(self, from, to) }
+    unsafe fn ln_pack(self, from: *const f32, to: *mut f32) {
+        unsafe {
+            if super::avx2_batch::unusual(from) {
+                super::batch::map_pack(self, from, to, super::math::ln);
+            } else {
+                super::avx2_batch::ln(from, to);
+            }
+        }
     }
     #[inline(always)]
-    unsafe fn logistic_four(self, from: *const f32, to: [*mut f32; 2]) {
-        unsafe { super::avx2_batch::logistic_four(from, to) }
+    unsafe fn logistic_pack(self, from: *const f32, to: [*mut f32; 2]) {
+        unsafe { super::avx2_batch::logistic(from, to) }
     }
     #[inline(always)]
     fn pow2(self, k: __m256) -> __m256 {

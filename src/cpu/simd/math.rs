@@ -136,24 +136,6 @@ pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F;
     p
 }
 
-/// The function of the four vectors at `from`.
-///
-/// # Safety
-/// `from` holds them, and `to` has room for them.
-#[inline(always)]
-pub unsafe fn map_four<S: Simd>(s: S, from: *const f32, to: *mut f32, function: impl Fn(S, S::F) -> S::F) {
-    let mut x = [s.zero(); 4];
-    // SAFETY: as the caller says.
-    unsafe {
-        for i in 0..4 {
-            x[i] = function(s, s.load(from.add(i * S::LANES)));
-        }
-        for i in 0..4 {
-            s.store(to.add(i * S::LANES), x[i]);
-        }
-    }
-}
-
 /// The terms e^(z - about) of a softmax.
 #[inline(always)]
 pub fn exp_about<S: Simd>(s: S, mut z: [S::F; 4], about: S::F) -> [S::F; 4] {
@@ -272,13 +254,6 @@ pub fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
     let one = s.splat(1.0);
     let e = exp_neg_abs(s, x);
     s.div(s.select(s.lt(x, s.zero()), e, one), s.add(one, e))
-}
-
-/// e^-|x|, and ln(1 + e^-|x|): what sigmoids and softplus of x and -x are made from.
-#[inline(always)]
-pub fn logistic<S: Simd>(s: S, x: S::F) -> [S::F; 2] {
-    let e = exp_neg_abs(s, x);
-    [e, ln_1p_unit(s, e)]
 }
 
 /// ln(1 + e^x).

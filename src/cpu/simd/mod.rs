@@ -211,23 +211,20 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn softmax_terms(self, x: [Self::F; 4]) -> [Self::F; 4] {
         math::exp_softmax_of(self, x)
     }
-    // Of the four vectors at `from`, to places that may be the same; see [`batch`].
+    // Of the values of a pack at `from`, to places that may be the same where there is one; see [`batch`].
     #[inline(always)]
-    unsafe fn exp_four(self, from: *const f32, to: *mut f32) {
-        unsafe { math::map_four(self, from, to, math::exp) }
+    unsafe fn exp_pack(self, from: *const f32, to: *mut f32) {
+        unsafe { batch::map_pack(self, from, to, math::exp) }
     }
     #[inline(always)]
-    unsafe fn ln_four(self, from: *const f32, to: *mut f32) {
-        unsafe { math::map_four(self, from, to, math::ln) }
+    unsafe fn ln_pack(self, from: *const f32, to: *mut f32) {
+        unsafe { batch::map_pack(self, from, to, math::ln) }
     }
     #[inline(always)]
-    unsafe fn logistic_four(self, from: *const f32, to: [*mut f32; 2]) {
-        for at in (0..4 * Self::LANES).step_by(Self::LANES) {
-            unsafe {
-                let parts = math::logistic(self, self.load(from.add(at)));
-                self.store(to[0].add(at), parts[0]);
-                self.store(to[1].add(at), parts[1]);
-            }
+    unsafe fn logistic_pack(self, from: *const f32, [decay, tail]: [*mut f32; 2]) {
+        unsafe {
+            batch::map_pack(self, from, decay, math::exp_neg_abs);
+            batch::map_pack(self, decay, tail, math::ln_1p_unit);
         }
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
