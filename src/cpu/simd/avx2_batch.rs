@@ -95,7 +95,19 @@ impl Room {
 }
 
 static OF_EXP: [f32; 13] = [
-    LOG2_E, ROUND_MAGIC, -LN2_HI, -LN2_LO, EXP[4], EXP[3], EXP[2], EXP[1], EXP[0], 1.0, EXP_MIN, EXP_MAX, f32::INFINITY,
+    LOG2_E,
+    ROUND_MAGIC,
+    -LN2_HI,
+    -LN2_LO,
+    EXP[4],
+    EXP[3],
+    EXP[2],
+    EXP[1],
+    EXP[0],
+    1.0,
+    EXP_MIN,
+    EXP_MAX,
+    f32::INFINITY,
 ];
 
 /// x in t + r: t as the bits of an exponent.
@@ -163,8 +175,26 @@ pub unsafe fn exp(from: *const f32, to: *mut f32) {
 }
 
 static OF_LOGISTIC: [f32; 20] = [
-    -0.0, -88.0, LOG2_E, Avx2::TERM_MAGIC, -LN2_HI, -LN2_LO, EXP[4], EXP[3], EXP[2], EXP[1], EXP[0], 1.0,
-    LN_1P[7], LN_1P[6], LN_1P[5], LN_1P[4], LN_1P[3], LN_1P[2], LN_1P[1], LN_1P[0],
+    -0.0,
+    -88.0,
+    LOG2_E,
+    Avx2::TERM_MAGIC,
+    -LN2_HI,
+    -LN2_LO,
+    EXP[4],
+    EXP[3],
+    EXP[2],
+    EXP[1],
+    EXP[0],
+    1.0,
+    LN_1P[7],
+    LN_1P[6],
+    LN_1P[5],
+    LN_1P[4],
+    LN_1P[3],
+    LN_1P[2],
+    LN_1P[1],
+    LN_1P[0],
 ];
 
 /// -|x| in a power of two, which is 0 for the smallest, and the rest.
@@ -216,7 +246,7 @@ pub unsafe fn logistic(from: *const f32, [decay, tail]: [*mut f32; 2]) {
             reduce_logistic!(128),
             polynomial!([tail], 6, 7, 8, 9, 10, 11, 11),
             eight!("vmulps" p, p, [decay]),
-            eight!("vmovups" [decay], p),
+            eight!("vmovups"[decay], p),
             polynomial!([decay], 12, 13, 14, 15, 16, 17, 18, 19),
             finish_logistic!(0),
             finish_logistic!(128),
@@ -228,8 +258,18 @@ static OF_LN: [f32; 14] = [
     f32::from_bits(super::bits::TWO_THIRDS),
     // Just the bits of the exponent.
     f32::NEG_INFINITY,
-    1.0, LN[8], LN[7], LN[6], LN[5], LN[4], LN[3], LN[2], LN[1], LN[0],
-    LN_2 / 8_388_608.0, 0.0,
+    1.0,
+    LN[8],
+    LN[7],
+    LN[6],
+    LN[5],
+    LN[4],
+    LN[3],
+    LN[2],
+    LN[1],
+    LN[0],
+    LN_2 / 8_388_608.0,
+    0.0,
 ];
 
 /// x = (1 + rest) 2^power, with the power where the bits of an exponent are.

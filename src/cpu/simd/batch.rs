@@ -80,7 +80,13 @@ pub unsafe fn map_pack<S: Simd>(s: S, from: *const f32, to: *mut f32, function: 
 /// # Safety
 /// As there.
 #[inline(always)]
-pub unsafe fn widened<S: Simd>(s: S, dtype: DType, from: *const u8, n: usize, scratch: *mut f32) -> *const f32 {
+pub unsafe fn widened<S: Simd>(
+    s: S,
+    dtype: DType,
+    from: *const u8,
+    n: usize,
+    scratch: *mut f32,
+) -> *const f32 {
     if dtype == DType::F32 { from.cast() } else { dispatch::apart(s, Widen { dtype, from, n, scratch }) }
 }
 

@@ -33,8 +33,7 @@ impl ElementLoss<4, 1> for PoissonNll {
 
     #[inline(always)]
     fn value<S: Simd>(&self, s: S, [x, t, other, log]: [S::F; 4]) -> S::F {
-        let value =
-            if self.log_input { s.sub(other, s.mul(t, x)) } else { s.sub(x, s.mul(t, other)) };
+        let value = if self.log_input { s.sub(other, s.mul(t, x)) } else { s.sub(x, s.mul(t, other)) };
         if !self.full {
             return value;
         }
