@@ -4,19 +4,20 @@
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
+mod operands;
+
+pub use operands::{Block, Operand};
+
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction;
-use crate::cpu::simd::batch::{self, Function};
-use crate::cpu::simd::{Kernel, Simd, convert};
+use crate::cpu::simd::{Kernel, Simd, batch};
 use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
-use crate::registry::{DType, Floats, FloatsMut, Reduction};
+use crate::registry::{DType, FloatsMut, Reduction};
+use operands::{ROOM, prepare, read, scale_into};
 
 /// Vectors whose values are added up in f32.
 const GROUP: usize = 4;
-
-/// Two blocks; not a multiple of the size at which places in the first-level cache repeat.
-const ROOM: usize = 2 * BLOCK + 80;
 
 /// The mathematics of a loss of `I` inputs with gradients for `G` of them.
 pub trait ElementLoss<const I: usize, const G: usize>: Sync {
@@ -24,76 +25,13 @@ pub trait ElementLoss<const I: usize, const G: usize>: Sync {
     /// elements at once.
     const DERIVED: usize = 0;
 
-    /// Computes them for a block of elements. `LOSS` and `GRADIENT`: what is wanted of the block.
+    /// Computes them for a block of elements.
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, _s: S, _block: Block<I>) {}
+    fn derive<S: Simd>(&self, _s: S, _block: Block<I>, _wants_loss: bool) {}
 
     fn value<S: Simd>(&self, s: S, x: [S::F; I]) -> S::F;
 
     fn gradient<S: Simd>(&self, s: S, x: [S::F; I]) -> [S::F; G];
-}
-
-#[derive(Clone, Copy)]
-pub enum Operand<'a> {
-    /// One value per element.
-    Full(Floats<'a>),
-    /// A row that is repeated over all rows.
-    Row(Floats<'a>),
-    /// An optional input that is absent.
-    Constant(f32),
-    /// See [`ElementLoss::derive`].
-    Derived,
-}
-
-/// The elements of a block, where all inputs that are not derived are in place.
-pub struct Block<'a, const I: usize> {
-    from: &'a [*const f32; I],
-    /// Room for two blocks each.
-    scratch: [*mut f32; I],
-    n: usize,
-}
-
-impl<const I: usize> Block<'_, I> {
-    /// Derives input `to` from another; for [`Function::Logistic`] the next as well.
-    #[inline(always)]
-    pub fn apply<S: Simd>(&self, s: S, function: Function, from: usize, to: usize) {
-        let to = [to, to + 1].map(|i| self.scratch[i.min(I - 1)]);
-        // SAFETY: whole vectors of a block fit into the scratch.
-        unsafe { batch::apply(s, function, self.from[from], self.n, to) };
-    }
-
-    /// Derives input `to` from all.
-    #[inline(always)]
-    pub fn map<S: Simd>(&self, s: S, to: usize, f: impl Fn([S::F; I]) -> S::F) {
-        let mut k = 0;
-        while k < self.n {
-            let lanes = S::LANES.min(self.n - k);
-            let mut x = [s.zero(); I];
-            // SAFETY: within the block, and as above.
-            unsafe {
-                for i in 0..I {
-                    x[i] = storage::load_lanes(s, self.from[i].add(k), lanes);
-                }
-                s.store(self.scratch[to].add(k), f(x));
-            }
-            k += S::LANES;
-        }
-    }
-}
-
-impl<'a> Operand<'a> {
-    pub fn full(input: Floats<'a>) -> Operand<'a> {
-        Operand::Full(input)
-    }
-
-    /// 1 everywhere if it is absent.
-    pub fn full_or_one(input: Option<Floats<'a>>) -> Operand<'a> {
-        input.map_or(Operand::Constant(1.0), Operand::Full)
-    }
-
-    pub fn row_or_one(input: Option<Floats<'a>>) -> Operand<'a> {
-        input.map_or(Operand::Constant(1.0), Operand::Row)
-    }
 }
 
 pub struct Problem<'a, const I: usize, const G: usize> {
@@ -250,7 +188,7 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 if L::DERIVED > 0 {
                     let from = &place.from.map(|(from, _)| from.cast());
                     let scratch = inputs.each_mut().map(Scratch::ptr);
-                    pass.loss.derive::<S, LOSS, GRADIENT>(s, Block { from, scratch, n });
+                    pass.loss.derive(s, Block { from, scratch, n }, LOSS);
                 }
                 // What is left to do where terms are derived has a short chain, and little to wait for.
                 let mut k = if L::DERIVED > 0 {
@@ -353,87 +291,6 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     }
                 }
             }
-        }
-    }
-}
-
-/// Fills the scratch of an operand with what is the same for all blocks of `most` elements.
-///
-/// # Safety
-/// `tile` has room for two blocks: a short row, and a block beyond it.
-#[inline(always)]
-unsafe fn prepare<S: Simd>(s: S, operand: Operand, tile: *mut f32, most: usize) {
-    unsafe {
-        match operand {
-            Operand::Constant(value) => (0..most).for_each(|k| tile.add(k).write(value)),
-            // Also what a loss does not derive, as it does not need it, is read.
-            Operand::Derived => (0..most).for_each(|k| tile.add(k).write(0.0)),
-            Operand::Row(row) if row.len > 0 && row.len <= BLOCK => {
-                widen(s, row, 0, tile, row.len);
-                for k in row.len..row.len + most {
-                    tile.add(k).write(*tile.add(k - row.len));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Where elements `start..start + n` of an operand stand, and as what.
-///
-/// # Safety
-/// They are elements of the call, no more than a block; `scratch` was prepared.
-#[inline(always)]
-unsafe fn read<S: Simd>(
-    s: S,
-    operand: Operand,
-    start: usize,
-    n: usize,
-    scratch: *mut f32,
-) -> (*const u8, DType) {
-    let mut from = scratch;
-    unsafe {
-        match operand {
-            Operand::Full(x) => return (x.at(start), x.dtype),
-            Operand::Constant(_) | Operand::Derived => {}
-            Operand::Row(row) if row.len <= BLOCK => from = scratch.add(start % row.len),
-            Operand::Row(row) => {
-                let phase = start % row.len;
-                let first = n.min(row.len - phase);
-                widen(s, row, phase, scratch, first);
-                widen(s, row, 0, scratch.add(first), n - first);
-            }
-        }
-    }
-    (from.cast_const().cast(), DType::F32)
-}
-
-/// # Safety
-/// `to` has room for a block.
-#[inline(always)]
-unsafe fn scale_into<S: Simd>(s: S, from: &[f32], scale: f32, to: *mut f32) {
-    let mut k = 0;
-    while k < from.len() {
-        let lanes = S::LANES.min(from.len() - k);
-        // SAFETY: within the slice and the block.
-        unsafe {
-            let x = storage::load_lanes(s, from.as_ptr().add(k), lanes);
-            s.store(to.add(k), s.mul(s.splat(scale), x));
-        }
-        k += S::LANES;
-    }
-}
-
-/// Converts `n` values from element `at` on, copying f32.
-///
-/// # Safety
-/// Both are in bounds.
-#[inline(always)]
-unsafe fn widen<S: Simd>(s: S, from: Floats, at: usize, to: *mut f32, n: usize) {
-    unsafe {
-        let src = storage::read(s, from.dtype, from.at(at), n, to);
-        if !std::ptr::eq(src, to) {
-            convert::copy_f32(s, src, to, n, false);
         }
     }
 }

@@ -12,7 +12,7 @@ impl ElementLoss<6, 2> for BceWithLogits {
     const DERIVED: usize = 2;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<6>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<6>, _: bool) {
         block.apply(s, Function::Logistic, 0, 4);
     }
 

@@ -69,7 +69,7 @@ impl ElementLoss<5, 1> for FocalLoss {
     const DERIVED: usize = 3;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<5>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<5>, _: bool) {
         block.apply(s, Function::Logistic, 0, 2);
         if ![0.0, 1.0, 2.0].contains(&self.gamma) {
             block.map(

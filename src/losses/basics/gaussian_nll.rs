@@ -14,8 +14,8 @@ impl ElementLoss<4, 3> for GaussianNll {
     const DERIVED: usize = 1;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<4>) {
-        if LOSS {
+    fn derive<S: Simd>(&self, s: S, block: Block<4>, wants_loss: bool) {
+        if wants_loss {
             block.map(
                 s,
                 3,

@@ -12,7 +12,7 @@ impl ElementLoss<3, 2> for KlDivergence {
     const DERIVED: usize = 1;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<3>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<3>, _: bool) {
         block.apply(s, if self.log_target { Function::Exp } else { Function::Ln }, 1, 2);
     }
 

@@ -14,10 +14,10 @@ impl ElementLoss<4, 1> for PoissonNll {
     const DERIVED: usize = 2;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<4>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<4>, wants_loss: bool) {
         if self.log_input {
             block.apply(s, Function::Exp, 0, 2);
-        } else if LOSS {
+        } else if wants_loss {
             block.map(
                 s,
                 2,
@@ -26,7 +26,7 @@ impl ElementLoss<4, 1> for PoissonNll {
             );
             block.apply(s, Function::Ln, 2, 2);
         }
-        if LOSS && self.full {
+        if wants_loss && self.full {
             block.apply(s, Function::Ln, 1, 3);
         }
     }

@@ -44,7 +44,7 @@ impl ElementLoss<2, 1> for Surrogate {
     const DERIVED: usize = 1;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<2>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<2>, _: bool) {
         if let Kind::Reste = self.kind {
             self.reste.derive(s, block);
         }

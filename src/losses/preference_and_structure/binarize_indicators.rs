@@ -19,7 +19,7 @@ impl ElementLoss<2, 0> for Error2 {
     const DERIVED: usize = 1;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<2>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<2>, _: bool) {
         block.map(
             s,
             1,
@@ -53,7 +53,7 @@ impl ElementLoss<2, 0> for Slope {
     const DERIVED: usize = 1;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<2>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<2>, _: bool) {
         self.reste.derive(s, block);
     }
 

@@ -72,7 +72,7 @@ impl ElementLoss<7, 2> for Dpo {
     const DERIVED: usize = 3;
 
     #[inline(always)]
-    fn derive<S: Simd, const LOSS: bool, const GRADIENT: bool>(&self, s: S, block: Block<7>) {
+    fn derive<S: Simd>(&self, s: S, block: Block<7>, _: bool) {
         block.map(
             s,
             4,
