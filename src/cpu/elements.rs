@@ -222,7 +222,7 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
     ) -> usize {
         let mut k = 0;
         while k + N * S::LANES <= n {
-            let end = n.min(k + GROUP * S::LANES);
+            let end = if LOSS { n.min(k + GROUP * S::LANES) } else { n };
             let mut sum = s.zero();
             while k + N * S::LANES <= end {
                 // SAFETY: as the caller says.
