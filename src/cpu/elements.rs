@@ -4,43 +4,34 @@
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
+mod operands;
+
+pub use operands::{Block, Operand};
+
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction;
-use crate::cpu::simd::{Kernel, Simd, convert};
+use crate::cpu::simd::{Kernel, Simd, batch};
 use crate::cpu::storage::{self, BLOCK, STREAM_BYTES, Scratch};
-use crate::registry::{DType, Floats, FloatsMut, Reduction};
+use crate::registry::{DType, FloatsMut, Reduction};
+use operands::{ROOM, prepare, read, scale_into};
+
+/// Vectors whose values are added up in f32.
+const GROUP: usize = 4;
 
 /// The mathematics of a loss of `I` inputs with gradients for `G` of them.
 pub trait ElementLoss<const I: usize, const G: usize>: Sync {
+    /// How many inputs, the last ones, are [`Operand::Derived`] from the others: what is better computed for many
+    /// elements at once.
+    const DERIVED: usize = 0;
+
+    /// Computes them for a block of elements.
+    #[inline(always)]
+    fn derive<S: Simd>(&self, _s: S, _block: Block<I>, _wants_loss: bool) {}
+
     fn value<S: Simd>(&self, s: S, x: [S::F; I]) -> S::F;
 
     fn gradient<S: Simd>(&self, s: S, x: [S::F; I]) -> [S::F; G];
-}
-
-#[derive(Clone, Copy)]
-pub enum Operand<'a> {
-    /// One value per element.
-    Full(Floats<'a>),
-    /// A row that is repeated over all rows.
-    Row(Floats<'a>),
-    /// An optional input that is absent.
-    Constant(f32),
-}
-
-impl<'a> Operand<'a> {
-    pub fn full(input: Floats<'a>) -> Operand<'a> {
-        Operand::Full(input)
-    }
-
-    /// 1 everywhere if it is absent.
-    pub fn full_or_one(input: Option<Floats<'a>>) -> Operand<'a> {
-        input.map_or(Operand::Constant(1.0), Operand::Full)
-    }
-
-    pub fn row_or_one(input: Option<Floats<'a>>) -> Operand<'a> {
-        input.map_or(Operand::Constant(1.0), Operand::Row)
-    }
 }
 
 pub struct Problem<'a, const I: usize, const G: usize> {
@@ -141,8 +132,8 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
     fn sweep<S: Simd, const LOSS: bool, const GRADIENT: bool>(self, s: S) -> f64 {
         let pass = self.pass;
         let most = BLOCK.min(self.range.len());
-        let mut inputs = [const { Scratch::<{ 2 * BLOCK }>::new() }; I];
-        let mut scales = Scratch::<BLOCK>::new();
+        let mut inputs = [const { Scratch::<ROOM>::new() }; I];
+        let mut scales = Scratch::<ROOM>::new();
         for i in 0..I {
             // SAFETY: the scratch has room for two blocks.
             unsafe { prepare(s, pass.inputs[i], inputs[i].ptr(), most) };
@@ -177,6 +168,11 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
             unsafe {
                 for i in 0..I {
                     place.from[i] = read(s, pass.inputs[i], start, n, inputs[i].ptr());
+                    if L::DERIVED > 0 {
+                        let (from, dtype) = place.from[i];
+                        let widened = batch::widened(s, dtype, from, n, inputs[i].ptr());
+                        place.from[i] = (widened.cast(), DType::F32);
+                    }
                 }
                 for g in 0..G {
                     if let Some(output) = &pass.outputs[g] {
@@ -189,13 +185,21 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 if let Some(upstream) = pass.upstream {
                     scale_into(s, &upstream[start..start + n], pass.scale, scales.ptr());
                 }
-                let mut k = 0;
-                while k + 2 * S::LANES <= n {
-                    self.step::<S, LOSS, GRADIENT, 2>(s, &place, k, S::LANES, &mut total);
-                    k += 2 * S::LANES;
+                if L::DERIVED > 0 {
+                    let from = &place.from.map(|(from, _)| from.cast());
+                    let scratch = inputs.each_mut().map(Scratch::ptr);
+                    pass.loss.derive(s, Block { from, scratch, n }, LOSS);
                 }
+                // What is left to do where terms are derived has a short chain, and little to wait for.
+                let mut k = if L::DERIVED > 0 {
+                    self.steps::<S, LOSS, GRADIENT, 1>(s, &place, n, &mut total)
+                } else {
+                    self.steps::<S, LOSS, GRADIENT, 2>(s, &place, n, &mut total)
+                };
                 while k < n {
-                    self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES.min(n - k), &mut total);
+                    let mut sum = s.zero();
+                    self.step::<S, LOSS, GRADIENT, 1>(s, &place, k, S::LANES.min(n - k), &mut sum);
+                    total = s.d_add(total, sum);
                     k += S::LANES;
                 }
             }
@@ -204,11 +208,36 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         if pass.stream {
             s.fence();
         }
-        2.0 * s.d_sum(total)
+        GROUP as f64 * s.d_sum(total)
     }
 
-    /// `N` vectors, or the `lanes` that are left of one. Adds half of their values to `total`: the sum of a few
-    /// is no larger than they are.
+    /// All of `n` elements but the last few, `N` vectors at a time; returns how many.
+    #[inline(always)]
+    unsafe fn steps<S: Simd, const LOSS: bool, const GRADIENT: bool, const N: usize>(
+        &self,
+        s: S,
+        place: &Place<I, G>,
+        n: usize,
+        total: &mut S::D,
+    ) -> usize {
+        let mut k = 0;
+        while k + N * S::LANES <= n {
+            let end = if LOSS { n.min(k + GROUP * S::LANES) } else { n };
+            let mut sum = s.zero();
+            while k + N * S::LANES <= end {
+                // SAFETY: as the caller says.
+                unsafe { self.step::<S, LOSS, GRADIENT, N>(s, place, k, S::LANES, &mut sum) };
+                k += N * S::LANES;
+            }
+            if LOSS {
+                *total = s.d_add(*total, sum);
+            }
+        }
+        k
+    }
+
+    /// `N` vectors, or the `lanes` that are left of one. Adds a share of their values to `sum`: that of a group is no
+    /// larger than they are.
     #[inline(always)]
     unsafe fn step<S: Simd, const LOSS: bool, const GRADIENT: bool, const N: usize>(
         &self,
@@ -216,22 +245,24 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         place: &Place<I, G>,
         k: usize,
         lanes: usize,
-        total: &mut S::D,
+        sum: &mut S::F,
     ) {
         let at = |v: usize| k + v * S::LANES;
         unsafe {
             let mut x = [[s.zero(); I]; N];
             for i in 0..I {
                 let (from, dtype) = place.from[i];
+                let dtype = if L::DERIVED > 0 { DType::F32 } else { dtype };
                 for v in 0..N {
                     let from = from.add(at(v) * dtype.size());
-                    storage::line_ahead(from);
+                    if i + L::DERIVED < I {
+                        storage::line_ahead(from);
+                    }
                     x[v][i] = storage::load_typed(s, dtype, from, lanes);
                 }
             }
             if LOSS {
-                let half = s.splat(0.5);
-                let mut sum = s.zero();
+                let share = s.splat(1.0 / GROUP as f32);
                 for v in 0..N {
                     let value = self.pass.loss.value(s, x[v]);
                     if !place.losses.is_null() {
@@ -239,9 +270,8 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     }
                     let counted =
                         if lanes == S::LANES { value } else { s.select(s.first_n(lanes), value, s.zero()) };
-                    sum = s.mul_add(half, counted, sum);
+                    *sum = s.mul_add(share, counted, *sum);
                 }
-                *total = s.d_add(*total, sum);
             }
             if GRADIENT {
                 let mut gradients = [[s.zero(); G]; N];
@@ -261,85 +291,6 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                     }
                 }
             }
-        }
-    }
-}
-
-/// Fills the scratch of an operand with what is the same for all blocks of `most` elements.
-///
-/// # Safety
-/// `tile` has room for two blocks: a short row, and a block beyond it.
-#[inline(always)]
-unsafe fn prepare<S: Simd>(s: S, operand: Operand, tile: *mut f32, most: usize) {
-    unsafe {
-        match operand {
-            Operand::Constant(value) => (0..most).for_each(|k| tile.add(k).write(value)),
-            Operand::Row(row) if row.len > 0 && row.len <= BLOCK => {
-                widen(s, row, 0, tile, row.len);
-                for k in row.len..row.len + most {
-                    tile.add(k).write(*tile.add(k - row.len));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Where elements `start..start + n` of an operand stand, and as what.
-///
-/// # Safety
-/// They are elements of the call, no more than a block; `scratch` was prepared.
-#[inline(always)]
-unsafe fn read<S: Simd>(
-    s: S,
-    operand: Operand,
-    start: usize,
-    n: usize,
-    scratch: *mut f32,
-) -> (*const u8, DType) {
-    let mut from = scratch;
-    unsafe {
-        match operand {
-            Operand::Full(x) => return (x.at(start), x.dtype),
-            Operand::Constant(_) => {}
-            Operand::Row(row) if row.len <= BLOCK => from = scratch.add(start % row.len),
-            Operand::Row(row) => {
-                let phase = start % row.len;
-                let first = n.min(row.len - phase);
-                widen(s, row, phase, scratch, first);
-                widen(s, row, 0, scratch.add(first), n - first);
-            }
-        }
-    }
-    (from.cast_const().cast(), DType::F32)
-}
-
-/// # Safety
-/// `to` has room for a block.
-#[inline(always)]
-unsafe fn scale_into<S: Simd>(s: S, from: &[f32], scale: f32, to: *mut f32) {
-    let mut k = 0;
-    while k < from.len() {
-        let lanes = S::LANES.min(from.len() - k);
-        // SAFETY: within the slice and the block.
-        unsafe {
-            let x = storage::load_lanes(s, from.as_ptr().add(k), lanes);
-            s.store(to.add(k), s.mul(s.splat(scale), x));
-        }
-        k += S::LANES;
-    }
-}
-
-/// Converts `n` values from element `at` on, copying f32.
-///
-/// # Safety
-/// Both are in bounds.
-#[inline(always)]
-unsafe fn widen<S: Simd>(s: S, from: Floats, at: usize, to: *mut f32, n: usize) {
-    unsafe {
-        let src = storage::read(s, from.dtype, from.at(at), n, to);
-        if !std::ptr::eq(src, to) {
-            convert::copy_f32(s, src, to, n, false);
         }
     }
 }

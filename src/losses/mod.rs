@@ -3,8 +3,8 @@
 pub mod shared;
 
 /// `cpu`, `cuda` and `cuda_workspace` of an entry with one value per element: its size as a product of
-/// dimensions, its inputs in the order the mathematics takes them (each with how it is read, see `Operand`), its
-/// gradients. `$loss` makes the mathematics from the call.
+/// dimensions, its inputs in the order the mathematics takes them (each with how it is read, see `Operand`; then any
+/// that are derived), its gradients. `$loss` makes the mathematics from the call.
 macro_rules! elements_entry {
     ($entry:ident, $first:ident $(* $dim:ident)*, [$($kind:ident $input:ident),+], [$($gradient:ident),+], $loss:expr) => {
         use crate::registry::entries::$entry::Call;
@@ -16,7 +16,7 @@ macro_rules! elements_entry {
             let problem = elements::Problem {
                 n: call.$first $(* call.$dim)*,
                 rows: call.$first,
-                inputs: [$(Operand::$kind(call.$input)),+],
+                inputs: [$(elements_entry!(@$kind Operand, call.$input)),+],
                 reduction: Reduction::from_code(call.opts.reduction),
                 loss: call.loss.as_deref_mut(),
                 grad_loss: call.grad_loss,
@@ -51,6 +51,8 @@ macro_rules! elements_entry {
             crate::cuda::elements::workspace_size(n, Reduction::from_code(a.opts.reduction))
         }
     };
+    (@derived $operand:ident, $call:ident.$name:ident) => { $operand::Derived };
+    (@$kind:ident $operand:ident, $call:ident.$input:ident) => { $operand::$kind($call.$input) };
 }
 
 /// [`elements_entry`] of inputs `pred` and `target` of `n` elements and a gradient for each.

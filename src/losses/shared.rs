@@ -1,7 +1,7 @@
 //! Mathematics that several entries have in common. Not in the file of one of them: any may be built alone.
 
-use crate::cpu::elements::ElementLoss;
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::elements::{Block, ElementLoss};
+use crate::cpu::simd::{Simd, batch::Function};
 use crate::registry::{Error, Result};
 
 /// (pred - target)^2.
@@ -45,10 +45,29 @@ impl ResteSlope {
         }
     }
 
-    /// Of |x|.
+    /// Derives input 1, |x|^(1/o - 1), from input 0, x.
     #[inline(always)]
-    pub fn at<S: Simd>(&self, s: S, x: S::F) -> S::F {
-        let curve = s.mul(s.splat(self.root), math::exp(s, s.mul(s.splat(self.power), math::ln(s, x))));
+    pub fn derive<S: Simd>(&self, s: S, block: Block<2>) {
+        block.map(
+            s,
+            1,
+            #[inline(always)]
+            |[x, _]| s.abs(x),
+        );
+        block.apply(s, Function::Ln, 1, 1);
+        block.map(
+            s,
+            1,
+            #[inline(always)]
+            |[_, log]| s.mul(s.splat(self.power), log),
+        );
+        block.apply(s, Function::Exp, 1, 1);
+    }
+
+    /// Of |x| and that power.
+    #[inline(always)]
+    pub fn at<S: Simd>(&self, s: S, x: S::F, power: S::F) -> S::F {
+        let curve = s.mul(s.splat(self.root), power);
         let inner = s.select(s.le(x, s.splat(self.interval)), s.splat(self.steepest), curve);
         s.select(s.gt(x, s.splat(self.clip)), s.zero(), inner)
     }

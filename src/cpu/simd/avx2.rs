@@ -418,6 +418,24 @@ impl Simd for Avx2 {
         unsafe { super::avx2_terms::softmax_terms(x) }
     }
     #[inline(always)]
+    unsafe fn exp_pack(self, from: *const f32, to: *mut f32) {
+        unsafe { super::avx2_batch::exp(from, to) }
+    }
+    #[inline(always)]
+    unsafe fn ln_pack(self, from: *const f32, to: *mut f32) {
+        unsafe {
+            if super::avx2_batch::unusual(from) {
+                super::batch::map_pack(self, from, to, super::math::ln);
+            } else {
+                super::avx2_batch::ln(from, to);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn logistic_pack(self, from: *const f32, to: [*mut f32; 2]) {
+        unsafe { super::avx2_batch::logistic(from, to) }
+    }
+    #[inline(always)]
     fn pow2(self, k: __m256) -> __m256 {
         unsafe {
             let t = _mm256_add_ps(k, _mm256_set1_ps(ROUND_MAGIC + 127.0));

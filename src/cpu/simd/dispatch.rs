@@ -90,6 +90,28 @@ impl Isa {
     }
 }
 
+/// Runs `k` as a function of its own, of which all callers share one copy.
+#[inline(always)]
+pub fn apart<S: Simd, K: Kernel>(_: S, k: K) -> K::Output {
+    match S::ISA {
+        // SAFETY: the value of `S` is proof of the instruction set.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { run_avx2(k) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { run_avx512(k) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { run_neon(k) },
+        _ => run_scalar(k),
+    }
+}
+
+#[inline(never)]
+fn run_scalar<K: Kernel>(k: K) -> K::Output {
+    k.run(Scalar)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn has_avx2() -> bool {

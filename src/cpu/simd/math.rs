@@ -15,8 +15,8 @@
 use super::{ROUND_MAGIC, Simd};
 
 // ln 2 in two parts; the first has so few digits that its product with an exponent is exact.
-const LN2_HI: f32 = 22713.0 / 32768.0;
-const LN2_LO: f32 = 1.428_606_8e-6;
+pub const LN2_HI: f32 = 22713.0 / 32768.0;
+pub const LN2_LO: f32 = 1.428_606_8e-6;
 
 /// `c0 + c1 x + c2 x^2 + ...`, unrolled.
 macro_rules! polynomial {
@@ -26,10 +26,13 @@ macro_rules! polynomial {
     };
 }
 
-/// (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, a minimax fit.
+/// (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, a minimax fit; from the lowest power up, as below.
+pub const EXP: [f32; 5] = [0.5, 0.166_665_43, 0.041_666_437, 0.008_366_555, 0.001_393_757_8];
+
 #[inline(always)]
 fn exp_poly<S: Simd>(s: S, r: S::F) -> S::F {
-    polynomial!(s, r, 0.5, 0.166_665_43, 0.041_666_437, 0.008_366_555, 0.001_393_757_8)
+    let [c0, c1, c2, c3, c4] = EXP;
+    polynomial!(s, r, c0, c1, c2, c3, c4)
 }
 
 /// (e^x - 1 - x) / x^2 for |x| <= 0.34.
@@ -38,14 +41,27 @@ pub fn exp_excess<S: Simd>(s: S, x: S::F) -> S::F {
     exp_poly(s, x)
 }
 
-/// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit. Even and odd terms are summed apart, which halves the
-/// latency.
+/// (ln(1+f) - f) / f^2 on |f| <= 1/3, a minimax fit.
+pub const LN: [f32; 9] = [
+    -0.5,
+    0.333_332_15,
+    -0.249_998_05,
+    0.200_104_45,
+    -0.166_801_8,
+    0.140_053_4,
+    -0.121_883_82,
+    0.139_867_07,
+    -0.128_742_62,
+];
+
+/// Even and odd terms are summed apart, which halves the latency.
 #[inline(always)]
 fn ln_poly<S: Simd>(s: S, f: S::F) -> S::F {
     // The addend only keeps the square of a tiny number from being subnormal, which is very slow.
     let ff = s.mul_add(f, f, s.splat(1e-30));
-    let even = polynomial!(s, ff, -0.5, -0.249_998_05, -0.166_801_8, -0.121_883_82, -0.128_742_62);
-    let odd = polynomial!(s, ff, 0.333_332_15, 0.200_104_45, 0.140_053_4, 0.139_867_07);
+    let [c0, c1, c2, c3, c4, c5, c6, c7, c8] = LN;
+    let even = polynomial!(s, ff, c0, c2, c4, c6, c8);
+    let odd = polynomial!(s, ff, c1, c3, c5, c7);
     s.mul_add(odd, f, even)
 }
 
@@ -200,25 +216,27 @@ pub fn ln_1p<S: Simd>(s: S, x: S::F) -> S::F {
     s.copysign(ln_inner(s, f, e), x)
 }
 
+/// (ln(1 + t) - t) / t^2 on 0 <= t <= 1, a minimax fit.
+pub const LN_1P: [f32; 8] = [
+    -0.499_996_48,
+    0.333_213_24,
+    -0.248_571_63,
+    0.191_536_55,
+    -0.137_538_03,
+    0.079_204_54,
+    -0.030_065_794,
+    0.005_364_824_6,
+];
+
 /// ln(1 + t) for 0 <= t <= 1.
 #[inline(always)]
 pub fn ln_1p_unit<S: Simd>(s: S, t: S::F) -> S::F {
     if !S::FMA {
         return ln_1p(s, t); // the roundings of the products below would add up
     }
-    // (ln(1 + t) - t) / t^2, a minimax fit. Even and odd terms summed apart would cost half a unit.
-    let p = polynomial!(
-        s,
-        t,
-        -0.499_996_48,
-        0.333_213_24,
-        -0.248_571_63,
-        0.191_536_55,
-        -0.137_538_03,
-        0.079_204_54,
-        -0.030_065_794,
-        0.005_364_824_6
-    );
+    // Even and odd terms summed apart would cost half a unit.
+    let [c0, c1, c2, c3, c4, c5, c6, c7] = LN_1P;
+    let p = polynomial!(s, t, c0, c1, c2, c3, c4, c5, c6, c7);
     s.mul_add(s.mul(t, p), t, t)
 }
 

@@ -24,6 +24,7 @@
 
 #![allow(dead_code)] // a whole instruction set: not every build has a loss for each part of it
 
+pub mod batch;
 pub mod bits;
 pub mod convert;
 mod dispatch;
@@ -32,6 +33,8 @@ mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_batch;
 #[cfg(target_arch = "x86_64")]
 mod avx2_terms;
 #[cfg(target_arch = "x86_64")]
@@ -207,6 +210,22 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn softmax_terms(self, x: [Self::F; 4]) -> [Self::F; 4] {
         math::exp_softmax_of(self, x)
+    }
+    // Of the values of a pack at `from`, to places that may be the same where there is one; see [`batch`].
+    #[inline(always)]
+    unsafe fn exp_pack(self, from: *const f32, to: *mut f32) {
+        unsafe { batch::map_pack(self, from, to, math::exp) }
+    }
+    #[inline(always)]
+    unsafe fn ln_pack(self, from: *const f32, to: *mut f32) {
+        unsafe { batch::map_pack(self, from, to, math::ln) }
+    }
+    #[inline(always)]
+    unsafe fn logistic_pack(self, from: *const f32, [decay, tail]: [*mut f32; 2]) {
+        unsafe {
+            batch::map_pack(self, from, decay, math::exp_neg_abs);
+            batch::map_pack(self, decay, tail, math::ln_1p_unit);
+        }
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;

@@ -1,13 +1,13 @@
 //! The sign, and a surrogate for its gradient.
 
 use crate::cpu::Cpu;
-use crate::cpu::elements::{self, ElementLoss, Operand};
+use crate::cpu::elements::{self, Block, ElementLoss, Operand};
 use crate::cpu::simd::Simd;
 #[cfg(gpu)]
 use crate::cuda::{self, Device, bytes_of, elements::ElementsPlan};
 use crate::losses::shared::{ResteSlope, check_interval};
 use crate::registry::entries::binarize::{Args, Call};
-use crate::registry::{Pass, Reduction, Result};
+use crate::registry::{FloatsMut, Pass, Reduction, Result};
 
 /// In the order of the declaration.
 #[derive(Clone, Copy)]
@@ -39,14 +39,24 @@ struct Surrogate {
     reste: ResteSlope,
 }
 
-impl ElementLoss<1, 1> for Surrogate {
+/// Inputs: x; of the last kind a power of |x|.
+impl ElementLoss<2, 1> for Surrogate {
+    const DERIVED: usize = 1;
+
     #[inline(always)]
-    fn value<S: Simd>(&self, s: S, _: [S::F; 1]) -> S::F {
+    fn derive<S: Simd>(&self, s: S, block: Block<2>, _: bool) {
+        if let Kind::Reste = self.kind {
+            self.reste.derive(s, block);
+        }
+    }
+
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, _: [S::F; 2]) -> S::F {
         s.zero()
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, [x]: [S::F; 1]) -> [S::F; 1] {
+    fn gradient<S: Simd>(&self, s: S, [x, power]: [S::F; 2]) -> [S::F; 1] {
         let a = s.abs(x);
         let inside = s.splat(self.clip);
         let slope = match self.kind {
@@ -57,7 +67,7 @@ impl ElementLoss<1, 1> for Surrogate {
                 let slope = s.mul(scale, s.sub(s.splat(1.0), s.div(a, inside)));
                 s.select(s.lt(a, inside), slope, s.zero())
             }
-            Kind::Reste => self.reste.at(s, a),
+            Kind::Reste => self.reste.at(s, a, power),
         };
         [s.select(s.is_nan(x), x, slope)]
     }
@@ -71,23 +81,31 @@ pub fn check(a: &Args) -> Result<()> {
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
-    let problem = |to| elements::Problem {
-        n: call.n,
-        rows: 0,
-        inputs: [Operand::Full(call.input)],
-        reduction: Reduction::None,
-        loss: None,
-        grad_loss: call.grad_loss,
-        gradients: [to],
-    };
+    fn problem<'a, const I: usize>(
+        call: &Call<'a>,
+        inputs: [Operand<'a>; I],
+        to: Option<FloatsMut<'a>>,
+    ) -> elements::Problem<'a, I, 1> {
+        elements::Problem {
+            n: call.n,
+            rows: 0,
+            inputs,
+            reduction: Reduction::None,
+            loss: None,
+            grad_loss: call.grad_loss,
+            gradients: [to],
+        }
+    }
+    let input = Operand::Full(call.input);
     if call.pass == Pass::Forward {
-        elements::run(cpu, &Sign, problem(call.output));
+        elements::run(cpu, &Sign, problem(call, [input], call.output));
         return Ok(());
     }
     let o = call.opts;
     let kind = [Kind::Identity, Kind::Clipped, Kind::Polynomial, Kind::Reste][o.kind as usize];
     let reste = ResteSlope::new(o.o, o.clip, o.interval);
-    elements::run(cpu, &Surrogate { kind, clip: o.clip as f32, reste }, problem(call.grad_input));
+    let loss = Surrogate { kind, clip: o.clip as f32, reste };
+    elements::run(cpu, &loss, problem(call, [input, Operand::Derived], call.grad_input));
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Estimating error and gradient stability of binarisation: sums over the elements.
 
 use crate::cpu::Cpu;
-use crate::cpu::elements::{self, ElementLoss, Operand};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::elements::{self, Block, ElementLoss, Operand};
+use crate::cpu::simd::{Simd, batch::Function, math};
 #[cfg(gpu)]
 use crate::cuda::{Device, bytes_of};
 use crate::losses::shared::{ResteSlope, check_interval};
@@ -14,16 +14,30 @@ struct Error2 {
     root: f32,
 }
 
-impl ElementLoss<1, 0> for Error2 {
+/// Inputs: x; ln |x|.
+impl ElementLoss<2, 0> for Error2 {
+    const DERIVED: usize = 1;
+
     #[inline(always)]
-    fn value<S: Simd>(&self, s: S, [x]: [S::F; 1]) -> S::F {
+    fn derive<S: Simd>(&self, s: S, block: Block<2>, _: bool) {
+        block.map(
+            s,
+            1,
+            #[inline(always)]
+            |[x, _]| s.abs(x),
+        );
+        block.apply(s, Function::Ln, 1, 1);
+    }
+
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, [_, log]: [S::F; 2]) -> S::F {
         // |x|^(1/o) - 1 = expm1(ln |x| / o) keeps its digits near 1; at 0 it is -1.
-        let e = math::exp_m1(s, s.mul(s.splat(self.root), math::ln(s, s.abs(x))));
+        let e = math::exp_m1(s, s.mul(s.splat(self.root), log));
         s.mul(e, e)
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, _s: S, _: [S::F; 1]) -> [S::F; 0] {
+    fn gradient<S: Simd>(&self, _s: S, _: [S::F; 2]) -> [S::F; 0] {
         []
     }
 }
@@ -35,16 +49,23 @@ struct Slope {
     squared: bool,
 }
 
-impl ElementLoss<1, 0> for Slope {
+impl ElementLoss<2, 0> for Slope {
+    const DERIVED: usize = 1;
+
     #[inline(always)]
-    fn value<S: Simd>(&self, s: S, [x]: [S::F; 1]) -> S::F {
-        let d = s.sub(self.reste.at(s, s.abs(x)), s.splat(self.about));
+    fn derive<S: Simd>(&self, s: S, block: Block<2>, _: bool) {
+        self.reste.derive(s, block);
+    }
+
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, [x, power]: [S::F; 2]) -> S::F {
+        let d = s.sub(self.reste.at(s, s.abs(x), power), s.splat(self.about));
         let d = s.select(s.is_nan(x), x, d);
         if self.squared { s.mul(d, d) } else { d }
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, _s: S, _: [S::F; 1]) -> [S::F; 0] {
+    fn gradient<S: Simd>(&self, _s: S, _: [S::F; 2]) -> [S::F; 0] {
         []
     }
 }
@@ -69,9 +90,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     Ok(())
 }
 
-fn total<L: ElementLoss<1, 0>>(cpu: &Cpu, input: Operand, n: usize, reduction: Reduction, loss: &L) -> f32 {
+fn total<L: ElementLoss<2, 0>>(cpu: &Cpu, input: Operand, n: usize, reduction: Reduction, loss: &L) -> f32 {
     let mut out = [0.0];
-    let inputs = [input];
+    let inputs = [input, Operand::Derived];
     let problem = elements::Problem {
         n,
         rows: 0,

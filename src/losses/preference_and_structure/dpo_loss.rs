@@ -1,7 +1,7 @@
 //! h = beta ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)), and a loss of it.
 
-use crate::cpu::elements::{self, ElementLoss, Operand};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::elements::{self, Block, ElementLoss, Operand};
+use crate::cpu::simd::{Simd, batch::Function};
 use crate::registry::entries::dpo_loss::{Call, Options};
 use crate::registry::{Reduction, Result};
 
@@ -67,40 +67,57 @@ fn minus<S: Simd>(s: S, a: S::F, b: S::F) -> (S::F, S::F) {
     (d, s.sub(s.sub(a, s.sub(d, back)), s.add(b, back)))
 }
 
-impl ElementLoss<4, 2> for Dpo {
+/// Inputs: the four log-probabilities; h or what is beyond the goal; e^-|h|, ln(1 + e^-|h|).
+impl ElementLoss<7, 2> for Dpo {
+    const DERIVED: usize = 3;
+
     #[inline(always)]
-    fn value<S: Simd>(&self, s: S, x: [S::F; 4]) -> S::F {
-        if self.kind == IPO {
-            let d = self.beyond_goal(s, x);
-            return s.mul(d, d);
+    fn derive<S: Simd>(&self, s: S, block: Block<7>, _: bool) {
+        block.map(
+            s,
+            4,
+            #[inline(always)]
+            |[a, b, c, e, ..]| {
+                let x = [a, b, c, e];
+                if self.kind == IPO { self.beyond_goal(s, x) } else { self.margin(s, x) }
+            },
+        );
+        if self.kind != IPO && self.kind != HINGE {
+            block.apply(s, Function::Logistic, 4, 5);
         }
-        let h = self.margin(s, x);
-        if self.kind == HINGE {
-            return s.max(s.zero(), s.sub(s.splat(1.0), h));
-        }
-        let wrong = math::softplus(s, s.neg(h));
-        if self.flip == 0.0 {
-            return wrong;
-        }
-        s.mul_add(s.splat(self.keep), wrong, s.mul(s.splat(self.flip), math::softplus(s, h)))
     }
 
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, x: [S::F; 4]) -> [S::F; 2] {
+    fn value<S: Simd>(&self, s: S, [.., h, _, tail]: [S::F; 7]) -> S::F {
+        if self.kind == IPO {
+            return s.mul(h, h);
+        }
+        if self.kind == HINGE {
+            return s.max(s.zero(), s.sub(s.splat(1.0), h));
+        }
+        let wrong = s.add(s.max(s.zero(), s.neg(h)), tail);
+        if self.flip == 0.0 {
+            return wrong;
+        }
+        let right = s.add(s.max(s.zero(), h), tail);
+        s.mul_add(s.splat(self.keep), wrong, s.mul(s.splat(self.flip), right))
+    }
+
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, s: S, [.., h, e, _]: [S::F; 7]) -> [S::F; 2] {
         let g = if self.kind == IPO {
-            s.mul(s.splat(2.0), self.beyond_goal(s, x))
+            s.add(h, h)
         } else {
-            let (h, beta) = (self.margin(s, x), s.splat(self.beta));
+            let (one, beta) = (s.splat(1.0), s.splat(self.beta));
             if self.kind == HINGE {
-                let slope = s.select(s.lt(h, s.splat(1.0)), s.neg(beta), s.zero());
+                let slope = s.select(s.lt(h, one), s.neg(beta), s.zero());
                 s.select(s.is_nan(h), h, slope)
             } else {
-                let wrong = s.mul(s.splat(self.keep), math::sigmoid(s, s.neg(h)));
-                let right = match self.flip {
-                    0.0 => s.zero(),
-                    flip => s.mul(s.splat(flip), math::sigmoid(s, h)),
-                };
-                s.mul(beta, s.sub(right, wrong))
+                // flip sigmoid(h) - keep sigmoid(-h).
+                let (flip, keep, below) = (s.splat(self.flip), s.splat(self.keep), s.lt(h, s.zero()));
+                let right = s.mul(flip, s.select(below, e, one));
+                let wrong = s.mul(keep, s.select(below, one, e));
+                s.div(s.mul(beta, s.sub(right, wrong)), s.add(one, e))
             }
         };
         [g, s.neg(g)]
@@ -128,7 +145,15 @@ mod loss {
     elements_entry!(
         dpo_loss,
         pairs,
-        [full policy_chosen, full policy_rejected, full reference_chosen, full reference_rejected],
+        [
+            full policy_chosen,
+            full policy_rejected,
+            full reference_chosen,
+            full reference_rejected,
+            derived h,
+            derived e,
+            derived tail
+        ],
         [grad_policy_chosen, grad_policy_rejected],
         |call: &Call| Dpo::new(call.opts)
     );

@@ -1,7 +1,7 @@
 //! Accuracy and special values of `math`.
 
 use super::{Random, on_every_isa};
-use crate::cpu::simd::{Isa, Kernel, Simd, math};
+use crate::cpu::simd::{Isa, Kernel, Simd, batch, math};
 
 const INF: f32 = f32::INFINITY;
 
@@ -15,12 +15,17 @@ enum Function {
     Tanh,
     Sigmoid,
     Softplus,
+    // Those of `batch`.
+    BatchExp,
+    BatchLn,
+    BatchDecay,
+    BatchTail,
 }
 
 use Function::*;
 
 /// Function, largest error allowed in ULP with fused multiply-add, and without.
-const BOUNDS: [(Function, f64, f64); 8] = [
+const BOUNDS: [(Function, f64, f64); 12] = [
     (Exp, 1.0, 1.25),
     (ExpM1, 1.75, 2.0),
     (Ln, 1.0, 1.0),
@@ -29,12 +34,26 @@ const BOUNDS: [(Function, f64, f64); 8] = [
     (Tanh, 2.6, 2.6),
     (Sigmoid, 2.5, 2.5),
     (Softplus, 2.25, 2.25),
+    (BatchExp, 1.0, 1.25),
+    (BatchLn, 1.0, 1.0),
+    (BatchDecay, 1.0, 1.25),
+    (BatchTail, 2.25, 2.25),
 ];
 
 impl Function {
+    fn batch(self) -> Option<batch::Function> {
+        match self {
+            BatchExp => Some(batch::Function::Exp),
+            BatchLn => Some(batch::Function::Ln),
+            BatchDecay | BatchTail => Some(batch::Function::Logistic),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn vector<S: Simd>(self, s: S, x: S::F) -> S::F {
         match self {
+            BatchExp | BatchLn | BatchDecay | BatchTail => unreachable!(),
             Exp => math::exp(s, x),
             ExpM1 => math::exp_m1(s, x),
             Ln => math::ln(s, x),
@@ -48,9 +67,11 @@ impl Function {
 
     fn exact(self, x: f64) -> f64 {
         match self {
-            Exp => x.exp(),
+            Exp | BatchExp => x.exp(),
+            BatchDecay => (-x.abs()).exp(),
+            BatchTail => (-x.abs()).exp().ln_1p(),
             ExpM1 => x.exp_m1(),
-            Ln => x.ln(),
+            Ln | BatchLn => x.ln(),
             Ln1p | Ln1pUnit => x.ln_1p(),
             Tanh => x.tanh(),
             Sigmoid => 1.0 / (1.0 + (-x).exp()),
@@ -61,8 +82,8 @@ impl Function {
     /// Arguments worth sampling densely, as a range.
     fn range(self) -> (f32, f32) {
         match self {
-            Exp | ExpM1 | Softplus | Sigmoid => (-104.0, 90.0),
-            Ln => (0.0, 4.0),
+            Exp | ExpM1 | Softplus | Sigmoid | BatchExp | BatchDecay | BatchTail => (-104.0, 90.0),
+            Ln | BatchLn => (0.0, 4.0),
             Ln1p => (-1.0, 4.0),
             Ln1pUnit => (0.0, 1.0),
             Tanh => (-10.0, 10.0),
@@ -71,7 +92,7 @@ impl Function {
 
     fn in_domain(self, x: f32) -> bool {
         match self {
-            Ln => x > 0.0,
+            Ln | BatchLn => x > 0.0,
             Ln1p => x > -1.0,
             Ln1pUnit => (0.0..=1.0).contains(&x),
             _ => true,
@@ -85,11 +106,31 @@ impl Kernel for Map<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        if let Some(function) = self.0.batch() {
+            return self.run_batch(s, function);
+        }
         for chunk in self.1.chunks_mut(S::LANES) {
             let (p, n) = (chunk.as_mut_ptr(), chunk.len());
             // SAFETY: the chunk has `n` elements.
             unsafe { s.store_partial(p, n, self.0.vector(s, s.load_partial(p, n, 0.0))) };
         }
+    }
+}
+
+impl Map<'_> {
+    /// In place where that is allowed.
+    #[inline(always)]
+    fn run_batch<S: Simd>(self, s: S, function: batch::Function) {
+        let Map(which, xs) = self;
+        let mut places = [xs.to_vec(), vec![], vec![]];
+        places.iter_mut().for_each(|p| p.resize(xs.len() + batch::PACK, f32::NAN));
+        let [from, decay, tail] = places.each_mut().map(|p| p.as_mut_ptr());
+        let logistic = [BatchDecay, BatchTail].contains(&which);
+        let to = [if logistic { decay } else { from }, tail];
+        // SAFETY: there is room for one more pack.
+        unsafe { batch::apply(s, function, from, xs.len(), to) };
+        let result = if which == BatchTail { &places[2] } else { &places[usize::from(logistic)] };
+        xs.copy_from_slice(&result[..xs.len()]);
     }
 }
 
@@ -207,12 +248,23 @@ fn special_values() {
     ];
     for isa in Isa::available() {
         for (f, pairs) in cases {
-            for &(x, expected) in pairs {
+            let batch = match f {
+                Exp => Some(BatchExp),
+                Ln => Some(BatchLn),
+                _ => None,
+            };
+            for (f, &(x, expected)) in
+                [Some(f), batch].into_iter().flatten().flat_map(|f| pairs.iter().map(move |p| (f, p)))
+            {
                 let y = eval(isa, f, &[x])[0];
                 let same = y.to_bits() == expected.to_bits() || y.is_nan() && expected.is_nan();
                 assert!(same, "{f:?}({x:e}) on {isa:?} is {y:e}, not {expected:e}");
             }
         }
+        for f in [BatchDecay, BatchTail] {
+            assert_eq!(eval(isa, f, &[-INF, INF, f32::MAX, f32::MIN, -88.0, 1e9]), [0.0; 6]);
+        }
+        assert_eq!(eval(isa, BatchDecay, &[0.0, -0.0, 1e-45]), [1.0; 3]);
         assert_eq!(eval(isa, Softplus, &[-INF, INF, f32::MAX, f32::MIN]), [0.0, INF, f32::MAX, 0.0]);
         for (f, ..) in BOUNDS {
             for x in [nan, -nan, odd_nan, f32::from_bits(0x7f80_0001)] {
@@ -231,7 +283,10 @@ fn tiny_results_keep_their_digits() {
             (Ln1p, 1e-9, 1e-9),
             (Sigmoid, -80.0, 1.804_851_4e-35),
             (Softplus, -80.0, 1.804_851_4e-35),
+            (BatchDecay, 80.0, 1.804_851_4e-35),
+            (BatchTail, -80.0, 1.804_851_4e-35),
             (Ln, 1e-40, -92.103_41),
+            (BatchLn, 1e-40, -92.103_41),
         ] {
             let y = eval(isa, f, &[x])[0];
             assert!((y / expected - 1.0).abs() < 3e-7, "{f:?}({x}) on {isa:?}: {y:e}");
@@ -259,6 +314,26 @@ fn lanes_do_not_mix() {
         }
     }
     on_every_isa(Lanes);
+}
+
+#[test]
+fn an_unusual_value_leaves_the_rest_of_its_pack_alone() {
+    for isa in Isa::available() {
+        for n in [1, 7, 63, 64, 65, 200] {
+            let plain: Vec<f32> = (0..n).map(|i| 0.25 + i as f32).collect();
+            for f in [BatchExp, BatchLn, BatchDecay, BatchTail] {
+                let expected = eval(isa, f, &plain);
+                for unusual in [f32::NAN, -1.0, -0.0, 0.0, 1e-40, INF, -INF] {
+                    let mut xs = plain.clone();
+                    xs[n / 2] = unusual;
+                    for (i, (y, e)) in eval(isa, f, &xs).iter().zip(&expected).enumerate() {
+                        let near = (y - e).abs() <= 3e-7 * e.abs() || y == e;
+                        assert!(i == n / 2 || near, "{f:?} on {isa:?}: {y} beside {unusual}, not {e}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Nanoseconds an element on data in the first-level cache.
@@ -299,6 +374,14 @@ fn throughput() {
                 Tanh => time!(math::tanh),
                 Sigmoid => time!(math::sigmoid),
                 Softplus => time!(math::softplus),
+                BatchExp | BatchLn | BatchDecay | BatchTail => {
+                    let mut tail = [0.0; 1024];
+                    for _ in 0..1000 {
+                        let (x, to) = std::hint::black_box((xs, [ys, tail.as_mut_ptr()]));
+                        // SAFETY: the length is a multiple of that of a pack.
+                        unsafe { batch::apply(s, self.0.batch().unwrap(), x, 1024, to) };
+                    }
+                }
             }
         }
     }
