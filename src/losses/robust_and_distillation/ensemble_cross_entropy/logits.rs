@@ -5,6 +5,7 @@ use crate::cpu::row::{Block, Row, RowOut, fold, fold_without, map_into};
 use crate::cpu::row_sets::RowSetLoss;
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{LARGEST, NO_LABEL, Odds};
+use crate::cpu::softmax_entropy::index_of;
 use crate::cpu::storage::{self, BLOCK, Scratch, read_one};
 
 pub struct OfLogits<'a>(pub(super) Ensemble<'a>);
@@ -252,5 +253,8 @@ fn largest<S: Simd>(s: S, block: &mut [f32], own: usize) -> Option<usize> {
         |top, z, _| s.max(top, z),
     );
     let top = s.reduce_max(s.max(s.max(top[0], top[1]), s.max(top[2], top[3])));
-    if top > low { block.iter().position(|&z| z == top) } else { None }
+    // SAFETY: the block, which is read in place.
+    let block = unsafe { Row::of_floats(block.as_ptr(), block.len(), std::ptr::null_mut()) };
+    let at = index_of(s, &block, top, 0);
+    (top > low && at < block.len).then_some(at)
 }
