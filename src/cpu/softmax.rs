@@ -129,7 +129,7 @@ pub const NO_LABEL: usize = NO_ELEMENT;
 const SAMPLE: usize = 256;
 
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
-const LARGEST: f32 = 2980.0;
+pub const LARGEST: f32 = 2980.0;
 
 impl<S: Simd> Accumulator<S> {
     #[inline(always)]

@@ -376,6 +376,13 @@ impl Simd for Avx2 {
         unsafe { (_mm256_add_pd(a.0, b.0), _mm256_add_pd(a.1, b.1)) }
     }
     #[inline(always)]
+    unsafe fn d_add_to(self, p: *mut f64, d: Self::D) {
+        unsafe {
+            _mm256_storeu_pd(p, _mm256_add_pd(_mm256_loadu_pd(p), d.0));
+            _mm256_storeu_pd(p.add(4), _mm256_add_pd(_mm256_loadu_pd(p.add(4)), d.1));
+        }
+    }
+    #[inline(always)]
     fn d_sum(self, d: Self::D) -> f64 {
         unsafe {
             let a = _mm256_add_pd(d.0, d.1);
@@ -434,6 +441,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn logistic_pack(self, from: *const f32, to: [*mut f32; 2]) {
         unsafe { super::avx2_batch::logistic(from, to) }
+    }
+    #[inline(always)]
+    fn exp_over(self, x: [__m256; 4], power: &super::math::PowerOver<Self>) -> [__m256; 4] {
+        // SAFETY: the processor has AVX2 and FMA.
+        unsafe { super::avx2_terms::exp_over(x, power) }
     }
     #[inline(always)]
     fn pow2(self, k: __m256) -> __m256 {

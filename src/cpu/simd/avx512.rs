@@ -391,6 +391,13 @@ impl Simd for Avx512 {
         unsafe { (_mm512_add_pd(a.0, b.0), _mm512_add_pd(a.1, b.1)) }
     }
     #[inline(always)]
+    unsafe fn d_add_to(self, p: *mut f64, d: Self::D) {
+        unsafe {
+            _mm512_storeu_pd(p, _mm512_add_pd(_mm512_loadu_pd(p), d.0));
+            _mm512_storeu_pd(p.add(8), _mm512_add_pd(_mm512_loadu_pd(p.add(8)), d.1));
+        }
+    }
+    #[inline(always)]
     fn d_sum(self, d: Self::D) -> f64 {
         unsafe {
             let a = _mm512_add_pd(d.0, d.1);

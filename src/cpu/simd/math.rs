@@ -154,6 +154,48 @@ pub fn exp_scaled<S: Simd>(s: S, mut z: [S::F; 4], about: S::F, factor: S::F) ->
     s.softmax_terms(z)
 }
 
+/// A power of two that exponentials are counted from, near one of them. A difference from a logit would lose digits.
+#[repr(C)]
+pub struct PowerOver<S: Simd> {
+    /// What rounds to an integer, less the exponent.
+    pub magic: S::F,
+    /// Below this there is but 0.
+    pub low: S::F,
+}
+
+impl<S: Simd> PowerOver<S> {
+    /// The one next to e^x, |x| < 2^17; NaN for other x may be anything.
+    #[inline(always)]
+    pub fn near(s: S, x: S::F) -> Self {
+        let k = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
+        let low = s.mul(s.sub(k, s.splat(127.0)), s.splat(core::f32::consts::LN_2));
+        PowerOver { magic: s.sub(s.splat(S::TERM_MAGIC), k), low }
+    }
+}
+
+/// What log2(e) lacks in f32.
+pub const LOG2_E_REST: f32 = 1.925_963e-8;
+
+/// For an ISA with fused multiply-add.
+#[inline(always)]
+pub fn exp_over_of<S: Simd>(s: S, mut x: [S::F; 4], power: &PowerOver<S>) -> [S::F; 4] {
+    let log2_e = s.splat(core::f32::consts::LOG2_E);
+    let [mut t, mut r, mut p] = [x; 3];
+    for i in 0..4 {
+        x[i] = s.max(power.low, x[i]);
+        t[i] = s.mul_add(x[i], log2_e, power.magic);
+        // Exact: the product of the integer part's digits cancels.
+        r[i] = s.mul_add(x[i], log2_e, s.neg(s.sub(t[i], power.magic)));
+        r[i] = s.mul_add(x[i], s.splat(LOG2_E_REST), r[i]);
+        p[i] = exp2_poly(s, r[i]);
+        let k = s.sub(t[i], s.splat(S::TERM_MAGIC));
+        p[i] = s.term_finish(s.mul(k, s.splat(core::f32::consts::LN_2)), p[i], k, t[i]);
+        // A NaN has no power.
+        p[i] = s.select(s.is_nan(x[i]), x[i], p[i]);
+    }
+    p
+}
+
 /// 2^r on |r| <= 1/2, a minimax fit that is exact at 0; from the highest power down.
 #[allow(clippy::approx_constant)] // ln 2, but for its fit
 pub const EXP2: [f32; 6] = [0.001_326_47, 0.009_671_534, 0.055_507_34, 0.240_222_42, 0.693_147, 1.0];

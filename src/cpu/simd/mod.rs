@@ -187,6 +187,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn d_mul_add(self, d: Self::D, a: Self::F, b: Self::F) -> Self::D;
     fn d_merge(self, a: Self::D, b: Self::D) -> Self::D;
     fn d_sum(self, d: Self::D) -> f64;
+    /// Adds lane by lane to the `LANES` values at `p`.
+    unsafe fn d_add_to(self, p: *mut f64, d: Self::D);
 
     // Primitives of `math`.
 
@@ -226,6 +228,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
             batch::map_pack(self, from, decay, math::exp_neg_abs);
             batch::map_pack(self, decay, tail, math::ln_1p_unit);
         }
+    }
+    /// e^x over a power of two, to all digits however large x, for those below and near that power: see
+    /// [`math::PowerOver`].
+    #[inline(always)]
+    fn exp_over(self, x: [Self::F; 4], power: &math::PowerOver<Self>) -> [Self::F; 4] {
+        math::exp_over_of(self, x, power)
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;

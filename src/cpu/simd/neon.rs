@@ -310,6 +310,13 @@ impl Simd for Neon {
         unsafe { (vaddq_f64(a.0, b.0), vaddq_f64(a.1, b.1)) }
     }
     #[inline(always)]
+    unsafe fn d_add_to(self, p: *mut f64, d: Self::D) {
+        unsafe {
+            vst1q_f64(p, vaddq_f64(vld1q_f64(p), d.0));
+            vst1q_f64(p.add(2), vaddq_f64(vld1q_f64(p.add(2)), d.1));
+        }
+    }
+    #[inline(always)]
     fn d_sum(self, d: Self::D) -> f64 {
         unsafe { vaddvq_f64(vaddq_f64(d.0, d.1)) }
     }

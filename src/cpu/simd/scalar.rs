@@ -1,7 +1,7 @@
 //! Portable implementation, one lane wide: for processors without the others, and small, since every loss is
 //! compiled for it too.
 
-use super::{EXP_MAX, EXP_MIN, Isa, ROUND_MAGIC, Simd, bits};
+use super::{EXP_MAX, EXP_MIN, Isa, ROUND_MAGIC, Simd, bits, math};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
@@ -339,10 +339,31 @@ impl Simd for Scalar {
         std::array::from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
+    unsafe fn d_add_to(self, p: *mut f64, d: Self::D) {
+        d.iter().enumerate().for_each(|(i, d)| unsafe { *p.add(i) += d });
+    }
+    #[inline(always)]
     fn d_sum(self, d: Self::D) -> f64 {
         d.iter().sum()
     }
 
+    #[inline(always)]
+    fn exp_over(self, x: [V; 4], power: &math::PowerOver<Self>) -> [V; 4] {
+        let mut e = x;
+        for v in 0..4 {
+            // Without a fused product in f64, in two parts.
+            let (mut near, mut rest) = (x[v], x[v]);
+            for i in 0..N {
+                let k = f64::from(Self::TERM_MAGIC - power.magic[i]);
+                let d = f64::from(x[v][i]) - k * std::f64::consts::LN_2;
+                near[i] = d as f32;
+                rest[i] = if near[i] < -87.0 { 0.0 } else { (d - f64::from(near[i])) as f32 };
+            }
+            let near = math::exp(self, near);
+            e[v] = self.mul_add(near, rest, near);
+        }
+        e
+    }
     #[inline(always)]
     fn exp_clamp(self, x: V) -> V {
         x

@@ -1,69 +1,12 @@
 //! Negative slopes, second derivatives and losses of an additive model.
 
 use crate::cpu::Cpu;
-use crate::cpu::boosting::{Kind, Rows, Sink};
+use crate::cpu::boosting::{Kind, Rows, Sweep};
 use crate::cpu::parallel::{Blocks, Cells};
-use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::store_lanes;
 use crate::registry::Result;
 #[cfg(gpu)]
 use crate::registry::entries::gradient_boosting_residuals::Args;
 use crate::registry::entries::gradient_boosting_residuals::Call;
-use std::ops::Range;
-
-struct Block<'a> {
-    rows: Rows<'a>,
-    range: Range<usize>,
-    residuals: Option<Cells<'a>>,
-    hessian: Option<Cells<'a>>,
-    losses: Option<Cells<'a>>,
-}
-
-/// The outputs of one row.
-struct RowOut {
-    residuals: Option<*mut f32>,
-    hessian: Option<*mut f32>,
-}
-
-impl Sink for RowOut {
-    const LOSS: bool = true;
-
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, at: usize, lanes: usize, residual: S::F, hessian: S::F) {
-        // SAFETY: within the row, which its block alone writes.
-        unsafe {
-            if let Some(to) = self.residuals {
-                store_lanes(s, to.add(at), lanes, residual);
-            }
-            if let Some(to) = self.hessian {
-                store_lanes(s, to.add(at), lanes, hessian);
-            }
-        }
-    }
-}
-
-impl Kernel for Block<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let k = self.rows.pred.columns;
-        for r in self.range {
-            let mut out = RowOut { residuals: None, hessian: None };
-            if let Some(to) = &self.residuals {
-                out.residuals = Some(to.at(r * k));
-            }
-            if let Some(to) = &self.hessian {
-                out.hessian = Some(to.at(r * k));
-            }
-            // SAFETY: a row of the call.
-            let loss = unsafe { self.rows.row(s, r, &mut out) };
-            if let Some(to) = &self.losses {
-                to.set(r, loss as f32);
-            }
-        }
-    }
-}
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let (n, k) = (call.n, call.k);
@@ -75,7 +18,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     }
     let blocks = Blocks::new(n, (16384 / k).max(1), 1);
     cpu.run(blocks.count, n * k * 16, &|block| {
-        cpu.isa.dispatch(Block { rows, range: blocks.range(block), residuals, hessian, losses });
+        let range = blocks.range(block);
+        let to = [residuals, hessian].map(|to| to.map_or(std::ptr::null_mut(), |to| to.at(range.start * k)));
+        cpu.isa.dispatch(Sweep { rows, range, to, losses });
     });
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! rho = sum_i r_i d_i / sum_i h_i d_i^2, a Newton step along the new unit's output.
 
 use crate::cpu::Cpu;
-use crate::cpu::boosting::{Kind, Rows, Sink};
+use crate::cpu::boosting::{Kind, Rows, Sweep};
 use crate::cpu::parallel::Blocks;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{line_ahead, load_typed, store_lanes};
+use crate::cpu::storage::{line_ahead, load_lanes, load_typed};
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::gradient_boosting_step::{Args, Call};
 use crate::registry::{Floats, Result};
@@ -13,48 +13,80 @@ use std::ops::Range;
 /// Most lanes of any instruction set.
 const LANES: usize = 16;
 
-/// Some rows, and what they add to both sums of each class.
-struct Block<'a> {
-    rows: Rows<'a>,
+/// Adds some rows to both sums of each class.
+struct Sums<'a> {
     direction: Floats<'a>,
     range: Range<usize>,
+    /// Of these rows, one after the other.
+    residuals: *const f32,
+    hessian: *const f32,
+    /// With room for whole vectors.
     slopes: &'a mut [f64],
     curvatures: &'a mut [f64],
 }
 
-struct RowSums<'a> {
-    direction: Floats<'a>,
-    r: usize,
-    slopes: &'a mut [f64],
-    curvatures: &'a mut [f64],
+/// Rows whose terms are added up in f32: so few that rounding does not count.
+const FEW: usize = 8;
+
+impl Sums<'_> {
+    /// Vectors of row `i` of these: residuals, second derivatives and direction.
+    ///
+    /// # Safety
+    /// They are within the row.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, s: S, i: usize, at: usize, lanes: usize) -> [S::F; 3] {
+        let (k, direction) = (self.direction.columns, &self.direction);
+        unsafe {
+            let place = direction.row(self.range.start + i).add(at * direction.dtype.size());
+            line_ahead(place);
+            let r = load_lanes(s, self.residuals.add(i * k + at), lanes);
+            let h = load_lanes(s, self.hessian.add(i * k + at), lanes);
+            [r, h, load_typed(s, direction.dtype, place, lanes)]
+        }
+    }
 }
 
-impl Sink for RowSums<'_> {
-    const LOSS: bool = false;
+impl Kernel for Sums<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, at: usize, lanes: usize, residual: S::F, hessian: S::F) {
-        let (mut r, mut h, mut d) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
-        // SAFETY: a vector has at most LANES places; the direction has the row and the places.
-        unsafe {
-            let place = self.direction.row(self.r).add(at * self.direction.dtype.size());
-            line_ahead(place);
-            store_lanes(s, r.as_mut_ptr(), S::LANES, residual);
-            store_lanes(s, h.as_mut_ptr(), S::LANES, hessian);
-            store_lanes(s, d.as_mut_ptr(), S::LANES, load_typed(s, self.direction.dtype, place, lanes));
+    fn run<S: Simd>(self, s: S) {
+        let (k, rows) = (self.direction.columns, self.range.len());
+        assert!(self.slopes.len().min(self.curvatures.len()) >= k.next_multiple_of(S::LANES));
+        for at in (0..k).step_by(S::LANES) {
+            let lanes = S::LANES.min(k - at);
+            let (mut slopes, mut curvatures) = (s.d_zero(), s.d_zero());
+            for first in (0..rows).step_by(FEW) {
+                let few = first..rows.min(first + FEW);
+                let (mut slope, mut curvature) = (s.zero(), s.zero());
+                for i in few.clone() {
+                    // SAFETY: within the rows.
+                    let [r, h, d] = unsafe { self.load(s, i, at, lanes) };
+                    slope = s.mul_add(r, d, slope);
+                    curvature = s.mul_add(s.mul(h, d), d, curvature);
+                }
+                // Far from the ends of f32 nothing that matters was lost there.
+                let largest = s.splat(1e30);
+                let inside = s.and(s.lt(s.splat(1e-20), curvature), s.lt(curvature, largest));
+                let inside = s.and(inside, s.lt(s.abs(slope), largest));
+                if s.mask_bits(s.or(inside, s.not(s.first_n(lanes)))) == s.mask_bits(s.first_n(S::LANES)) {
+                    slopes = s.d_add(slopes, slope);
+                    curvatures = s.d_add(curvatures, curvature);
+                    continue;
+                }
+                for i in few {
+                    // SAFETY: as above.
+                    let [r, h, d] = unsafe { self.load(s, i, at, lanes) };
+                    slopes = s.d_mul_add(slopes, r, d);
+                    curvatures = s.d_mul_add(curvatures, s.mul(h, d), d);
+                }
+            }
+            // SAFETY: room for whole vectors.
+            unsafe {
+                s.d_add_to(self.slopes.as_mut_ptr().add(at), slopes);
+                s.d_add_to(self.curvatures.as_mut_ptr().add(at), curvatures);
+            }
         }
-        // Whole vectors, and apart from memory, so that the compiler makes some of it: the places beyond a row's end get
-        // nothing.
-        let (mut slopes, mut curvatures) = ([0.0; LANES], [0.0; LANES]);
-        slopes[..S::LANES].copy_from_slice(&self.slopes[at..][..S::LANES]);
-        curvatures[..S::LANES].copy_from_slice(&self.curvatures[at..][..S::LANES]);
-        for j in 0..S::LANES {
-            let d = f64::from(d[j]);
-            slopes[j] += f64::from(r[j]) * d;
-            curvatures[j] += f64::from(h[j]) * d * d;
-        }
-        self.slopes[at..][..S::LANES].copy_from_slice(&slopes[..S::LANES]);
-        self.curvatures[at..][..S::LANES].copy_from_slice(&curvatures[..S::LANES]);
     }
 }
 
@@ -63,28 +95,21 @@ fn padded(k: usize) -> usize {
     k.checked_next_multiple_of(LANES).unwrap_or(k)
 }
 
-impl Kernel for Block<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for r in self.range {
-            let (slopes, curvatures) = (&mut *self.slopes, &mut *self.curvatures);
-            let mut sums = RowSums { direction: self.direction, r, slopes, curvatures };
-            // SAFETY: a row of the call.
-            unsafe { self.rows.row(s, r, &mut sums) };
-        }
-    }
-}
-
 /// Enough rows to be worth their sums.
 fn blocks(n: usize, k: usize) -> Blocks {
     Blocks::new(n, (16384 / k).max(64), 1)
 }
 
+/// Rows whose residuals are found before they are added up: what is found stays in the first-level cache.
+fn together(k: usize) -> usize {
+    (4096 / k).clamp(1, 64)
+}
+
 pub fn cpu_workspace(a: &Args) -> u64 {
-    let sums = 2 * blocks(a.n as usize, a.k as usize).count as u64;
-    Size::default().add::<f64>(sums.saturating_mul(padded(a.k as usize) as u64)).bytes()
+    let (k, blocks) = (a.k as usize, blocks(a.n as usize, a.k as usize).count as u64);
+    let found = (2 * together(k) as u64).saturating_mul(a.k);
+    let sums = 2 * padded(k) as u64;
+    Size::default().add::<f64>(blocks.saturating_mul(sums)).add::<f32>(blocks.saturating_mul(found)).bytes()
 }
 
 pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
@@ -92,18 +117,23 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let Some(rho) = call.rho.as_deref_mut() else { return Ok(()) };
     let rows = Rows { kind: Kind::from_code(call.opts.kind), pred: call.pred, target: call.target };
     let direction = call.direction;
-    let blocks = blocks(n, k);
+    let (blocks, together) = (blocks(n, k), together(k));
     let mut work = Workspace::new(std::mem::take(&mut call.workspace));
     let room = padded(k);
     let places: Places<f64> = work.take_places(2 * room * blocks.count);
+    let found: Places<f32> = work.take_places(2 * together * k * blocks.count);
     cpu.run(blocks.count, n * k * 16, &|block| {
         // SAFETY: this block's own.
-        let sums = unsafe {
-            (0..2 * room).for_each(|j| places.set(2 * room * block + j, 0.0));
-            places.slice_mut(2 * room * block, 2 * room)
-        };
+        let sums = unsafe { places.fill(2 * room * block, 2 * room, 0.0) };
+        let to = [0, 1].map(|i| found.at((2 * block + i) * together * k));
         let (slopes, curvatures) = sums.split_at_mut(room);
-        cpu.isa.dispatch(Block { rows, direction, range: blocks.range(block), slopes, curvatures });
+        let all = blocks.range(block);
+        for first in all.clone().step_by(together) {
+            let range = first..all.end.min(first + together);
+            cpu.isa.dispatch(Sweep { rows, range: range.clone(), to, losses: None });
+            let [residuals, hessian] = to.map(<*mut f32>::cast_const);
+            cpu.isa.dispatch(Sums { direction, range, residuals, hessian, slopes, curvatures });
+        }
     });
     // SAFETY: all written.
     let sums = unsafe { places.slice(0, 2 * room * blocks.count) };

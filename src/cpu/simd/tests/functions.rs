@@ -426,3 +426,31 @@ fn softmax_terms_are_within_their_bound() {
     }
     on_every_isa(Terms);
 }
+
+/// `exp_over` keeps its digits far from 0 and far below the power.
+#[test]
+fn exponentials_over_a_power_keep_their_digits() {
+    #[derive(Clone)]
+    struct Over;
+    impl Kernel for Over {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            for top in [0.0f32, 0.3, -2.75, 9.7, 88.0, -301.3, 3e4, -65_535.0] {
+                let power = math::PowerOver::near(s, s.splat(top));
+                let first = |x: f32| s.reduce_max(s.exp_over([s.splat(x); 4], &power)[0]);
+                let one = f64::from(first(top));
+                assert!((0.7..1.42).contains(&one), "{top}: {one}");
+                for i in 0..20_000 {
+                    let x = top - i as f32 * 0.0043;
+                    let exact = (f64::from(x) - f64::from(top)).exp();
+                    let error = (f64::from(first(x)) / one / exact - 1.0).abs();
+                    assert!(error <= 5e-7, "{x} below {top}: {error:e} on {}", S::ISA.name());
+                }
+                assert!(first(top - 100.0) < 1e-37 && first(-INF) < 1e-37, "{top}");
+                assert!(first(f32::NAN).is_nan());
+            }
+        }
+    }
+    on_every_isa(Over);
+}

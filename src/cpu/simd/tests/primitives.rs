@@ -160,6 +160,13 @@ fn double_accumulators() {
         let product = s.d_mul_add(s.d_zero(), odd, small);
         assert_eq!(s.d_sum(product), want);
         assert_eq!(s.d_sum(s.d_merge(product, d)), want + 16_777_216.0 * n + triangle);
+
+        let mut lanes = [0.5; 16];
+        // SAFETY: no vector is longer.
+        unsafe { s.d_add_to(lanes.as_mut_ptr(), product) };
+        for (i, lane) in lanes.into_iter().enumerate() {
+            assert_eq!(lane, 0.5 + if i < S::LANES { (i * i * (i + 1)) as f64 } else { 0.0 });
+        }
     });
 }
 
