@@ -1,9 +1,9 @@
 //! The loops over panels, and the innermost one over a block of C held in registers.
 
-use super::pack::{self, DEPTH, HEIGHT, Panels, ROW, WIDTH};
+use super::pack::{self, HEIGHT, Panels, ROW, WIDTH};
 use super::{Matrix, MatrixMut};
 use crate::cpu::simd::Simd;
-use crate::cpu::storage::{load_lanes, store_lanes};
+use crate::cpu::storage::{fetch, load_lanes, store_lanes};
 
 /// `MR` rows by `NV` vectors of C stay in registers.
 ///
@@ -21,10 +21,11 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
 ) {
     let (m, n) = (c.rows, c.columns);
     let k = if alpha == 0.0 { 0 } else { a.columns };
-    // Even parts, not whole panels and a thin rest; at least one, for beta.
-    let depth = k.div_ceil(k.div_ceil(DEPTH).max(1));
-    let height = HEIGHT / MR * MR;
     let width = NV * S::LANES;
+    // Even parts, not whole panels and a thin rest; at least one, for beta.
+    let depth = k.div_ceil(k.div_ceil(pack::depth(width)).max(1));
+    let height = HEIGHT / MR * MR;
+    let in_place = pack::in_place(&a);
     for j in (0..n).step_by(WIDTH) {
         let columns = j..n.min(j + WIDTH);
         let mut p = 0;
@@ -34,7 +35,12 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
             unsafe { pack::strips(s, &b, inner.clone(), columns.clone(), panels.b(), width) };
             for i in (0..m).step_by(height) {
                 let rows = i..m.min(i + height);
+                let whole = if in_place { rows.len() / MR * MR } else { 0 };
                 let block = Block {
+                    a: a.at(i, inner.start).cast(),
+                    apart: a.row_stride,
+                    whole,
+                    rest: panels.a(),
                     depth: inner.len(),
                     rows: rows.len(),
                     columns: columns.len(),
@@ -43,12 +49,12 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
                     stride: c.stride,
                     width,
                 };
-                let inner = inner.clone();
+                let (inner, rest) = (inner.clone(), rows.start + whole..rows.end);
                 // SAFETY: within A and C, and no larger than a panel.
                 unsafe {
                     let at = c.ptr.add(i * c.stride + j);
-                    pack::rows::<S, MR>(s, &a, rows, inner, panels.a());
-                    sweep::<S, MR, NV>(s, &block, panels, at);
+                    pack::rows::<S, MR>(s, &a, rest, inner, panels.a());
+                    sweep::<S, MR, NV>(s, &block, panels.b(), at);
                 }
             }
             p += depth;
@@ -61,6 +67,11 @@ pub unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
 
 /// What one panel of A and one of B add to C.
 struct Block {
+    /// The first rows of A, so many, and their distance; then the rest, packed.
+    a: *const f32,
+    apart: usize,
+    whole: usize,
+    rest: *const f32,
     depth: usize,
     rows: usize,
     columns: usize,
@@ -73,16 +84,10 @@ struct Block {
 }
 
 /// # Safety
-/// The panels are packed for the block, and C is at `c`.
+/// A and the panel of B at `b` are there for the block, and C is at `c`.
 #[inline(always)]
-unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
-    s: S,
-    block: &Block,
-    panels: &mut Panels,
-    c: *mut f32,
-) {
+unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(s: S, block: &Block, b: *const f32, c: *mut f32) {
     let width = block.width;
-    let (a, b) = (panels.a().cast_const(), panels.b().cast_const());
     for j in (0..block.columns).step_by(width) {
         // A strip of B stays in the first-level cache while the panel of A passes.
         let b = unsafe { b.add(j * block.depth) };
@@ -90,9 +95,18 @@ unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
             let rows = (block.rows - i).min(MR);
             let columns = (block.columns - j).min(width);
             unsafe {
-                let a = a.add(i * ROW);
+                let a = if i < block.whole {
+                    (block.a.add(i * block.apart), block.apart)
+                } else {
+                    (block.rest.add((i - block.whole) * ROW), ROW)
+                };
                 let c = c.add(i * block.stride + j);
                 if rows == MR && columns == width {
+                    // It will be wanted when the sums are there.
+                    (0..MR).for_each(
+                        #[inline(always)]
+                        |row| fetch(c.add(row * block.stride).cast(), 4 * width),
+                    );
                     let sums = products::<S, MR, NV>(s, block.depth, a, b, block.width);
                     finish(s, block, &sums, c);
                 } else if columns <= S::LANES {
@@ -121,12 +135,18 @@ unsafe fn sweep<S: Simd, const MR: usize, const NV: usize>(
 unsafe fn products<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     depth: usize,
-    a: *const f32,
+    (a, apart): (*const f32, usize),
     b: *const f32,
     width: usize,
 ) -> [[S::F; NV]; MR] {
     // Only ever indexed by constants once unrolled, or it would not stay in registers.
     let mut sums = [[s.zero(); NV]; MR];
+    let mut lines = [a; MR];
+    for (i, line) in lines.iter_mut().enumerate() {
+        *line = a.wrapping_add(i * apart);
+    }
+    // Or their addresses would be worked out from `a` at every step.
+    let lines = std::hint::black_box(lines);
     for p in 0..depth {
         unsafe {
             let b = b.add(p * width);
@@ -135,7 +155,7 @@ unsafe fn products<S: Simd, const MR: usize, const NV: usize>(
                 *right = s.load(b.add(v * S::LANES));
             }
             for (i, row) in sums.iter_mut().enumerate() {
-                let left = s.splat(*a.add(i * ROW + p));
+                let left = s.splat(*lines[i].add(p));
                 for (sum, &right) in row.iter_mut().zip(&right) {
                     *sum = s.mul_add(left, right, *sum);
                 }
@@ -184,7 +204,7 @@ unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(
 unsafe fn part<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     block: &Block,
-    a: *const f32,
+    a: (*const f32, usize),
     b: *const f32,
     c: *mut f32,
     rows: usize,

@@ -1,12 +1,13 @@
 //! Matrix products on one thread: `C = alpha A B + beta C` for tiles. Parallelism belongs to the callers.
 //!
 //! Operands may be f32, f16 or bf16, with any strides: they are widened on the way into packed panels of
-//! f32, so every type runs at the speed of f32, and accumulates in f32: products of 16-bit values are exact.
+//! f32, so every type runs at about the speed of f32, and accumulates in f32: products of 16-bit values are
+//! exact. Only rows of A that are f32 already are read where they stand.
 //! For bf16 that is twice as fast as `vdpbf16ps` on Intel processors (measured on a Xeon of the fifth
 //! generation: one every two cycles, against two FMAs a cycle), and keeps subnormals, which that one flushes.
 //!
-//! An element of C is a chain of FMAs over `k` in parts of equal length, at most [`pack::DEPTH`] each, whose
-//! sums are added to C in order. Where the parts end depends on `k` alone. So results are bit-identical from
+//! An element of C is a chain of FMAs over `k` in parts of equal length, at most [`pack::depth`] each, whose
+//! sums are added to C in order. Where the parts end depends on `k` and the ISA alone. So results are bit-identical from
 //! run to run, and do not depend on how the caller cuts C into tiles.
 //!
 //! The packed panels are of a fixed size and belong to the thread; see [`pack::Panels`].

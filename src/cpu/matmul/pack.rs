@@ -8,18 +8,17 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Depth of a panel, in elements of the inner dimension: a strip of B fills part of a first-level cache.
-pub const DEPTH: usize = 256;
-/// Rows of A in a panel, and columns of B: both panels fit a second-level cache of 1 MB. What is added to
-/// them below is for what whole vectors overrun.
-pub const HEIGHT: usize = 140;
+/// Depth of a panel at most, in elements of the inner dimension.
+const DEPTH: usize = 512;
+/// Rows of A in a panel, and columns of B. What is added to them below is for what whole vectors overrun.
+pub const HEIGHT: usize = 72;
 pub const WIDTH: usize = 512;
 
 /// Distance of the rows of A packed as rows: not a power of two, so that they spread over the sets of the
 /// first-level cache.
 pub const ROW: usize = DEPTH + 16;
 
-/// 740 KB, the same for all products: allocated by a thread's first product, freed when the thread ends.
+/// 1.3 MB, the same for all products: allocated by a thread's first product, freed when the thread ends.
 #[repr(C, align(64))]
 pub struct Panels {
     a: [MaybeUninit<f32>; (HEIGHT + 16) * ROW],
@@ -45,6 +44,16 @@ pub fn with_panels(product: impl FnOnce(&mut Panels)) {
     let mut panels = kept.unwrap_or_else(|| unsafe { Box::new_uninit().assume_init() });
     product(&mut panels);
     let _ = PANELS.try_with(|place| place.set(Some(panels)));
+}
+
+/// Depth of a panel with strips of B so wide: a strip is 32 KB at most.
+pub fn depth(width: usize) -> usize {
+    DEPTH.min(8192 / width)
+}
+
+/// Whether rows of A are read where they stand.
+pub fn in_place(a: &Matrix) -> bool {
+    a.dtype == DType::F32 && a.column_stride == 1
 }
 
 /// A panel of A: its rows, [`ROW`] apart, and rows of 0 up to a multiple of `MR`.

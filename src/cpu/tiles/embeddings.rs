@@ -81,13 +81,15 @@ impl<'a> Embeddings<'a> {
     pub fn sum(&self, cpu: &Cpu, work: &mut Workspace<'a>) -> &'a [f64] {
         let sums = work.take(self.d, 0.0f64);
         let places = Cells::new(sums);
-        let blocks = Blocks::new(self.d, 64, 1);
-        cpu.run(blocks.count, self.rows * self.d * 4, &|i| {
+        const WIDTH: usize = 64;
+        cpu.run(self.d.div_ceil(WIDTH), self.rows * self.d * 4, &|i| {
+            let range = i * WIDTH..self.d.min((i + 1) * WIDTH);
+            let mut sums = [0.0f64; WIDTH];
             for r in 0..self.rows {
-                for k in blocks.range(i) {
-                    places.set(k, places.get(k) + f64::from(self.row(r)[k]));
-                }
+                let row = &self.row(r)[range.clone()];
+                sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
             }
+            range.zip(sums).for_each(|(k, sum)| places.set(k, sum));
         });
         sums
     }

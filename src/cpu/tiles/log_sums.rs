@@ -214,7 +214,7 @@ fn tops<S: Simd, const G: usize, const COLUMNS: bool>(
     }
 }
 
-/// Sums of exp(S_ij - about) and S_ij exp(S_ij - about) of G rows; adds the former to those of the columns.
+/// Sums of exp(S_ij - about) and S_ij exp(S_ij - about) of G rows, one or four; adds the former to those of the columns.
 #[inline(always)]
 fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
     s: S,
@@ -231,15 +231,22 @@ fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
         // SAFETY: within the tile and the scratch.
         unsafe {
             let mut column = s.zero();
+            let mut z = [s.zero(); 4];
+            for (g, z) in z[..G].iter_mut().enumerate() {
+                *z = s.load(first.add((i + g) * stride + j));
+            }
+            let terms = if G == 4 {
+                math::exp_about(s, z, about)
+            } else {
+                [math::exp_softmax(s, s.sub(z[0], about)); 4]
+            };
             for g in 0..G {
-                let z = s.load(first.add((i + g) * stride + j));
-                let e = math::exp_softmax(s, s.sub(z, about));
-                sums[g] = s.add(sums[g], e);
-                column = s.add(column, e);
+                sums[g] = s.add(sums[g], terms[g]);
+                column = s.add(column, terms[g]);
                 if MEANS {
                     // Not -inf times 0.
-                    let z = s.select(s.eq(z, s.splat(f32::NEG_INFINITY)), s.zero(), z);
-                    moments[g] = s.mul_add(z, e, moments[g]);
+                    let z = s.select(s.eq(z[g], s.splat(f32::NEG_INFINITY)), s.zero(), z[g]);
+                    moments[g] = s.mul_add(z, terms[g], moments[g]);
                 }
             }
             if COLUMNS {

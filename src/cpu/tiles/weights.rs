@@ -28,8 +28,9 @@ pub fn softmax_weights<S: Simd>(s: S, tile: &Tile, rows: Side, columns: Option<S
                 s,
                 tile.row(row),
                 width,
+                about,
                 #[inline(always)]
-                |z, _| s.sub(s.mul(w, math::exp_softmax(s, s.sub(z, about))), shift),
+                |term, _, _| s.sub(s.mul(w, term), shift),
             );
         }
         return;
@@ -57,11 +58,12 @@ pub fn softmax_weights<S: Simd>(s: S, tile: &Tile, rows: Side, columns: Option<S
                 s,
                 tile.row(row),
                 width,
+                about,
                 #[inline(always)]
-                |z, j| {
+                |term, _, j| {
                     // SAFETY: filled up to whole vectors.
                     let both = s.add(factor, unsafe { s.load(column_factors.add(j)) });
-                    s.sub(s.mul(both, math::exp_softmax(s, s.sub(z, about))), shift)
+                    s.sub(s.mul(both, term), shift)
                 },
             );
         }
@@ -73,8 +75,9 @@ pub fn softmax_weights<S: Simd>(s: S, tile: &Tile, rows: Side, columns: Option<S
             s,
             tile.row(row),
             width,
+            about,
             #[inline(always)]
-            |z, j| {
+            |term, z, j| {
                 let lanes = (column_sums.len() - j).min(S::LANES);
                 // SAFETY: within both.
                 let (sum, v) = unsafe {
@@ -83,9 +86,8 @@ pub fn softmax_weights<S: Simd>(s: S, tile: &Tile, rows: Side, columns: Option<S
                         load_lanes(s, column_weights.as_ptr().add(j), lanes),
                     )
                 };
-                let of_row = s.mul(w, math::exp_softmax(s, s.sub(z, about)));
                 let of_column = s.mul(v, math::exp_softmax(s, s.sub(z, sum)));
-                s.sub(s.add(of_row, of_column), shift)
+                s.sub(s.mul_add(w, term, of_column), shift)
             },
         );
     }
@@ -109,21 +111,27 @@ fn factors<S: Simd>(s: S, about: f32, log_sums: &[f32], weights: &[f32], to: *mu
     }
 }
 
+/// Replaces z by `f(exp(z - about), z, j)`.
 #[inline(always)]
-fn map<S: Simd>(s: S, row: *mut f32, width: usize, f: impl Fn(S::F, usize) -> S::F) {
-    // Two at a time: a single chain is bound by latency.
+fn map<S: Simd>(s: S, row: *mut f32, width: usize, about: S::F, f: impl Fn(S::F, S::F, usize) -> S::F) {
     let mut j = 0;
     // SAFETY: a row of the tile has room for its width in whole vectors.
     unsafe {
-        while j + 2 * S::LANES <= width {
-            let (x, y) = (s.load(row.add(j)), s.load(row.add(j + S::LANES)));
-            let (x, y) = (f(x, j), f(y, j + S::LANES));
-            s.store(row.add(j), x);
-            s.store(row.add(j + S::LANES), y);
-            j += 2 * S::LANES;
+        while j + 4 * S::LANES <= width {
+            let z: [S::F; 4] = std::array::from_fn(
+                #[inline(always)]
+                |v| s.load(row.add(j + v * S::LANES)),
+            );
+            let terms = math::exp_about(s, z, about);
+            for v in 0..4 {
+                s.store(row.add(j + v * S::LANES), f(terms[v], z[v], j + v * S::LANES));
+            }
+            j += 4 * S::LANES;
         }
-        if j < width {
-            s.store(row.add(j), f(s.load(row.add(j)), j));
+        while j < width {
+            let z = s.load(row.add(j));
+            s.store(row.add(j), f(math::exp_softmax(s, s.sub(z, about)), z, j));
+            j += S::LANES;
         }
     }
 }

@@ -55,23 +55,32 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         (matrix(call.examples, 0, patterns * samples), samples)
     };
     let all = work.take(batch.min(CHUNK) * points.rows, 0.0f32);
+    let [energy, magnetization] =
+        [&mut call.energy, &mut call.magnetization].map(|out| out.as_deref_mut().map(Cells::new));
     for first in (0..batch).step_by(CHUNK) {
         let rows = CHUNK.min(batch - first);
         let found = &mut all[..rows * points.rows];
         overlaps(cpu, matrix(call.state, first, rows), points, found);
-        for b in 0..rows {
-            let found = &found[b * points.rows..][..points.rows];
-            if let Some(energy) = call.energy.as_deref_mut() {
-                let squares: f64 = found.iter().map(|&o| f64::from(o) * f64::from(o)).sum();
-                energy[first + b] = (0.0 - 0.5 * weight * squares) as f32;
-            }
-            if let Some(out) = call.magnetization.as_deref_mut() {
-                let out = &mut out[(first + b) * patterns..][..patterns];
-                for (out, found) in out.iter_mut().zip(found.chunks_exact(each)) {
-                    *out = (found.iter().map(|&o| f64::from(o)).sum::<f64>() / load) as f32;
+        let blocks = Blocks::new(rows, 16, 1);
+        cpu.run(blocks.count, found.len() * 8, &|block| {
+            for b in blocks.range(block) {
+                let found = &found[b * points.rows..][..points.rows];
+                if let Some(energy) = energy {
+                    energy.set(first + b, (0.0 - 0.5 * weight * sum_of_squares(found)) as f32);
+                }
+                let Some(out) = magnetization else { continue };
+                // SAFETY: those of this state.
+                let out = unsafe { std::slice::from_raw_parts_mut(out.at((first + b) * patterns), patterns) };
+                if each == 1 {
+                    let scale = 1.0 / load;
+                    out.iter_mut().zip(found).for_each(|(out, &o)| *out = (f64::from(o) * scale) as f32);
+                } else {
+                    for (out, found) in out.iter_mut().zip(found.chunks_exact(each)) {
+                        *out = (found.iter().map(|&o| f64::from(o)).sum::<f64>() / load) as f32;
+                    }
                 }
             }
-        }
+        });
         if let Some(to) = call.grad_state {
             let upstream = call.grad_loss;
             fields(cpu, found, rows, points, &|b, i, values| {
@@ -83,6 +92,17 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// In several chains.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 4];
+    for some in values.chunks(4) {
+        for (sum, &x) in sums.iter_mut().zip(some) {
+            *sum += f64::from(x) * f64::from(x);
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
 /// Stores `factor` times the values.

@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply, tile, widen};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Isa, Kernel, Simd};
-use crate::cpu::storage::{load_lanes, load_some, read_one};
+use crate::cpu::storage::{self, Scratch, load_lanes, read_one};
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::hierarchical_polynomial::{Args, Call};
 use crate::registry::{Floats, FloatsMut, Pass, Result};
@@ -64,18 +64,33 @@ impl Kernel for Dots<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let width = self.columns.len();
+        let (width, wide) = (self.columns.len(), 4 * S::LANES);
+        let mut scratch = Scratch::<{ tile::COLUMNS }>::new();
         for (slot, i) in self.rows.enumerate() {
             let (mut sum, mut j) = (s.d_zero(), 0);
-            while j < width {
-                let lanes = S::LANES.min(width - j);
-                // SAFETY: within the tile and the row.
-                unsafe {
-                    let from = self.x.row(i).add((self.columns.start + j) * self.x.dtype.size());
-                    let x = load_some(s, self.x.dtype, from, lanes, 0.0);
-                    sum = s.d_mul_add(sum, load_lanes(s, self.tile.add(slot * width + j), lanes), x);
+            // SAFETY: within the tile and the row.
+            unsafe {
+                let from = self.x.row(i).add(self.columns.start * self.x.dtype.size());
+                let x = storage::read(s, self.x.dtype, from, width, scratch.ptr());
+                let products = self.tile.add(slot * width);
+                while j + wide <= width {
+                    // f32 sums are short.
+                    let mut part = s.zero();
+                    for v in (j..j + wide).step_by(S::LANES) {
+                        part = s.mul_add(s.load(products.add(v)), s.load(x.add(v)), part);
+                    }
+                    sum = s.d_add(sum, part);
+                    j += wide;
                 }
-                j += lanes;
+                while j < width {
+                    let lanes = S::LANES.min(width - j);
+                    sum = s.d_mul_add(
+                        sum,
+                        load_lanes(s, products.add(j), lanes),
+                        load_lanes(s, x.add(j), lanes),
+                    );
+                    j += lanes;
+                }
             }
             self.to[slot] += s.d_sum(sum);
         }
