@@ -16,6 +16,8 @@ pub struct PairStats {
     /// Sums of exp(f (z_k - top)), and those without the class left out.
     pub sum: [f64; 2],
     pub rest: [f64; 2],
+    /// Probabilities of that class.
+    pub own: [f64; 2],
     /// Mean of z_k - w_k under p.
     pub lead: f64,
 }
@@ -59,20 +61,21 @@ pub fn stats<S: Simd>(s: S, rows: &[Row; 2], label: usize, factor: f32) -> PairS
         top: [p.0, q.0],
         sum: [p.1, q.1],
         rest: [p.1, q.1],
+        own: [0.0; 2],
         lead: 0.0,
     };
     if label < rows[0].len {
         let own = [rows[0].get(label), rows[1].get(label)];
-        let mut terms = [0.0; 2];
         for i in 0..2 {
             if stats.top[i] == f32::NEG_INFINITY {
                 stats.top[i] = own[i];
             }
-            terms[i] = stats.term(i, own[i]);
-            stats.sum[i] += terms[i];
-        }
-        if terms[0] != 0.0 {
-            lead += terms[0] * (f64::from(own[0]) - f64::from(own[1]));
+            let term = stats.term(i, own[i]);
+            stats.sum[i] += term;
+            stats.own[i] = term / stats.sum[i];
+            if i == 0 && term != 0.0 {
+                lead += term * (f64::from(own[0]) - f64::from(own[1]));
+            }
         }
     }
     stats.lead = lead / stats.sum[0];

@@ -3,6 +3,7 @@
 use super::arena::{Arena, bytes};
 use super::grid::Grid;
 use super::{NONE, star};
+use crate::cpu::sort;
 
 pub struct Order<'a> {
     /// Place in the order of the voxel at a position.
@@ -14,8 +15,6 @@ pub struct Order<'a> {
     /// Of a plane, by position: which neighbours enter before, see [`star`].
     pub masks: &'a [u8],
 }
-
-const DIGITS: [(u32, usize); 3] = [(32, 11), (43, 11), (54, 10)];
 
 impl<'a> Order<'a> {
     pub fn bytes(grid: &Grid) -> usize {
@@ -39,50 +38,16 @@ impl<'a> Order<'a> {
         let at = room.take(n, 0u32);
         let keys = room.take(n, 0u32);
         let masks = room.take(masks(grid), 0u8);
-        let mut from = scratch.take(n, 0u64);
-        let mut to = scratch.take(n, 0u64);
-        let mut counts = [[0u32; 1 << 11]; 3];
-        let mut index = 0;
-        // Equal values are often neighbours, and counting one by one would wait for the count before.
-        let (mut run, mut of) = (0u32, 0u64);
-        let mut count = |pair: u64, run: u32| {
-            for (count, digit) in counts.iter_mut().zip(DIGITS) {
-                count[place(pair, digit)] += run;
-            }
-        };
-        for row in grid.rows() {
-            for position in row..row + grid.width() {
-                let pair = u64::from(key(value(index))) << 32 | position as u64;
-                from[index] = pair;
-                index += 1;
-                if (pair ^ of) >> 32 == 0 {
-                    run += 1;
-                } else {
-                    count(of, run);
-                    (run, of) = (1, pair);
-                }
-            }
+        let (pairs, other) = (scratch.take(n, 0u64), scratch.take(n, 0u64));
+        let positions = grid.rows().flat_map(|row| row..row + grid.width());
+        for (index, (pair, position)) in pairs.iter_mut().zip(positions).enumerate() {
+            *pair = sort::pair(!sort::key(value(index)), position);
         }
-        count(of, run);
-        for (count, digit) in counts.iter_mut().zip(DIGITS) {
-            if n == 0 || count[place(from[0], digit)] as usize == n {
-                continue;
-            }
-            let mut start = 0;
-            for c in count.iter_mut() {
-                (*c, start) = (start, start + *c);
-            }
-            for &pair in from.iter() {
-                let c = &mut count[place(pair, digit)];
-                to[*c as usize] = pair;
-                *c += 1;
-            }
-            std::mem::swap(&mut from, &mut to);
-        }
-        for (r, &pair) in from.iter().enumerate() {
-            at[r] = pair as u32;
-            keys[r] = (pair >> 32) as u32;
-            rank[pair as u32 as usize] = r as u32;
+        for (r, &pair) in sort::sort(None, pairs, other, 32).iter().enumerate() {
+            let (key, position) = sort::parts(pair);
+            at[r] = position as u32;
+            keys[r] = key;
+            rank[position] = r as u32;
         }
         if !masks.is_empty() {
             star::masks(grid, rank, masks);
@@ -96,21 +61,10 @@ impl<'a> Order<'a> {
     }
 
     pub fn value(&self, rank: u32) -> f32 {
-        let bits = !self.keys[rank as usize];
-        f32::from_bits(if bits >> 31 == 1 { bits & 0x7fff_ffff } else { !bits })
+        sort::value(!self.keys[rank as usize])
     }
 }
 
 fn masks(grid: &Grid) -> usize {
     if grid.axes == 2 { grid.padded } else { 0 }
-}
-
-fn place(pair: u64, (shift, width): (u32, usize)) -> usize {
-    (pair >> shift) as usize & ((1 << width) - 1)
-}
-
-/// Integers in the reverse order of the floats; both zeros are one.
-fn key(value: f32) -> u32 {
-    let bits = (value + 0.0).to_bits();
-    !(if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 })
 }

@@ -60,7 +60,7 @@ fn slopes(cpu: &Cpu, call: &Call, room: &mut Workspace, w: &mut [f32]) {
     for (i, pair) in pairs.iter_mut().enumerate() {
         *pair = sort::pair(!sort::key(transform(sorted[i], lambda)), i);
     }
-    for (x, &pair) in sorted.iter_mut().zip(sort::sort(pairs, other).iter()) {
+    for (x, &pair) in sorted.iter_mut().zip(sort::sort(Some(cpu), pairs, other, 32).iter()) {
         *x = sort::value(!sort::parts(pair).0);
     }
     // SAFETY: sample i is within the checked buffers.
@@ -69,7 +69,7 @@ fn slopes(cpu: &Cpu, call: &Call, room: &mut Workspace, w: &mut [f32]) {
     for (i, pair) in pairs.iter_mut().enumerate() {
         *pair = sort::pair(sort::key(margin(i)), i);
     }
-    for (&x, &pair) in sorted.iter().zip(sort::sort(pairs, other).iter()) {
+    for (&x, &pair) in sorted.iter().zip(sort::sort(Some(cpu), pairs, other, 32).iter()) {
         let (key, i) = sort::parts(pair);
         let m = sort::value(key);
         w[i] = if m > 1.0 { x / m } else { x } + 1e-6;

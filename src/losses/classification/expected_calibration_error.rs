@@ -1,6 +1,5 @@
 //! How far confidences are from accuracies, bin by bin.
 
-use crate::cpu::parallel::Cells;
 use crate::cpu::sort;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::Result;
@@ -14,10 +13,11 @@ struct Bin {
 }
 
 impl Bin {
-    fn add(&mut self, confidence: f32, correct: u8) {
+    #[inline(always)]
+    fn add(&mut self, confidence: f32, correct: bool) {
         self.count += 1;
         self.confidence += f64::from(confidence);
-        self.correct += u64::from(correct != 0);
+        self.correct += u64::from(correct);
     }
 
     fn merge(&mut self, other: &Bin) {
@@ -30,6 +30,18 @@ impl Bin {
         match self.count {
             0 => 0.0,
             n => ((self.confidence - self.correct as f64) / n as f64).abs(),
+        }
+    }
+}
+
+/// Adds samples to bins of equal width, neighbours to different ones of the `N` that each bin has: a sample waits for
+/// the one before in the same.
+fn fill<const N: usize>(bins: &mut [Bin], confidence: &[f32], correct: &[u8]) {
+    let (bins, _) = bins.as_chunks_mut::<N>();
+    let width = bins.len() as f64;
+    for (confidence, correct) in confidence.chunks(N).zip(correct.chunks(N)) {
+        for (i, (&c, &right)) in confidence.iter().zip(correct).enumerate() {
+            bins[place(c, width)][i].add(c, right != 0);
         }
     }
 }
@@ -49,27 +61,32 @@ pub fn check(a: &Args) -> Result<()> {
     }
 }
 
-/// How many parts of the samples have bins of their own: by sizes alone, as sums depend on it.
-fn parts(n: u64, bins: i64) -> u64 {
-    if bins > 1024 { 1 } else { (n >> 15).clamp(1, 16) }
+/// How many bins there are for each, where they are few.
+const SEVERAL: usize = 8;
+
+/// How many parts of the samples have bins of their own, and how many for each: by sizes alone, as sums depend on it.
+fn parts(n: u64, bins: i64) -> (u64, u64) {
+    if bins > 1024 { (1, 1) } else { ((n >> 15).clamp(1, 16), SEVERAL as u64) }
 }
 
-/// Adding it rounds a number below 2^51 to an integer, which is left in the low bits.
-const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
-
 /// Which of the bins of equal width; a NaN goes to any.
-fn place(confidence: f32, bins: usize) -> usize {
-    // The product is exact, so that this is its ceiling less 1.
-    let product = f64::from(confidence) * bins as f64;
-    let rounded = product + ROUND;
-    let whole = (rounded.to_bits() & ((1 << 51) - 1)) as usize;
-    (whole + usize::from(rounded - ROUND < product)).saturating_sub(1).min(bins - 1)
+#[inline(always)]
+fn place(confidence: f32, bins: f64) -> usize {
+    // The product is exact; the number before it has its ceiling less 1 as its whole part.
+    let product = f64::from(confidence) * bins;
+    let product = if product > 1e-300 { product } else { 1e-300 };
+    let before = f64::from_bits(product.to_bits() - 1);
+    // SAFETY: not NaN, and at most 2^32.
+    unsafe { (if before < bins { before } else { 0.0 }).to_int_unchecked::<i64>() as usize }
 }
 
 pub fn cpu_workspace(a: &Args) -> u64 {
     match a.opts.equal_mass {
-        0 => Size::default().add::<Bin>((a.opts.bins as u64).saturating_mul(parts(a.n, a.opts.bins))).bytes(),
-        _ => Size::default().add::<u64>(a.n).add::<u64>(a.n).bytes(),
+        0 => {
+            let (parts, each) = parts(a.n, a.opts.bins);
+            Size::default().add::<Bin>((a.opts.bins as u64).saturating_mul(parts * each)).bytes()
+        }
+        _ => Size::default().add::<u32>(a.n).add::<u32>(a.n).bytes(),
     }
 }
 
@@ -98,38 +115,40 @@ pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
     };
     if n == 0 {
     } else if call.opts.equal_mass == 0 {
-        let parts = parts(n as u64, call.opts.bins) as usize;
-        let all = room.take(parts * bins, Bin::default());
-        let places = Cells::new(all);
+        let (parts, each) = parts(n as u64, call.opts.bins);
+        let (parts, all) = (parts as usize, bins * each as usize);
+        let places = room.take_places(parts * all);
         cpu.run(parts, n * 5, &|part| {
             let range = n * part / parts..n * (part + 1) / parts;
-            for (&c, &right) in confidence[range.clone()].iter().zip(&correct[range]) {
-                let at = part * bins + place(c, bins);
-                let mut bin = places.get(at);
-                bin.add(c, right);
-                places.set(at, bin);
-            }
+            // SAFETY: this part alone uses them.
+            let mine = unsafe { places.fill(part * all, all, Bin::default()) };
+            let fill = if each == 1 { fill::<1> } else { fill::<SEVERAL> };
+            fill(mine, &confidence[range.clone()], &correct[range]);
         });
-        let (all, others) = all.split_at_mut(bins);
-        for (i, other) in others.iter().enumerate() {
-            all[i % bins].merge(other);
+        for bin in 0..bins {
+            let mut sum = Bin::default();
+            for part in 0..parts {
+                // SAFETY: all parts are done.
+                let of_part = unsafe { places.slice(part * all + bin * each as usize, each as usize) };
+                of_part.iter().for_each(|other| sum.merge(other));
+            }
+            take(&sum);
         }
-        all.iter().for_each(&mut take);
     } else {
-        let (pairs, other) = (room.take(n, 0u64), room.take(n, 0u64));
-        for (i, pair) in pairs.iter_mut().enumerate() {
-            *pair = sort::pair(sort::key(confidence[i]), i);
+        let (items, other) = (room.take(n, 0u32), room.take(n, 0u32));
+        for (item, (&c, &right)) in items.iter_mut().zip(confidence.iter().zip(correct)) {
+            // Confidences are not negative, so that the keys have the same first bit.
+            *item = sort::key(c) << 1 | u32::from(right != 0);
         }
-        let sorted = sort::sort(pairs, other);
+        let sorted = sort::sort(Some(cpu), items, other, 1);
         let mut start = 0;
         // Bins beyond the samples' number are empty but for some: those are found by their samples.
         while start < n {
             let bin = ((start as u128 + 1) * bins as u128).div_ceil(n as u128) - 1;
             let end = ((bin + 1) * n as u128 / bins as u128) as usize;
             let mut sum = Bin::default();
-            for &pair in &sorted[start..end] {
-                let (_, i) = sort::parts(pair);
-                sum.add(confidence[i], correct[i]);
+            for &item in &sorted[start..end] {
+                sum.add(sort::value(item >> 1 | 1 << 31), item & 1 == 1);
             }
             take(&sum);
             start = end;

@@ -12,10 +12,10 @@ pub fn check(a: &Args) -> Result<()> {
 }
 
 pub fn cpu_workspace(a: &Args) -> u64 {
-    Size::default().add::<u64>(a.n).add::<u64>(a.n).bytes()
+    Size::default().add::<u32>(a.n).add::<u32>(a.n).bytes()
 }
 
-pub fn cpu(_: &Cpu, call: &mut Call) -> Result<()> {
+pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let n = call.n;
     let positives = call.labels.iter().filter(|&&label| label != 0).count();
     if positives == 0 || positives == n {
@@ -26,28 +26,46 @@ pub fn cpu(_: &Cpu, call: &mut Call) -> Result<()> {
     }
     let Some(value) = call.value.as_deref_mut() else { return Ok(()) };
     let mut room = Workspace::new(std::mem::take(&mut call.workspace));
-    let (pairs, other) = (room.take(n, 0u64), room.take(n, 0u64));
-    let mut nan = false;
-    for (i, pair) in pairs.iter_mut().enumerate() {
+    let (keys, other) = (room.take(n, 0u32), room.take(n, 0u32));
+    let (mut nan, mut found) = (false, 0);
+    for (i, &label) in call.labels.iter().enumerate() {
         // SAFETY: sample i is within the checked buffer.
         let score = unsafe { read_one(call.scores.dtype, call.scores.at(i)) };
         nan |= score.is_nan();
-        *pair = sort::pair(sort::key(score), usize::from(call.labels[i] != 0));
+        // The positive ones first.
+        keys[if label != 0 { found } else { positives + i - found }] = sort::key(score);
+        found += usize::from(label != 0);
     }
     if nan {
         value[0] = f32::NAN;
         return Ok(());
     }
-    // Twice the pairs in the right order, and once those of equal scores: below 2^63.
-    let (mut halves, mut below) = (0, 0);
-    for group in sort::sort(pairs, other).chunk_by(|&a, &b| a >> 32 == b >> 32) {
-        let above = group.iter().map(|&pair| pair & 1).sum::<u64>();
-        let equal = group.len() as u64 - above;
-        halves += above * (2 * below + equal);
-        below += equal;
-    }
-    value[0] = (halves as f64 / (2.0 * positives as f64 * below as f64)) as f32;
+    let (positive, negative) = keys.split_at_mut(positives);
+    let (room_positive, room_negative) = other.split_at_mut(positives);
+    let positive = &*sort::sort(Some(cpu), positive, room_positive, 0);
+    let negative = &*sort::sort(Some(cpu), negative, room_negative, 0);
+    // A pair of equal scores counts once, one in the right order twice: below 2^63.
+    let (less, more) = cpu.join(
+        n * 16,
+        || pairs(positive, negative, |negative, positive| negative < positive),
+        || pairs(positive, negative, |negative, positive| negative <= positive),
+    );
+    value[0] = ((less + more) as f64 / (2.0 * positives as f64 * negative.len() as f64)) as f32;
     Ok(())
+}
+
+/// How many pairs of sorted keys are in order.
+#[inline(always)]
+fn pairs(positive: &[u32], negative: &[u32], in_order: impl Fn(u32, u32) -> bool) -> u64 {
+    let (mut i, mut j, mut sum) = (0, 0, 0);
+    while i < positive.len() && j < negative.len() {
+        // Without a branch, which would be as hard to predict as the labels.
+        let below = in_order(negative[j], positive[i]);
+        sum += if below { 0 } else { j as u64 };
+        j += usize::from(below);
+        i += usize::from(!below);
+    }
+    sum + (positive.len() - i) as u64 * j as u64
 }
 
 #[cfg(gpu)]

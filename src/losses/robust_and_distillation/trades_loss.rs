@@ -64,7 +64,7 @@ impl RowSetLoss<2> for TradesLoss<'_> {
         );
         // The label's own elements: of the first from 1 - p_y, which p_y - 1 would lose.
         let (label, scale) = (self.labels[r] as usize, f64::from(scale));
-        let (p, q) = (pair.term(0, z) / pair.sum[0], pair.term(1, w) / pair.sum[1]);
+        let [p, q] = pair.own;
         let difference = if p == 0.0 { 0.0 } else { f64::from(z) - f64::from(w) - pair.lead };
         if let Some(out) = &out[0] {
             out.set(label, (scale * (self.beta * p * difference - odds.others)) as f32);
