@@ -133,10 +133,11 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
         let pass = self.pass;
         let most = BLOCK.min(self.range.len());
         let mut inputs = [const { Scratch::<ROOM>::new() }; I];
-        let mut scales = Scratch::<ROOM>::new();
+        let scratch = inputs.each_mut().map(Scratch::ptr);
+        let mut scales = Scratch::<{ BLOCK + 16 }>::new();
         for i in 0..I {
             // SAFETY: the scratch has room for two blocks.
-            unsafe { prepare(s, pass.inputs[i], inputs[i].ptr(), most) };
+            unsafe { prepare(s, pass.inputs[i], scratch[i], most) };
         }
         if pass.upstream.is_none() {
             // SAFETY: within the scratch.
@@ -167,10 +168,10 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
             // SAFETY: everything is within the checked buffers; this block alone writes its range.
             unsafe {
                 for i in 0..I {
-                    place.from[i] = read(s, pass.inputs[i], start, n, inputs[i].ptr());
+                    place.from[i] = read(s, pass.inputs[i], start, n, scratch[i]);
                     if L::DERIVED > 0 {
                         let (from, dtype) = place.from[i];
-                        let widened = batch::widened(s, dtype, from, n, inputs[i].ptr());
+                        let widened = batch::widened(s, dtype, from, n, scratch[i]);
                         place.from[i] = (widened.cast(), DType::F32);
                     }
                 }
@@ -187,7 +188,6 @@ impl<const I: usize, const G: usize, L: ElementLoss<I, G>> PassBlock<'_, I, G, L
                 }
                 if L::DERIVED > 0 {
                     let from = &place.from.map(|(from, _)| from.cast());
-                    let scratch = inputs.each_mut().map(Scratch::ptr);
                     pass.loss.derive(s, Block { from, scratch, n }, LOSS);
                 }
                 // What is left to do where terms are derived has a short chain, and little to wait for.

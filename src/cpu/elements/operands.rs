@@ -22,10 +22,10 @@ pub enum Operand<'a> {
 
 /// The elements of a block, where all inputs that are not derived are in place.
 pub struct Block<'a, const I: usize> {
-    pub from: &'a [*const f32; I],
+    pub(super) from: &'a [*const f32; I],
     /// Room for two blocks each.
-    pub scratch: [*mut f32; I],
-    pub n: usize,
+    pub(super) scratch: [*mut f32; I],
+    pub(super) n: usize,
 }
 
 impl<const I: usize> Block<'_, I> {
@@ -33,7 +33,7 @@ impl<const I: usize> Block<'_, I> {
     #[inline(always)]
     pub fn apply<S: Simd>(&self, s: S, function: Function, from: usize, to: usize) {
         let to = [to, to + 1].map(|i| self.scratch[i.min(I - 1)]);
-        // SAFETY: whole vectors of a block fit into the scratch.
+        // SAFETY: whole packs of a block fit into the scratch.
         unsafe { batch::apply(s, function, self.from[from], self.n, to) };
     }
 
