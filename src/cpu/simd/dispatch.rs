@@ -72,10 +72,7 @@ impl Isa {
     /// Runs `k` compiled for this instruction set, or for the scalar one if the processor lacks it.
     #[inline]
     pub fn dispatch<K: Kernel>(self, k: K) -> K::Output {
-        if !self.is_supported() {
-            return k.run(Scalar);
-        }
-        match self {
+        match if self.is_supported() { self } else { Isa::Scalar } {
             // SAFETY: the processor has the features, as just checked.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { run_avx2(k) },
@@ -85,6 +82,7 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { run_neon(k) },
+            // The one place: each would have the whole computation.
             _ => k.run(Scalar),
         }
     }
