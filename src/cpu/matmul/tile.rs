@@ -9,10 +9,10 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Rows and columns of a tile: in 16-bit and f32 alike, packing costs little beside the product.
-pub const ROWS: usize = 128;
+pub const ROWS: usize = 256;
 pub const COLUMNS: usize = 256;
 
-/// 128 KB.
+/// 256 KB.
 #[repr(C, align(64))]
 pub struct Tile(MaybeUninit<[f32; ROWS * COLUMNS]>);
 
