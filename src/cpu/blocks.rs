@@ -130,23 +130,6 @@ pub unsafe fn map_into<S: Simd>(
     }
 }
 
-/// As [`map_into`], four vectors at a time.
-///
-/// # Safety
-/// As there.
-#[inline(always)]
-pub unsafe fn map_by_four<S: Simd>(
-    s: S,
-    src: *const f32,
-    dst: *mut f32,
-    n: usize,
-    map: impl Fn([S::F; 4]) -> [S::F; 4],
-) {
-    for k in (0..n).step_by(4 * S::LANES) {
-        unsafe { store_four(s, dst.add(k), n - k, map(load_four(s, src.add(k), n - k, 0.0))) };
-    }
-}
-
 /// Folds a block into four independent accumulators, to hide the latency of a step; lanes beyond the end
 /// see `fill`.
 #[inline(always)]
@@ -229,27 +212,6 @@ pub fn fold_blocks<S: Simd, A: Copy, const I: usize>(
     while k < n {
         acc[0] = step(acc[0], load_of(s, blocks, k, S::LANES.min(n - k), fill), k);
         k += S::LANES;
-    }
-    acc
-}
-
-/// As [`fold_blocks`], four vectors at a time.
-#[inline(always)]
-pub fn fold_by_four<S: Simd, A: Copy, const I: usize>(
-    s: S,
-    blocks: [&[f32]; I],
-    fill: f32,
-    mut acc: [A; 4],
-    step: impl Fn([A; 4], [[S::F; 4]; I]) -> [A; 4],
-) -> [A; 4] {
-    let n = blocks[0].len();
-    for k in (0..n).step_by(4 * S::LANES) {
-        let mut x = [[s.zero(); 4]; I];
-        for i in 0..I {
-            // SAFETY: within the blocks.
-            x[i] = unsafe { load_four(s, blocks[i].as_ptr().add(k), n - k, fill) };
-        }
-        acc = step(acc, x);
     }
     acc
 }

@@ -1,7 +1,8 @@
 //! Statistics of a softmax row with its largest element apart and the others about the second largest: everything
 //! about the row's entropy to f32's accuracy, however certain the row is.
 
-use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, fold_by_four};
+use crate::cpu::blocks::NO_ELEMENT;
+use crate::cpu::row::{Block, Row, RowOut, blocks_of, fold_blocks};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::Odds;
 use crate::cpu::storage::load_lanes;
@@ -99,6 +100,20 @@ impl Entropy {
         let (constant, slope) = (s.splat(constant as f32), s.splat(slope as f32));
         let factor = s.splat(self.factor as f32);
         let (top, second) = (s.splat(self.stats.top), s.splat(self.stats.second));
+        if row.cached.get() {
+            row.map_to(
+                s,
+                out,
+                #[inline(always)]
+                |z, k| {
+                    // SAFETY: `stats` has filled the cache, in whole vectors.
+                    let p = s.mul(weight, unsafe { s.load(row.cache_at(k)) });
+                    let x = exponent(s, z, second, factor);
+                    s.select(s.eq(z, top), at_top, s.mul(p, s.mul_add(slope, x, constant)))
+                },
+            );
+            return;
+        }
         row.map_to_by_four(
             s,
             out,
@@ -133,7 +148,8 @@ pub fn exponents<S: Simd>(s: S, mut z: [S::F; 4], about: S::F, factor: S::F) -> 
     z
 }
 
-/// Statistics of a row for the factor f. A row of nothing but -inf, or with +inf or NaN, has NaN.
+/// Statistics of a row for the factor f. A row of nothing but -inf, or with +inf or NaN, has NaN. Leaves the
+/// exponentials in the row's cache, if it has one.
 #[inline(always)]
 pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
     let (top, mut second) = two_largest(s, row);
@@ -149,20 +165,27 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
         s,
         std::slice::from_ref(row).first_chunk().expect("one row"),
         #[inline(always)]
-        |_, blocks: [&[f32]; 1]| {
-            let sums = fold_by_four(
+        |start, [block]: [&[f32]; 1]| {
+            let keep = if row.cache.is_null() { std::ptr::null_mut() } else { row.cache_at(start) };
+            let sums = Block::of(block).fold_without(
                 s,
-                blocks,
+                NO_ELEMENT,
                 f32::NEG_INFINITY,
                 [[zero; 2]; 4],
                 #[inline(always)]
-                |mut acc: [[S::F; 2]; 4], [mut z]| {
+                || (),
+                #[inline(always)]
+                |mut acc: [[S::F; 2]; 4], mut z, k| {
                     for z in &mut z {
                         *z = s.select(s.eq(*z, apart), low, *z);
                     }
                     let x = exponents(s, z, about, f);
                     let term = s.softmax_terms(x);
                     for v in 0..4 {
+                        if !keep.is_null() {
+                            // SAFETY: the cache has room for the row, in groups of four vectors.
+                            unsafe { s.store(keep.add(k + v * S::LANES), term[v]) };
+                        }
                         acc[v] = [s.add(acc[v][0], term[v]), s.mul_add(term[v], x[v], acc[v][1])];
                     }
                     acc
@@ -175,6 +198,7 @@ pub fn stats<S: Simd>(s: S, row: &Row, factor: f32) -> EntropyStats {
             cross += total(1);
         },
     );
+    row.cached.set(!row.cache.is_null());
     if !top.is_finite() {
         rest = f64::NAN;
     }

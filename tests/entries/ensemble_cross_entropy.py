@@ -99,3 +99,13 @@ def test_many_models(call):
     z, y = call.floats(3 * rng.standard_normal((19, 3, 11))), rng.integers(0, 11, 3)
     for average in ("logits", "probabilities"):
         call.compare({"logits": z, "labels": y}, {"average": average})
+
+
+def test_rows_that_rise(call):
+    """Means far above those before them, in rows that are kept and in longer ones."""
+    rng = np.random.default_rng(0)
+    for classes in (3000, 70_001):
+        z = 3 * rng.standard_normal((3, 3, classes))
+        z[:, 1:, 1500] += 20
+        z[:, 2, 2500] += 60
+        call.compare({"logits": call.floats(z), "labels": np.array([5, 1500, 2500])}, {"average": "logits"})

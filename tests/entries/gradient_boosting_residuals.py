@@ -66,3 +66,9 @@ def test_rows_stand_alone(call):
                 a, b = getattr(clean, name), getattr(result, name)
                 assert (a[[0, 2, 3]] == b[[0, 2, 3]]).all()
             assert not np.isfinite(result.losses[1])
+
+
+def test_rows_too_long_to_be_kept(call):
+    rng = np.random.default_rng(0)
+    f, t = 3 * rng.standard_normal((2, 70_001)), rng.random((2, 70_001))
+    call.compare({"pred": call.floats(f), "target": call.floats(t / t.sum(-1, keepdims=True))}, {"kind": "softmax"})

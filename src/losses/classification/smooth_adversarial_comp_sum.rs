@@ -1,6 +1,6 @@
 //! l = comp-sum loss of z / rho + nu |d|,  d_k = (a_y - a_k) - (z_y - z_k).
 
-use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows_by_four, total};
+use crate::cpu::row::{Row, RowOut, blocks_of, fold_blocks, map_rows, map_rows_by_four, total};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax_entropy::{self, Entropy, exponents};
@@ -41,29 +41,35 @@ impl RowSetLoss<2> for SmoothAdversarial<'_> {
         let [z_own, a_own] = own(rows, label);
         let (neg_log_prob, others) = (row.neg_log_prob_f64(z_own), row.class(s, z_own).others);
         let (z_own, a_own) = (s.splat(z_own), s.splat(a_own));
-        let mut sums = [[s.d_zero(); 2]; 4];
+        let zero = s.zero();
+        let (mut squares, mut sum) = ([s.d_zero(); 4], 0.0);
         blocks_of(
             s,
             rows,
             #[inline(always)]
             |_, blocks| {
                 let n = blocks[0].len();
-                sums = fold_blocks(
+                let sums = fold_blocks(
                     s,
                     blocks,
                     0.0,
-                    sums,
+                    [(squares[0], zero), (squares[1], zero), (squares[2], zero), (squares[3], zero)],
                     #[inline(always)]
-                    |[squares, sum], [z, a], k| {
+                    |(squares, sum), [z, a], k| {
                         let d = s.sub(s.sub(a_own, a), s.sub(z_own, z));
                         let d = if n - k < S::LANES { s.select(s.first_n(n - k), d, s.zero()) } else { d };
-                        [s.d_mul_add(squares, d, d), s.d_add(sum, d)]
+                        (s.d_mul_add(squares, d, d), s.add(sum, d))
                     },
                 );
+                for v in 0..4 {
+                    squares[v] = sums[v].0;
+                }
+                let sums = s.add(s.add(sums[0].1, sums[1].1), s.add(sums[2].1, sums[3].1));
+                sum += f64::from(s.reduce_add(sums));
             },
         );
-        let sum_of = |i: usize| total(s, [sums[0][i], sums[1][i], sums[2][i], sums[3][i]]);
-        State { row, neg_log_prob, others, norm: sum_of(0).sqrt(), sum: sum_of(1) }
+        let norm = total(s, squares).sqrt();
+        State { row, neg_log_prob, others, norm, sum }
     }
 
     #[inline(always)]
@@ -99,31 +105,63 @@ impl RowSetLoss<2> for SmoothAdversarial<'_> {
         let direction = s.splat(change as f32);
         let (about, factor) = (s.splat(stats.second), s.splat((1.0 / self.rho) as f32));
         let (largest, at_top) = (s.splat(stats.top), s.splat((clean * odds.own) as f32));
-        map_rows_by_four(
-            s,
-            rows,
-            [out[0].as_ref(), out[1].as_ref()],
-            #[inline(always)]
-            |[z, a], _| {
-                let mut g = [s.softmax_terms(exponents(s, z, about, factor)), a];
-                for v in 0..4 {
-                    let p = s.mul(first, g[0][v]);
-                    let p = if huge { s.select(s.eq(p, s.zero()), p, s.mul(p, second)) } else { p };
-                    let p = s.select(s.eq(z[v], largest), at_top, p);
-                    let d = s.sub(s.sub(a_own, a[v]), s.sub(z_own, z[v]));
-                    let t = s.mul(direction, d);
-                    (g[0][v], g[1][v]) = (s.add(p, t), s.neg(t));
-                }
-                g
-            },
-        );
+        let out = out.each_ref().map(Option::as_ref);
+        let pair = Pair { own: [z_own, a_own], first, second, huge, largest, at_top, direction };
+        if rows[0].cached.get() {
+            map_rows(
+                s,
+                rows,
+                out,
+                #[inline(always)]
+                // SAFETY: the statistics have filled the cache, in whole vectors.
+                |[z, a], k| pair.gradients(s, z, a, unsafe { s.load(rows[0].cache_at(k)) }),
+            );
+        } else {
+            map_rows_by_four(
+                s,
+                rows,
+                out,
+                #[inline(always)]
+                |[z, a], _| {
+                    let mut g = [s.softmax_terms(exponents(s, z, about, factor)), a];
+                    for v in 0..4 {
+                        [g[0][v], g[1][v]] = pair.gradients(s, z[v], a[v], g[0][v]);
+                    }
+                    g
+                },
+            );
+        }
         let t = if self.nu > 0.0 { change * state.sum } else { 0.0 };
-        if let Some(out) = &out[0] {
+        if let Some(out) = out[0] {
             out.set(label, (-clean * state.others - t) as f32);
         }
-        if let Some(out) = &out[1] {
+        if let Some(out) = out[1] {
             out.set(label, t as f32);
         }
+    }
+}
+
+/// What the gradients of a pair of logits are made of.
+struct Pair<S: Simd> {
+    own: [S::F; 2],
+    /// Factors of an exponential; the second counts where the product is `huge`.
+    first: S::F,
+    second: S::F,
+    huge: bool,
+    largest: S::F,
+    at_top: S::F,
+    direction: S::F,
+}
+
+impl<S: Simd> Pair<S> {
+    #[inline(always)]
+    fn gradients(&self, s: S, z: S::F, a: S::F, e: S::F) -> [S::F; 2] {
+        let p = s.mul(self.first, e);
+        let p = if self.huge { s.select(s.eq(p, s.zero()), p, s.mul(p, self.second)) } else { p };
+        let p = s.select(s.eq(z, self.largest), self.at_top, p);
+        let d = s.sub(s.sub(self.own[1], a), s.sub(self.own[0], z));
+        let t = s.mul(self.direction, d);
+        [s.add(p, t), s.neg(t)]
     }
 }
 
