@@ -65,6 +65,8 @@ item!(u64);
 const STREAMS: usize = 4;
 const MOST_BITS: u32 = 11;
 type Counts = [u32; 1 << MOST_BITS];
+/// Goes through parts of the items, each with counts of its own.
+type Task<'a, T> = dyn Fn([&[T]; STREAMS], &mut [Counts; STREAMS]) + Sync + 'a;
 
 /// By the bits from `shift` on, those equal in them as they came: counting sorts by some of these bits each, from one
 /// array to the other. The result is in one of the two.
@@ -106,7 +108,7 @@ fn pass<T: Item>(
     let each = n / parts;
     let places = Cells::new(to);
     let cells = Cells::new(counts);
-    let tasks = |task: &(dyn Fn([&[T]; STREAMS], &mut [Counts; STREAMS]) + Sync)| {
+    let tasks = |task: &Task<T>| {
         let run = |i: usize| {
             let streams = std::array::from_fn(|k| {
                 let part = i * STREAMS + k;
