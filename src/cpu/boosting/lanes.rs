@@ -22,8 +22,8 @@ impl Sweep<'_> {
         let [mut f, mut t] = tiles.each_mut().map(|tiles| tiles.classes(n, first..first + count, low));
         // SAFETY: rows of the call.
         unsafe {
-            f.read(s, &self.rows.pred);
-            t.read(s, &self.rows.target);
+            f.read(s, &self.rows.pred, false);
+            t.read(s, &self.rows.target, false);
         }
         let mut top = low;
         for k in 0..n {
