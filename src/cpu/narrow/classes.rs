@@ -73,7 +73,7 @@ impl<S: Simd> Classes<S> {
     /// The values of four classes from `k` on, a multiple of 4; -inf of those beyond the last.
     #[inline(always)]
     pub fn four(&self, s: S, k: usize) -> [S::F; 4] {
-        assert!(k < self.len && k % 4 == 0);
+        assert!(k < self.len && k.is_multiple_of(4));
         let mut z = [s.zero(); 4];
         for v in 0..4 {
             // SAFETY: tiles are whole fours, too.
@@ -94,7 +94,7 @@ impl<S: Simd> Classes<S> {
 
     #[inline(always)]
     fn store_four(s: S, to: *mut f32, len: usize, k: usize, values: [S::F; 4]) {
-        assert!(k < len && k % 4 == 0);
+        assert!(k < len && k.is_multiple_of(4));
         for v in 0..4 {
             // SAFETY: tiles are whole fours, too.
             unsafe { s.store(to.add((k + v) * S::LANES), values[v]) };
