@@ -25,10 +25,7 @@ impl Sweep<'_> {
             f.read(s, &self.rows.pred, false);
             t.read(s, &self.rows.target, false);
         }
-        let mut top = low;
-        for k in 0..n {
-            top = s.max(top, f.get(s, k));
-        }
+        let top = f.top(s);
         let about = About::new(s, top);
         // The first of the largest is kept apart: 1 - p keeps its digits.
         let (mut before, mut rest) = (s.first_n(0), zero);

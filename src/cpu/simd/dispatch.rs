@@ -72,27 +72,25 @@ impl Isa {
     /// Runs `k` compiled for this instruction set, or for the scalar one if the processor lacks it.
     #[inline]
     pub fn dispatch<K: Kernel>(self, k: K) -> K::Output {
-        match if self.is_supported() { self } else { Isa::Scalar } {
-            // SAFETY: the processor has the features, as just checked.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { run_avx2(k) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { run_avx512(k) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { run_neon(k) },
-            // The one place: each would have the whole computation.
-            _ => k.run(Scalar),
-        }
+        let isa = if self.is_supported() { self } else { Isa::Scalar };
+        // SAFETY: the processor has the features, as just checked.
+        unsafe { run(isa, k) }
     }
 }
 
 /// Runs `k` as a function of its own, of which all callers share one copy.
 #[inline(always)]
 pub fn apart<S: Simd, K: Kernel>(_: S, k: K) -> K::Output {
-    match S::ISA {
-        // SAFETY: the value of `S` is proof of the instruction set.
+    // SAFETY: the value of `S` is proof of the instruction set.
+    unsafe { run(S::ISA, k) }
+}
+
+/// # Safety
+/// The processor has `isa`.
+#[inline(always)]
+unsafe fn run<K: Kernel>(isa: Isa, k: K) -> K::Output {
+    match isa {
+        // SAFETY: as the caller says.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { run_avx2(k) },
         // SAFETY: as above.
