@@ -39,6 +39,8 @@ struct Thread {
   uint32_t mask;
   int source;
   size_t bytes;
+  WarpWork work;
+  void* place;
   unsigned char value[kMaxValue], result[kMaxValue];
 };
 
@@ -213,34 +215,69 @@ void block_barrier() {
   }
 }
 
-void warp_exchange(uint32_t mask, int source, void* value, size_t bytes) {
-  Scheduler& s = scheduler();
+namespace {
+
+// Waits for all lanes of `mask`. The last to arrive acts for all, so that nothing is overwritten before it is read:
+// act(first thread, lanes, those required), false if they have come for different things.
+template <class Act>
+void meet(Scheduler& s, uint32_t mask, Act act) {
   const unsigned me = s.current, first = me & ~31u, lanes = s.count - first < 32 ? s.count - first : 32;
   const uint32_t required = lanes == 32 ? mask : mask & ((1u << lanes) - 1);
   uint32_t& waiting = s.waiting_lanes[first / 32];
-  Thread& self = s.threads[me];
   if (!(required >> (me - first) & 1)) leave(s, kWarpMaskMismatch);
-  self.mask = mask;
-  self.source = source;
-  self.bytes = bytes;
-  if (bytes) std::memcpy(self.value, value, bytes);
+  s.threads[me].mask = mask;
   waiting |= 1u << (me - first);
   if ((waiting & required) != required) {
-    self.run = Run::kInWarp;
+    s.threads[me].run = Run::kInWarp;
     suspend(s);
-  } else {
-    // The last lane to arrive delivers to all, so that no slot is overwritten before it is read.
-    waiting &= ~required;
+    return;
+  }
+  waiting &= ~required;
+  for (unsigned l = 0; l < lanes; ++l) {
+    if (required >> l & 1 && s.threads[first + l].mask != mask) leave(s, kWarpMaskMismatch);
+  }
+  if (!act(first, lanes, required)) leave(s, kWarpMaskMismatch);
+  for (unsigned l = 0; l < lanes; ++l) {
+    Thread& to = s.threads[first + l];
+    if (required >> l & 1 && to.run == Run::kInWarp) to.run = Run::kReady;
+  }
+}
+
+}  // namespace
+
+void warp_exchange(uint32_t mask, int source, void* value, size_t bytes) {
+  Scheduler& s = scheduler();
+  Thread& self = s.threads[s.current];
+  self.source = source;
+  self.bytes = bytes;
+  self.work = nullptr;
+  if (bytes) std::memcpy(self.value, value, bytes);
+  meet(s, mask, [&](unsigned first, unsigned lanes, uint32_t required) {
     for (unsigned l = 0; l < lanes; ++l) {
       if (!(required >> l & 1)) continue;
       Thread& to = s.threads[first + l];
-      if (to.mask != mask || to.bytes != bytes) leave(s, kWarpMaskMismatch);
+      if (to.work || to.bytes != bytes) return false;
       const bool there = to.source >= 0 && to.source < static_cast<int>(lanes) && (required >> to.source & 1);
       if (bytes) std::memcpy(to.result, s.threads[there ? first + to.source : first + l].value, bytes);
-      if (to.run == Run::kInWarp) to.run = Run::kReady;
     }
-  }
+    return true;
+  });
   if (bytes) std::memcpy(value, self.result, bytes);
+}
+
+void warp_together(void* place, WarpWork work) {
+  Scheduler& s = scheduler();
+  s.threads[s.current].work = work;
+  s.threads[s.current].place = place;
+  meet(s, 0xffffffffu, [&](unsigned first, unsigned lanes, uint32_t) {
+    void* places[32];
+    for (unsigned l = 0; l < 32; ++l) {
+      if (l >= lanes || s.threads[first + l].work != work) return false;
+      places[l] = s.threads[first + l].place;
+    }
+    work(places);
+    return true;
+  });
 }
 
 int launch(dim3 grid, dim3 block, size_t shared_bytes, Body body, const void* args) {

@@ -40,6 +40,9 @@ int launch(dim3 grid, dim3 block, size_t shared_bytes, Body body, const void* ar
 void block_barrier();
 // Hands every lane of `mask` the value of its `source` lane; with no bytes it is a warp barrier.
 void warp_exchange(uint32_t mask, int source, void* value, size_t bytes);
+// Once all 32 lanes are here, `work` is done once, on what each of them has at `place`.
+using WarpWork = void (*)(void* const (&places)[32]);
+void warp_together(void* place, WarpWork work);
 int lane();
 
 template <class T>

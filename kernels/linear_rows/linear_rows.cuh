@@ -52,18 +52,17 @@ struct LinearRows {
   }
   LK_DEVICE bool valid(u64 r) const { return !ignored(r) && in_range(r); }
 
-  // What dropout multiplies feature p of row i by.
-  LK_DEVICE float kept(u64 i, u64 p) const {
-    if (!a.drops) return 1.0f;
+  LK_DEVICE bool dropped(u64 i, u64 p) const {
+    if (!a.drops) return false;
     const u64 r = row(i), e = ((i - r * static_cast<u64>(a.samples)) * a.rows + r) * a.d + p;
-    const bool keep = a.masks ? a.masks[e] != 0 : Philox{a.seed, a.offset}.word(e) >= a.kept_from;
-    return keep ? a.factor : 0.0f;
+    return a.masks ? a.masks[e] == 0 : Philox{a.seed, a.offset}.word(e) < a.kept_from;
   }
 
-  LK_DEVICE float x(u64 i, u64 p) const {
-    const float v = load1(a.x, a.dtype, row(i) * a.d + p);
-    return a.drops ? v * kept(i, p) : v;
-  }
+  // Without dropout's factor, which products get as a whole: what is left is as exact as it was.
+  LK_DEVICE float x(u64 i, u64 p) const { return dropped(i, p) ? 0.0f : load1(a.x, a.dtype, row(i) * a.d + p); }
+  LK_DEVICE float factor() const { return a.drops ? a.factor : 1.0f; }
+  LK_DEVICE Operands operands(Operands of_halves) const { return a.dtype == LK_DTYPE_F32 ? Operands::kFloats : of_halves; }
+
   LK_DEVICE float weight(u64 k, u64 p) const { return load1(a.weight, a.dtype, k * a.d + p); }
 
   LK_DEVICE CrossEntropy loss() const {
@@ -80,14 +79,15 @@ struct LinearRows {
     }
     product_tile<true, true>(
         shared, [&](int i, u64 p) { return i0 + i < n && p < a.d ? x(i0 + i, p) : 0.0f; },
-        [&](int j, u64 p) { return k0 + j < end && p < a.d ? weight(k0 + j, p) : 0.0f; }, a.d, z);
-    if (!a.bias) return;
+        [&](int j, u64 p) { return k0 + j < end && p < a.d ? weight(k0 + j, p) : 0.0f; }, a.d, z,
+        operands(Operands::kHalves));
+    if (!a.bias && !a.drops) return;
 #pragma unroll
     for (int j = 0; j < kMicro; ++j) {
       const u64 k = k0 + threadIdx.x % 16 * kMicro + j;
-      const float bias = k < end ? load1(a.bias, a.dtype, k) : 0.0f;
+      const float bias = a.bias && k < end ? load1(a.bias, a.dtype, k) : 0.0f;
 #pragma unroll
-      for (int i = 0; i < kMicro; ++i) z[i][j] += bias;
+      for (int i = 0; i < kMicro; ++i) z[i][j] = fmaf(z[i][j], factor(), bias);
     }
   }
 
@@ -267,13 +267,14 @@ LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
         [&](int j, u64 p) {
           return j0 + j < a.d && p < a.tile_classes ? rows.weight(a.first_class + p, j0 + j) : 0.0f;
         },
-        a.tile_classes, sum);
+        a.tile_classes, sum, rows.operands(Operands::kFloatsHalves));
 #pragma unroll
     for (int i = 0; i < kMicro; ++i) {
 #pragma unroll
       for (int j = 0; j < kMicro; ++j) {
         const u64 r = r0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
-        if (r < last && p < a.d) total[i][j] = fmaf(sum[i][j], rows.kept(r * samples + m, p), total[i][j]);
+        if (r >= last || p >= a.d || rows.dropped(r * samples + m, p)) continue;
+        total[i][j] = fmaf(sum[i][j], rows.factor(), total[i][j]);
       }
     }
   }
@@ -304,13 +305,14 @@ LK_DEVICE void linear_to_weight(const lk_linear_rows_args& a) {
         const u64 i = a.first_row + p;
         return j0 + j < a.d && p < a.tile_rows && rows.valid(rows.row(i)) ? rows.x(i, j0 + j) : 0.0f;
       },
-      a.tile_rows, sum);
+      a.tile_rows, sum, rows.operands(Operands::kFloatsHalves));
 #pragma unroll
   for (int i = 0; i < kMicro; ++i) {
 #pragma unroll
     for (int j = 0; j < kMicro; ++j) {
       const u64 k = k0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
-      if (k < a.tile_classes && p < a.d) accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, sum[i][j]);
+      if (k >= a.tile_classes || p >= a.d) continue;
+      accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, sum[i][j] * rows.factor());
     }
   }
 }
