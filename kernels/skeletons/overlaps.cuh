@@ -10,6 +10,7 @@ struct PatternRows {
   const void* data;
   int dtype;
   u64 count, n;
+  LK_DEVICE Operands operands(Operands of_halves) const { return dtype == LK_DTYPE_F32 ? Operands::kFloats : of_halves; }
   LK_DEVICE float get(u64 i, u64 k) const { return i < count && k < n ? load1(data, dtype, i * n + k) : 0.0f; }
 };
 
@@ -22,7 +23,7 @@ LK_DEVICE void overlap_tiles(const PatternRows& states, const PatternRows& point
     float sum[kMicro][kMicro] = {};
     product_tile<true, true>(
         shared, [&](int i, u64 p) { return states.get(b0 + i, p); }, [&](int j, u64 p) { return points.get(k0 + j, p); },
-        points.n, sum);
+        points.n, sum, points.operands(Operands::kHalves));
     each_of_tile(b0, k0, states.count, points.count,
                  [&](u64 b, u64 k, int i, int j) { out[b * points.count + k] = sum[i][j]; });
   }
@@ -39,7 +40,8 @@ LK_DEVICE void field_tiles(const float* overlaps, u64 batch, const PatternRows& 
     product_tile<true, false>(
         shared,
         [&](int i, u64 p) { return b0 + i < batch && p < points.count ? overlaps[(b0 + i) * points.count + p] : 0.0f; },
-        [&](int j, u64 p) { return points.get(p, i0 + j); }, points.count, sum);
+        [&](int j, u64 p) { return points.get(p, i0 + j); }, points.count, sum,
+        points.operands(Operands::kFloatsHalves));
     each_of_tile(b0, i0, batch, points.n, [&](u64 b, u64 at, int i, int j) { each(b, at, sum[i][j]); });
   }
 }
