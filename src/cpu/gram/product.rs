@@ -79,10 +79,11 @@ unsafe fn squares<S: Simd>(s: S, points: Floats, rows: Range<usize>, to: *mut f3
     let mut scratch = storage::Scratch::<DEPTH>::new();
     let mut largest = 0f32;
     for (slot, row) in rows.enumerate() {
-        let mut sums = [s.zero(); 2];
-        for start in (0..points.columns).step_by(DEPTH) {
-            let n = DEPTH.min(points.columns - start);
-            let mut k = 0;
+        // Short sums in f32.
+        let (mut sum, step) = (0.0, DEPTH.min(64 * S::LANES));
+        for start in (0..points.columns).step_by(step) {
+            let n = step.min(points.columns - start);
+            let (mut sums, mut k) = ([s.zero(); 2], 0);
             unsafe {
                 let from = points.row(row).add(start * points.dtype.size());
                 let from = storage::read(s, points.dtype, from, n, scratch.ptr());
@@ -92,8 +93,9 @@ unsafe fn squares<S: Simd>(s: S, points: Floats, rows: Range<usize>, to: *mut f3
                     k += S::LANES;
                 }
             }
+            sum += f64::from(s.reduce_add(s.add(sums[0], sums[1])));
         }
-        let sum = s.reduce_add(s.add(sums[0], sums[1]));
+        let sum = sum as f32;
         largest = if sum <= largest { largest } else { sum };
         unsafe { to.add(slot).write(sum) };
     }

@@ -108,6 +108,13 @@ pub fn exp_softmax<S: Simd>(s: S, x: S::F) -> S::F {
 /// those that do not wait for each other. For four there is [`Simd::softmax_terms`].
 #[inline(always)]
 pub fn exp_softmax_of<S: Simd, const N: usize>(s: S, mut x: [S::F; N]) -> [S::F; N] {
+    if !S::FMA {
+        // What rounding took away would be lost in the product's own rounding.
+        for i in 0..N {
+            x[i] = exp(s, x[i]);
+        }
+        return x;
+    }
     let [mut t, mut k, mut p] = [x; 3];
     for i in 0..N {
         x[i] = s.term_clamp(x[i]);

@@ -5,6 +5,7 @@ use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::storage::Scratch;
 use crate::cpu::workspace::{Size, Workspace};
+use std::ops::Range;
 
 /// Of each row (or column): sum_j exp(S_ij), kept as a sum about a reference so that it neither overflows nor
 /// vanishes; and where wanted sum_j S_ij exp(S_ij).
@@ -121,7 +122,7 @@ fn add_tile<S: Simd, const COLUMNS: bool, const MEANS: bool>(
     }
     let about = reference(top);
 
-    let mut row_sums = [(0.0f32, 0.0f32); HEIGHT];
+    let mut row_sums = [(0.0, 0.0); HEIGHT];
     let mut column_sums = [0.0f64; WIDTH];
     // Sums of columns are in f32 over so many rows only.
     for start in (0..height).step_by(64) {
@@ -152,7 +153,7 @@ fn add_tile<S: Simd, const COLUMNS: bool, const MEANS: bool>(
         }
         let (sum, moment) = row_sums[i];
         if row_tops[i] != f32::NEG_INFINITY || sum.is_nan() {
-            rows.add(tile.rows.start + i, reference_of_row, f64::from(sum), f64::from(moment));
+            rows.add(tile.rows.start + i, reference_of_row, sum, moment);
         }
     }
     let Some((columns, offset)) = columns else { return };
@@ -222,12 +223,40 @@ fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
     i: usize,
     width: usize,
     about: f32,
-    row_sums: &mut [(f32, f32); HEIGHT],
+    row_sums: &mut [(f64, f64); HEIGHT],
+    column_sums: *mut f32,
+) {
+    // With one lane the sum of a row is too long a chain for f32.
+    const SHORT: usize = 32;
+    if S::LANES > 1 || width <= SHORT {
+        sums_within::<S, G, COLUMNS, MEANS>(s, (first, stride), i, 0..width, about, row_sums, column_sums);
+        return;
+    }
+    let mut totals = [(0.0, 0.0); G];
+    for start in (0..width).step_by(SHORT) {
+        let part = start..width.min(start + SHORT);
+        sums_within::<S, G, COLUMNS, MEANS>(s, (first, stride), i, part, about, row_sums, column_sums);
+        for (total, sum) in totals.iter_mut().zip(&row_sums[i..]) {
+            *total = (total.0 + sum.0, total.1 + sum.1);
+        }
+    }
+    row_sums[i..i + G].copy_from_slice(&totals);
+}
+
+/// The same of some columns.
+#[inline(always)]
+fn sums_within<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
+    s: S,
+    (first, stride): (*const f32, usize),
+    i: usize,
+    columns: Range<usize>,
+    about: f32,
+    row_sums: &mut [(f64, f64); HEIGHT],
     column_sums: *mut f32,
 ) {
     let about = s.splat(about);
     let (mut sums, mut moments) = ([s.zero(); G], [s.zero(); G]);
-    for j in (0..width).step_by(S::LANES) {
+    for j in columns.step_by(S::LANES) {
         // SAFETY: within the tile and the scratch.
         unsafe {
             let mut column = s.zero();
@@ -255,7 +284,7 @@ fn sums<S: Simd, const G: usize, const COLUMNS: bool, const MEANS: bool>(
         }
     }
     for g in 0..G {
-        row_sums[i + g] = (s.reduce_add(sums[g]), s.reduce_add(moments[g]));
+        row_sums[i + g] = (f64::from(s.reduce_add(sums[g])), f64::from(s.reduce_add(moments[g])));
     }
 }
 
