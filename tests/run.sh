@@ -108,6 +108,9 @@ python_tests() { # LIBRARY TEST...
   LOSSKIT_LIBRARY=$library python -m pytest -q -rs --numprocesses auto --dist worksteal "$@"
 }
 
+# As on a processor without AVX2.
+without_simd() { LOSSKIT_ISA=scalar python_tests "$1" tests/test_entries.py -k "cpu-threads-1 and not test_large"; }
+
 mkdir -p "$work" || exit 1
 need "Tools" tools
 need "Python packages" packages
@@ -118,6 +121,7 @@ suite "Installing, C and C++ programs, digits example" consumers bash tests/cons
 check "Examples in Python" bash bindings/python/examples/run.sh --quick
 suite "Python on the library for the CPU" python-cpu python_tests target/release/liblosskit.so \
   tests/test_library.py tests/test_python.py tests/test_readme.py
+suite "Python, every entry without SIMD" python-scalar without_simd target/release/liblosskit.so
 need "Library with CUDA kernels and emulated device" kernel_build
 check "SIMD code of the library with kernels" inlined target/cuda/release/liblosskit.so
 suite "Rust" rust rust_tests
