@@ -98,10 +98,11 @@ EXAMPLES = [
 
 
 def test_gradient_sums_to_zero_over_classes(call):
+    """But for what each of the five may be off."""
     rng = np.random.default_rng(0)
     z = call.floats(2 * rng.standard_normal((2, 5, 37)))
     g = call(z, np.full((2, 5), 0.2, np.float32)).backward()["logits"].astype(float)
-    assert np.abs(g.sum(axis=1)).max() <= (1e-6 if call.dtype.itemsize == 4 else 2e-2) * np.abs(g).max()
+    assert np.abs(g.sum(axis=1)).max() <= (5 * 5e-7 if call.dtype.itemsize == 4 else 2e-2) * np.abs(g).max()
 
 
 def test_certain_prediction_at_the_prior(call):

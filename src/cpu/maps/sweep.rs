@@ -40,23 +40,37 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 block.load(image, start, len, L::LOGS);
                 for class in 0..maps.classes {
                     let mut sums = [s.zero(); SUMS];
+                    let place = first + class * SUMS;
                     block.of_class(
                         class,
                         L::LOGS,
                         #[inline(always)]
-                        |_, _, x, exist| match exist {
-                            None => loss.add(s, &mut sums, x),
-                            Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
+                        |k, _, x, exist| {
+                            // With one lane a block's sum is too long a chain for f32.
+                            if S::LANES == 1 && k % SHORT == 0 {
+                                add(s, std::mem::replace(&mut sums, [s.zero(); SUMS]), to, place);
+                            }
+                            match exist {
+                                None => loss.add(s, &mut sums, x),
+                                Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
+                            }
                         },
                     );
-                    for j in 0..SUMS {
-                        let place = first + class * SUMS + j;
-                        to.set(place, to.get(place) + f64::from(s.reduce_add(sums[j])));
-                    }
+                    add(s, sums, to, place);
                 }
                 start += len;
             }
         }
+    }
+}
+
+/// Pixels of a sum in f32 with one lane.
+const SHORT: usize = 32;
+
+#[inline(always)]
+fn add<S: Simd, const SUMS: usize>(s: S, sums: [S::F; SUMS], to: Cells<f64>, place: usize) {
+    for j in 0..SUMS {
+        to.set(place + j, to.get(place + j) + f64::from(s.reduce_add(sums[j])));
     }
 }
 
