@@ -126,7 +126,7 @@ pub struct Accumulator<S: Simd, const SCALED: bool = false> {
 pub const NO_LABEL: usize = NO_ELEMENT;
 
 /// Values looked at for a first reference.
-const SAMPLE: usize = 256;
+pub const SAMPLE: usize = 256;
 
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 pub const LARGEST: f32 = 2980.0;
@@ -259,7 +259,7 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
 
 /// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
 #[inline(always)]
-fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
+pub fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
     let low = s.splat(f32::NEG_INFINITY);
     let top = block.fold_without(
         s,

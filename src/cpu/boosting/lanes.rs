@@ -1,6 +1,7 @@
 //! Short rows of a softmax, one in each lane.
 
-use super::{About, Sweep};
+use super::Sweep;
+use super::softmax::About;
 use crate::cpu::narrow::{Lanes, Tiles};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::storage;
