@@ -54,10 +54,14 @@ pub trait RowSetLoss<const I: usize>: Sync {
         state
     }
 
-    /// The same for samples in lanes, where the loss has such a form, and no outputs of its own.
+    /// The same for samples in lanes, where the loss has such a form.
     fn lanes(&self) -> Option<impl LaneLoss<I>> {
         None::<Never>
     }
+
+    /// Outputs of its own of a sample that was done in lanes.
+    #[inline(always)]
+    fn done_in_lanes(&self, _r: usize) {}
 
     /// Outputs of a sample that does not count, but for the loss.
     fn clear(&self, _r: usize) {}
@@ -149,6 +153,7 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
                     total += sum;
                 }
                 if left >> place & 1 == 0 {
+                    pass.loss.done_in_lanes(r);
                     continue;
                 }
             }

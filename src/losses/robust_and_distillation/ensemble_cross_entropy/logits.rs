@@ -1,6 +1,8 @@
 //! `average` logits: a softmax of their mean.
 
 use super::Ensemble;
+use super::lanes::LanesOfLogits;
+use crate::cpu::narrow::LaneLoss;
 use crate::cpu::row::{Block, Row, RowOut, fold, fold_without, map_into};
 use crate::cpu::row_sets::RowSetLoss;
 use crate::cpu::simd::Simd;
@@ -168,6 +170,15 @@ impl RowSetLoss<1> for OfLogits<'_> {
             }
         };
         Averaged { reference, odds }
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(LanesOfLogits(&self.0))
+    }
+
+    #[inline(always)]
+    fn done_in_lanes(&self, r: usize) {
+        self.0.spread(r);
     }
 
     #[inline(always)]
