@@ -31,6 +31,8 @@ struct Sums<'a> {
 
 /// Rows whose terms are added up in f32: so few that rounding does not count.
 const FEW: usize = 8;
+/// Rows of a softmax whose exponentials are kept at a time.
+const TOGETHER: usize = 16;
 
 impl Kernel for Sums<'_> {
     type Output = ();
@@ -58,9 +60,9 @@ impl Kernel for Sums<'_> {
             return;
         }
         let (room, cache) = (kept(k), Cache::of_thread(k).cast::<f32>());
-        let mut softmax = [None::<Softmax<S>>; FEW];
+        let mut softmax = [None::<Softmax<S>>; TOGETHER];
         let target = self.rows.target;
-        assert!(self.range.len() <= FEW && self.range.len() * room <= HALF);
+        assert!(self.range.len() <= TOGETHER && self.range.len() * room <= HALF);
         for (i, r) in self.range.clone().enumerate() {
             // SAFETY: a row of the buffers.
             let row = unsafe { block_of(&self.rows.pred, r) };
@@ -205,7 +207,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     // Of a softmax of long rows in f32, only exponentials are kept.
     let f32s = [rows.pred, rows.target, direction].iter().all(|from| from.dtype == DType::F32);
     let direct = rows.kind == Kind::Softmax && f32s && k > narrow::LONGEST && k <= HALF / 2;
-    let together = if direct { (16384 / k).clamp(1, FEW) } else { together(k) };
+    let together = if direct { (HALF / kept(k)).min(TOGETHER) } else { together(k) };
     let mut work = Workspace::new(std::mem::take(&mut call.workspace));
     let places: Places<f64> = work.take_places(2 * room * blocks.count);
     let wanted = if direct { 0 } else { 2 * together * k };

@@ -3,6 +3,7 @@
 use super::Ensemble;
 use crate::cpu::narrow::{Classes, LaneLoss, LaneRows, NegLogProb, Softmax, Stats, Tiles};
 use crate::cpu::simd::Simd;
+use std::ops::Range;
 
 /// `average` logits.
 pub struct LanesOfLogits<'a>(pub &'a Ensemble<'a>);
@@ -78,15 +79,18 @@ impl LaneLoss for LanesOfLogits<'_> {
 }
 
 impl Ensemble<'_> {
-    /// Copies the gradient of a sample for the first model to the others.
-    #[inline(always)]
-    pub fn spread(&self, r: usize) {
+    /// Copies gradients for the first model to the others, but for samples with a bit in `left`.
+    pub fn spread(&self, samples: Range<usize>, left: u32) {
         let Some(gradients) = &self.gradients else { return };
-        for m in 1..self.models {
-            // SAFETY: rows that only the block with sample r writes.
-            unsafe {
-                let bytes = self.classes * gradients.dtype.size();
-                std::ptr::copy_nonoverlapping(gradients.row(r), gradients.row(m * self.rows + r), bytes);
+        let all = left == 0 && gradients.stride == self.classes;
+        let (runs, each) = if all { (1, samples.len()) } else { (samples.len(), 1) };
+        for i in (0..runs).filter(|i| left >> i & 1 == 0) {
+            let (r, bytes) = (samples.start + i, each * self.classes * gradients.dtype.size());
+            for m in 1..self.models {
+                // SAFETY: rows that only the block with these samples writes.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(gradients.row(r), gradients.row(m * self.rows + r), bytes);
+                }
             }
         }
     }

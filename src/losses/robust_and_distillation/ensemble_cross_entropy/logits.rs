@@ -9,6 +9,7 @@ use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{LARGEST, NO_LABEL, Odds};
 use crate::cpu::softmax_entropy::index_of;
 use crate::cpu::storage::{self, BLOCK, Scratch, read_one};
+use std::ops::Range;
 
 pub struct OfLogits<'a>(pub(super) Ensemble<'a>);
 
@@ -176,9 +177,8 @@ impl RowSetLoss<1> for OfLogits<'_> {
         Some(LanesOfLogits(&self.0))
     }
 
-    #[inline(always)]
-    fn done_in_lanes(&self, r: usize) {
-        self.0.spread(r);
+    fn done_in_lanes(&self, rows: Range<usize>, left: u32) {
+        self.0.spread(rows, left);
     }
 
     #[inline(always)]
