@@ -126,7 +126,7 @@ pub struct Accumulator<S: Simd, const SCALED: bool = false> {
 pub const NO_LABEL: usize = NO_ELEMENT;
 
 /// Values looked at for a first reference.
-pub const SAMPLE: usize = 256;
+const SAMPLE: usize = 256;
 
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 pub const LARGEST: f32 = 2980.0;

@@ -1,5 +1,7 @@
 //! Rows of a softmax that fill vectors of their own.
 
+#![allow(clippy::redundant_closure)] // a reference in its place would be called, not inlined
+
 use crate::cpu::blocks::{NO_ELEMENT, fold, lane, store_four};
 use crate::cpu::row::Block;
 use crate::cpu::simd::{Simd, math};
