@@ -28,6 +28,12 @@ impl Block {
         self.len
     }
 
+    /// Where its values are, of type f32.
+    pub fn floats(&self) -> *const f32 {
+        assert!(self.dtype == DType::F32);
+        self.ptr.cast()
+    }
+
     /// At most `most` values from `at` on.
     pub fn part(&self, at: usize, most: usize) -> Block {
         assert!(at <= self.len);

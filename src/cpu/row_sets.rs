@@ -10,6 +10,7 @@ use crate::cpu::row::{Cache, HALF, Row, RowOut};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
+use std::ops::Range;
 
 /// The mathematics of a loss on `I` rows.
 pub trait RowSetLoss<const I: usize>: Sync {
@@ -54,10 +55,13 @@ pub trait RowSetLoss<const I: usize>: Sync {
         state
     }
 
-    /// The same for samples in lanes, where the loss has such a form, and no outputs of its own.
+    /// The same for samples in lanes, where the loss has such a form.
     fn lanes(&self) -> Option<impl LaneLoss<I>> {
         None::<Never>
     }
+
+    /// Outputs of its own of samples that were done in lanes: those without a bit in `left`.
+    fn done_in_lanes(&self, _rows: Range<usize>, _left: u32) {}
 
     /// Outputs of a sample that does not count, but for the loss.
     fn clear(&self, _r: usize) {}
@@ -121,7 +125,7 @@ struct Pass<'a, const I: usize, L> {
 
 struct PassBlock<'a, const I: usize, L> {
     pass: &'a Pass<'a, I, L>,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
 }
 
 impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
@@ -146,6 +150,7 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
                     let sum;
                     let end = self.rows.end.min(r + S::LANES);
                     (sum, left) = pass.narrow(s, lanes, r..end, end < self.rows.end);
+                    pass.loss.done_in_lanes(r..end, left);
                     total += sum;
                 }
                 if left >> place & 1 == 0 {
@@ -196,7 +201,7 @@ impl<const I: usize, L: RowSetLoss<I>> Pass<'_, I, L> {
         &self,
         s: S,
         loss: &impl LaneLoss<I>,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         followed: bool,
     ) -> (f64, u32) {
         let (mut group, mut others) = (Group::new(rows.clone(), followed), 0);

@@ -259,7 +259,7 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
 
 /// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
 #[inline(always)]
-fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
+pub fn block_max<S: Simd>(s: S, block: Block, own: usize) -> f32 {
     let low = s.splat(f32::NEG_INFINITY);
     let top = block.fold_without(
         s,

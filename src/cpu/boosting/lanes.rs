@@ -1,45 +1,46 @@
 //! Short rows of a softmax, one in each lane.
 
-use super::{About, Sweep};
+use super::Sweep;
+use super::softmax::About;
 use crate::cpu::narrow::{Lanes, Tiles};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::storage;
 use crate::registry::DType;
+use std::ops::Range;
 
 impl Sweep<'_> {
     #[inline(always)]
     pub fn lanes<S: Simd>(&self, s: S) {
         let mut tiles = [const { Tiles::new() }; 2];
         for first in self.range.clone().step_by(S::LANES) {
-            self.group(s, first, S::LANES.min(self.range.end - first), &mut tiles);
+            self.group(s, first..self.range.end.min(first + S::LANES), &mut tiles);
         }
     }
 
     #[inline(always)]
-    fn group<S: Simd>(&self, s: S, first: usize, count: usize, tiles: &mut [Tiles; 2]) {
+    fn group<S: Simd>(&self, s: S, rows: Range<usize>, tiles: &mut [Tiles; 2]) {
+        let (first, count, followed) = (rows.start, rows.len(), rows.end < self.range.end);
         let (zero, one, low) = (s.zero(), s.splat(1.0), s.splat(f32::NEG_INFINITY));
         let n = self.rows.pred.columns;
-        let [mut f, mut t] = tiles.each_mut().map(|tiles| tiles.classes(n, first..first + count, low));
+        let [mut f, mut t] = tiles.each_mut().map(|tiles| tiles.classes(n, rows.clone(), low));
         // SAFETY: rows of the call.
         unsafe {
-            f.read(s, &self.rows.pred, false);
-            t.read(s, &self.rows.target, false);
+            f.read(s, &self.rows.pred, followed);
+            t.read(s, &self.rows.target, followed);
         }
         let top = f.top(s);
         let about = About::new(s, top);
         // The first of the largest is kept apart: 1 - p keeps its digits.
         let (mut before, mut rest) = (s.first_n(0), zero);
         for k in (0..n).step_by(4) {
-            let mut z = [low; 4];
-            for v in 0..4.min(n - k) {
-                let (value, is_top) = (f.get(s, k + v), s.eq(f.get(s, k + v), top));
-                z[v] = s.select(s.and(is_top, s.not(before)), low, value);
+            let mut z = f.four(s, k);
+            for z in &mut z {
+                let is_top = s.eq(*z, top);
+                *z = s.select(s.and(is_top, s.not(before)), low, *z);
                 before = s.or(before, is_top);
             }
             let e = about.exp(s, z);
-            for v in 0..4.min(n - k) {
-                f.set_term(s, k + v, e[v]);
-            }
+            f.set_four_terms(s, k, e);
             rest = s.add(rest, s.add(s.add(e[0], e[1]), s.add(e[2], e[3])));
         }
         let term = about.exp(s, [top; 4])[0];

@@ -1,5 +1,7 @@
 //! l = -log p_y of an average over models, of their logits or of their probabilities.
 
+#[path = "ensemble_cross_entropy/lanes.rs"]
+mod lanes;
 #[path = "ensemble_cross_entropy/logits.rs"]
 mod logits;
 #[path = "ensemble_cross_entropy/probabilities.rs"]
@@ -41,8 +43,9 @@ pub fn cpu(cpu: &crate::cpu::Cpu, call: &mut Call) -> Result<()> {
         reduction: Reduction::from_code(call.opts.reduction),
         loss: call.loss.as_deref_mut(),
         grad_loss: call.grad_loss,
-        gradients: [None],
-        more_gradients: ensemble.gradients.is_some(),
+        // Those of the first model.
+        gradients: [call.grad_logits],
+        more_gradients: false,
     };
     match call.opts.average {
         0 => row_sets::run(cpu, &OfLogits(ensemble), problem),

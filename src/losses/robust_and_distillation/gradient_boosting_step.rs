@@ -1,13 +1,17 @@
 //! rho = sum_i r_i d_i / sum_i h_i d_i^2, a Newton step along the new unit's output.
 
 use crate::cpu::Cpu;
-use crate::cpu::boosting::{Kind, Rows, Sweep};
+
+use crate::cpu::boosting::{Kind, Rows, Softmax, Sweep};
+use crate::cpu::narrow;
 use crate::cpu::parallel::Blocks;
+use crate::cpu::row::{Block, Cache, HALF};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{line_ahead, load_lanes, load_typed};
+use crate::cpu::softmax::NO_LABEL;
+use crate::cpu::storage::{BLOCK, fetch, line_ahead, load_lanes, load_typed};
 use crate::cpu::workspace::{Places, Size, Workspace};
 use crate::registry::entries::gradient_boosting_step::{Args, Call};
-use crate::registry::{Floats, Result};
+use crate::registry::{DType, Floats, Result};
 use std::ops::Range;
 
 /// Most lanes of any instruction set.
@@ -15,11 +19,11 @@ const LANES: usize = 16;
 
 /// Adds some rows to both sums of each class.
 struct Sums<'a> {
+    rows: Rows<'a>,
     direction: Floats<'a>,
     range: Range<usize>,
-    /// Of these rows, one after the other.
-    residuals: *const f32,
-    hessian: *const f32,
+    /// Residuals and second derivatives of these rows, one after the other; none if they are to be found on the way.
+    found: Option<[*const f32; 2]>,
     /// With room for whole vectors.
     slopes: &'a mut [f64],
     curvatures: &'a mut [f64],
@@ -27,67 +31,149 @@ struct Sums<'a> {
 
 /// Rows whose terms are added up in f32: so few that rounding does not count.
 const FEW: usize = 8;
-
-impl Sums<'_> {
-    /// Vectors of row `i` of these: residuals, second derivatives and direction.
-    ///
-    /// # Safety
-    /// They are within the row.
-    #[inline(always)]
-    unsafe fn load<S: Simd>(&self, s: S, i: usize, at: usize, lanes: usize) -> [S::F; 3] {
-        let (k, direction) = (self.direction.columns, &self.direction);
-        unsafe {
-            let place = direction.row(self.range.start + i).add(at * direction.dtype.size());
-            line_ahead(place);
-            let r = load_lanes(s, self.residuals.add(i * k + at), lanes);
-            let h = load_lanes(s, self.hessian.add(i * k + at), lanes);
-            [r, h, load_typed(s, direction.dtype, place, lanes)]
-        }
-    }
-}
+/// Rows of a softmax whose exponentials are kept at a time.
+const TOGETHER: usize = 16;
 
 impl Kernel for Sums<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (k, rows) = (self.direction.columns, self.range.len());
+    fn run<S: Simd>(mut self, s: S) {
+        let (k, direction, first) = (self.direction.columns, self.direction, self.range.start);
         assert!(self.slopes.len().min(self.curvatures.len()) >= k.next_multiple_of(S::LANES));
-        for at in (0..k).step_by(S::LANES) {
-            let lanes = S::LANES.min(k - at);
-            let (mut slopes, mut curvatures) = (s.d_zero(), s.d_zero());
+        if let Some([residuals, hessian]) = self.found {
+            self.add(
+                s,
+                #[inline(always)]
+                |i, at| {
+                    let lanes = S::LANES.min(k - at);
+                    // SAFETY: within the rows.
+                    unsafe {
+                        let place = direction.row(first + i).add(at * direction.dtype.size());
+                        line_ahead(place);
+                        let r = load_lanes(s, residuals.add(i * k + at), lanes);
+                        let h = load_lanes(s, hessian.add(i * k + at), lanes);
+                        [[r], [h], [load_typed(s, direction.dtype, place, lanes)]]
+                    }
+                },
+            );
+            return;
+        }
+        let (room, cache) = (kept(k), Cache::of_thread(k).cast::<f32>());
+        let mut softmax = [None::<Softmax<S>>; TOGETHER];
+        let target = self.rows.target;
+        assert!(self.range.len() <= TOGETHER && self.range.len() * room <= HALF);
+        for (i, r) in self.range.clone().enumerate() {
+            // SAFETY: a row of the buffers.
+            let row = unsafe { block_of(&self.rows.pred, r) };
+            let mut next = 0;
+            softmax[i] = Some(Softmax::new(
+                s,
+                k,
+                #[inline(always)]
+                |start| row.part(start, BLOCK),
+                cache.wrapping_add(i * room),
+                // What is read then, for memory to keep up.
+                #[inline(always)]
+                || {
+                    for from in [&target, &direction] {
+                        // SAFETY: as above.
+                        let row = unsafe { from.row(r) }.cast::<f32>();
+                        fetch(row.wrapping_add(next).cast(), 4 * S::LANES * size_of::<f32>());
+                    }
+                    next += 4 * S::LANES;
+                },
+            ));
+        }
+        self.add(
+            s,
+            #[inline(always)]
+            |i, at| {
+                let softmax = softmax[i].as_ref().expect("one for each");
+                // SAFETY: within the rows; the exponentials are in groups of four vectors.
+                unsafe {
+                    let r = first + i;
+                    let t = block_of(&target, r).part(at, 4 * S::LANES).four(s, 0, NO_LABEL, 0.0);
+                    let d = block_of(&direction, r).part(at, 4 * S::LANES).four(s, 0, NO_LABEL, 0.0);
+                    let mut e = t;
+                    for v in 0..4 {
+                        e[v] = s.load(cache.add(i * room + at + v * S::LANES));
+                    }
+                    let [r, h] = softmax.slopes(s, e, t, softmax.sure.wrapping_sub(at));
+                    [r, h, d]
+                }
+            },
+        );
+    }
+}
+
+/// The row of a buffer of type f32.
+///
+/// # Safety
+/// It has one.
+unsafe fn block_of(from: &Floats, r: usize) -> Block {
+    unsafe { Block::new(DType::F32, from.row(r), from.columns) }
+}
+
+impl Sums<'_> {
+    /// `load(i, at)` gives vectors of row `i` of these from element `at` on: residuals, second derivatives and
+    /// direction, the last 0 beyond the end.
+    #[inline(always)]
+    fn add<S: Simd, const N: usize>(&mut self, s: S, load: impl Fn(usize, usize) -> [[S::F; N]; 3]) {
+        let (k, rows) = (self.direction.columns, self.range.len());
+        for at in (0..k).step_by(N * S::LANES) {
+            let (mut slopes, mut curvatures) = ([s.d_zero(); N], [s.d_zero(); N]);
             for first in (0..rows).step_by(FEW) {
                 let few = first..rows.min(first + FEW);
-                let (mut slope, mut curvature) = (s.zero(), s.zero());
+                let (mut slope, mut curvature) = ([s.zero(); N], [s.zero(); N]);
                 for i in few.clone() {
-                    // SAFETY: within the rows.
-                    let [r, h, d] = unsafe { self.load(s, i, at, lanes) };
-                    slope = s.mul_add(r, d, slope);
-                    curvature = s.mul_add(s.mul(h, d), d, curvature);
+                    let [r, h, d] = load(i, at);
+                    for v in 0..N {
+                        slope[v] = s.mul_add(r[v], d[v], slope[v]);
+                        curvature[v] = s.mul_add(s.mul(h[v], d[v]), d[v], curvature[v]);
+                    }
                 }
                 // Far from the ends of f32 nothing that matters was lost there.
                 let largest = s.splat(1e30);
-                let inside = s.and(s.lt(s.splat(1e-20), curvature), s.lt(curvature, largest));
-                let inside = s.and(inside, s.lt(s.abs(slope), largest));
-                if s.mask_bits(s.or(inside, s.not(s.first_n(lanes)))) == s.mask_bits(s.first_n(S::LANES)) {
-                    slopes = s.d_add(slopes, slope);
-                    curvatures = s.d_add(curvatures, curvature);
+                let mut inside = s.first_n(S::LANES);
+                for v in 0..N {
+                    let here = s.and(s.lt(s.splat(1e-20), curvature[v]), s.lt(curvature[v], largest));
+                    let here = s.and(here, s.lt(s.abs(slope[v]), largest));
+                    let beyond = s.not(s.first_n(k.saturating_sub(at + v * S::LANES)));
+                    inside = s.and(inside, s.or(here, beyond));
+                }
+                if s.mask_bits(inside) == s.mask_bits(s.first_n(S::LANES)) {
+                    for v in 0..N {
+                        slopes[v] = s.d_add(slopes[v], slope[v]);
+                        curvatures[v] = s.d_add(curvatures[v], curvature[v]);
+                    }
                     continue;
                 }
                 for i in few {
-                    // SAFETY: as above.
-                    let [r, h, d] = unsafe { self.load(s, i, at, lanes) };
-                    slopes = s.d_mul_add(slopes, r, d);
-                    curvatures = s.d_mul_add(curvatures, s.mul(h, d), d);
+                    let [r, h, d] = load(i, at);
+                    for v in 0..N {
+                        slopes[v] = s.d_mul_add(slopes[v], r[v], d[v]);
+                        curvatures[v] = s.d_mul_add(curvatures[v], s.mul(h[v], d[v]), d[v]);
+                    }
                 }
             }
-            // SAFETY: room for whole vectors.
-            unsafe {
-                s.d_add_to(self.slopes.as_mut_ptr().add(at), slopes);
-                s.d_add_to(self.curvatures.as_mut_ptr().add(at), curvatures);
+            for v in 0..N {
+                let at = at + v * S::LANES;
+                if at < k {
+                    // SAFETY: room for whole vectors.
+                    unsafe {
+                        s.d_add_to(self.slopes.as_mut_ptr().add(at), slopes[v]);
+                        s.d_add_to(self.curvatures.as_mut_ptr().add(at), curvatures[v]);
+                    }
+                }
             }
         }
     }
+}
+
+/// Room for the exponentials of a row, in groups of four vectors.
+fn kept(k: usize) -> usize {
+    k.next_multiple_of(4 * LANES)
 }
 
 /// Places for the sums of `k` classes: whole vectors.
@@ -117,22 +203,29 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
     let Some(rho) = call.rho.as_deref_mut() else { return Ok(()) };
     let rows = Rows { kind: Kind::from_code(call.opts.kind), pred: call.pred, target: call.target };
     let direction = call.direction;
-    let (blocks, together) = (blocks(n, k), together(k));
+    let (blocks, room) = (blocks(n, k), padded(k));
+    // Of a softmax of long rows in f32, only exponentials are kept.
+    let f32s = [rows.pred, rows.target, direction].iter().all(|from| from.dtype == DType::F32);
+    let direct = rows.kind == Kind::Softmax && f32s && k > narrow::LONGEST && k <= HALF / 2;
+    let together = if direct { (HALF / kept(k)).min(TOGETHER) } else { together(k) };
     let mut work = Workspace::new(std::mem::take(&mut call.workspace));
-    let room = padded(k);
     let places: Places<f64> = work.take_places(2 * room * blocks.count);
-    let found: Places<f32> = work.take_places(2 * together * k * blocks.count);
+    let wanted = if direct { 0 } else { 2 * together * k };
+    let found: Places<f32> = work.take_places(wanted * blocks.count);
     cpu.run(blocks.count, n * k * 16, &|block| {
         // SAFETY: this block's own.
         let sums = unsafe { places.fill(2 * room * block, 2 * room, 0.0) };
-        let to = [0, 1].map(|i| found.at((2 * block + i) * together * k));
+        let to = [0, 1]
+            .map(|i| if direct { std::ptr::null_mut() } else { found.at((2 * block + i) * together * k) });
         let (slopes, curvatures) = sums.split_at_mut(room);
         let all = blocks.range(block);
         for first in all.clone().step_by(together) {
             let range = first..all.end.min(first + together);
-            cpu.isa.dispatch(Sweep { rows, range: range.clone(), to, losses: None });
-            let [residuals, hessian] = to.map(<*mut f32>::cast_const);
-            cpu.isa.dispatch(Sums { direction, range, residuals, hessian, slopes, curvatures });
+            let found = (!direct).then_some(to.map(<*mut f32>::cast_const));
+            if !direct {
+                cpu.isa.dispatch(Sweep { rows, range: range.clone(), to, losses: None });
+            }
+            cpu.isa.dispatch(Sums { rows, direction, range, found, slopes, curvatures });
         }
     });
     // SAFETY: all written.

@@ -1,12 +1,15 @@
 //! `average` logits: a softmax of their mean.
 
 use super::Ensemble;
+use super::lanes::LanesOfLogits;
+use crate::cpu::narrow::LaneLoss;
 use crate::cpu::row::{Block, Row, RowOut, fold, fold_without, map_into};
 use crate::cpu::row_sets::RowSetLoss;
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{LARGEST, NO_LABEL, Odds};
 use crate::cpu::softmax_entropy::index_of;
 use crate::cpu::storage::{self, BLOCK, Scratch, read_one};
+use std::ops::Range;
 
 pub struct OfLogits<'a>(pub(super) Ensemble<'a>);
 
@@ -168,6 +171,14 @@ impl RowSetLoss<1> for OfLogits<'_> {
             }
         };
         Averaged { reference, odds }
+    }
+
+    fn lanes(&self) -> Option<impl LaneLoss> {
+        Some(LanesOfLogits(&self.0))
+    }
+
+    fn done_in_lanes(&self, rows: Range<usize>, left: u32) {
+        self.0.spread(rows, left);
     }
 
     #[inline(always)]
