@@ -1,8 +1,8 @@
 //! Rows in lanes, by class, and values that rows have one of.
 
-use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::{Scratch, load_typed};
-use crate::registry::{DType, Floats};
+use super::tiles::{Lanes, Read, Write};
+use crate::cpu::simd::{Simd, dispatch, math};
+use crate::registry::{Floats, FloatsMut};
 use std::ops::Range;
 
 /// The rows by class: for each class one vector, at first of logits, and room for another.
@@ -16,29 +16,19 @@ pub struct Classes<S: Simd> {
 }
 
 impl<S: Simd> Classes<S> {
+    pub(super) fn new(values: *mut f32, terms: *mut f32, len: usize, label: S::F, rows: Range<usize>) -> Self {
+        Classes { values, terms, len, label, rows }
+    }
+
     /// Reads the rows.
     ///
     /// # Safety
     /// They are within `from`, and of this length; so is the row after them if they are `followed`.
     #[inline(always)]
     pub unsafe fn read(&mut self, s: S, from: &Floats, followed: bool) {
-        let (n, first, count) = (self.len, self.rows.start, self.rows.len());
-        // SAFETY: a vector that begins in a row ends in the next. Tiles have room for the longest.
-        unsafe {
-            let mut rows = self.terms.cast_const();
-            if from.dtype == DType::F32 && from.stride == n && count == S::LANES && followed && n >= S::LANES
-            {
-                rows = from.row(first).cast();
-            } else {
-                gather(s, from, first, count, self.terms);
-            }
-            for k in (0..n).step_by(S::LANES) {
-                s.transpose(rows.add(k), n, self.values.add(k * S::LANES), S::LANES);
-            }
-            for k in n..n.next_multiple_of(4) {
-                s.store(self.values.add(k * S::LANES), s.splat(f32::NEG_INFINITY));
-            }
-        }
+        let (first, count) = (self.rows.start, self.rows.len());
+        let Classes { values, terms: rows, len: n, .. } = *self;
+        dispatch::apart(s, Read { from, first, count, followed, lanes: S::LANES, n, rows, values });
     }
 
     #[inline(always)]
@@ -190,114 +180,29 @@ impl<S: Simd> Classes<S> {
     /// The values row by row.
     #[inline(always)]
     pub fn by_rows(&mut self, s: S) -> *const f32 {
-        // Backwards, as what is written beyond a row's end is the next one's.
-        for k in (0..self.len).step_by(S::LANES).rev() {
-            // SAFETY: whole tiles.
-            unsafe { s.transpose(self.values.add(k * S::LANES), S::LANES, self.terms.add(k), self.len) };
-        }
+        dispatch::apart(s, self.write(0, None));
         self.terms
+    }
+
+    /// Writes the values to those rows that have a bit in `done`.
+    ///
+    /// # Safety
+    /// They are within `to`, and of this length.
+    #[inline(always)]
+    pub unsafe fn write_rows(&mut self, s: S, done: u32, to: &FloatsMut) {
+        dispatch::apart(s, self.write(done, Some(to)));
+    }
+
+    #[inline(always)]
+    fn write<'a>(&self, done: u32, to: Option<&'a FloatsMut<'a>>) -> Write<'a> {
+        let (first, count) = (self.rows.start, self.rows.len());
+        let Classes { values, terms: rows, len: n, .. } = *self;
+        Write { to, first, count, done, lanes: S::LANES, n, rows, values }
     }
 
     /// Rows of which class `k` is the label.
     #[inline(always)]
     pub fn is_label(&self, s: S, k: usize) -> S::M {
         s.eq(self.label, s.splat(k as i32 as f32))
-    }
-}
-
-/// Lanes of the widest vector.
-pub const WIDEST: usize = 16;
-
-/// Longest row that goes into lanes: one much longer fills vectors of its own, and an f32 sum has no use for more
-/// terms.
-pub const LONGEST: usize = 64;
-
-/// Whether rows of `n` logits go into lanes.
-pub fn fits<S: Simd>(n: usize) -> bool {
-    S::LANES > 1 && n <= LONGEST
-}
-
-/// Values of `LANES` rows, one row after the other or one class after the other.
-type Tile = Scratch<{ (LONGEST + 1) * WIDEST }>;
-
-/// Room for rows and what is made of them.
-pub struct Tiles {
-    rows: Tile,
-    classes: Tile,
-}
-
-impl Tiles {
-    pub const fn new() -> Tiles {
-        Tiles { rows: Tile::new(), classes: Tile::new() }
-    }
-
-    /// Room for `rows`, which [`Classes::read`] is to fill.
-    pub fn classes<S: Simd>(&mut self, len: usize, rows: Range<usize>, label: S::F) -> Classes<S> {
-        assert!(fits::<S>(len) && rows.len() <= S::LANES);
-        Classes { values: self.classes.ptr(), terms: self.rows.ptr(), len, label, rows }
-    }
-}
-
-/// One value per row, and how a vector reads and writes them.
-#[repr(C, align(64))]
-pub struct Lanes(pub [f32; WIDEST]);
-
-impl Lanes {
-    /// Zeros where there are less values.
-    #[inline(always)]
-    fn collect(values: impl Iterator<Item = f32>) -> Lanes {
-        let mut lanes = Lanes([0.0; WIDEST]);
-        lanes.0.iter_mut().zip(values).for_each(|(lane, value)| *lane = value);
-        lanes
-    }
-
-    #[inline(always)]
-    pub fn vector<S: Simd>(&self, s: S) -> S::F {
-        const { assert!(S::LANES <= WIDEST) };
-        // SAFETY: there is room for a vector.
-        unsafe { s.load(self.0.as_ptr()) }
-    }
-
-    #[inline(always)]
-    pub fn of<S: Simd>(s: S, v: S::F) -> Lanes {
-        const { assert!(S::LANES <= WIDEST) };
-        let mut lanes = Lanes([0.0; WIDEST]);
-        // SAFETY: there is room for a vector.
-        unsafe { s.store(lanes.0.as_mut_ptr(), v) };
-        lanes
-    }
-}
-
-/// Rows one after the other as f32, and zeros to make them `LANES`.
-///
-/// # Safety
-/// They are within `from`; `to` has room for `LANES` of them, and a vector more.
-#[inline(always)]
-unsafe fn gather<S: Simd>(s: S, from: &Floats, first: usize, count: usize, to: *mut f32) {
-    let n = from.columns;
-    unsafe {
-        if from.stride == n || count == 1 {
-            copy(s, from.dtype, from.row(first), count * n, to);
-        } else {
-            // What is written beyond a row's end is the next one's.
-            for i in 0..count {
-                copy(s, from.dtype, from.row(first + i), n, to.add(i * n));
-            }
-        }
-        if count < S::LANES {
-            to.add(count * n).write_bytes(0, (S::LANES - count) * n);
-        }
-        s.store(to.add(S::LANES * n), s.zero());
-    }
-}
-
-/// Converts `n` values to f32.
-///
-/// # Safety
-/// Both are in bounds, `to` with a vector more.
-#[inline(always)]
-unsafe fn copy<S: Simd>(s: S, dtype: DType, from: *const u8, n: usize, to: *mut f32) {
-    for k in (0..n).step_by(S::LANES) {
-        unsafe { s.store(to.add(k), load_typed(s, dtype, from.add(k * dtype.size()), S::LANES.min(n - k))) };
     }
 }

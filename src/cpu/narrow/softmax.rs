@@ -13,8 +13,8 @@ pub trait OddsLoss {
     }
 
     /// See [`LaneLoss::weight`].
-    fn weight(&self, _label: usize) -> f32 {
-        1.0
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        None::<fn(usize) -> f32>
     }
 }
 
@@ -101,8 +101,8 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
     }
 
     #[inline(always)]
-    fn weight(&self, label: usize) -> f32 {
-        self.0.weight(label)
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        self.0.weight()
     }
 }
 

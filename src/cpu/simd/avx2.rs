@@ -118,6 +118,11 @@ impl Simd for Avx2 {
     type F = __m256;
     type M = __m256;
     type D = (__m256d, __m256d);
+    type Wide = super::Twice<Self>;
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        super::Twice(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -191,7 +196,18 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
-        for q in [0, 4] {
+        unsafe { self.transpose_from(from, stride, to, to_stride, 8) }
+    }
+    #[inline(always)]
+    unsafe fn transpose_from(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+        n: usize,
+    ) {
+        for q in (0..n).step_by(4) {
             unsafe {
                 let from = from.add(q);
                 let (a, b) = (row_pair(from, stride), row_pair(from.add(stride), stride));
@@ -203,6 +219,51 @@ impl Simd for Avx2 {
                 let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
                 _mm256_storeu_ps(out.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab, cd));
                 _mm256_storeu_ps(out.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_to(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+        n: usize,
+    ) {
+        if n == 8 {
+            return unsafe { self.transpose(from, stride, to, to_stride) };
+        }
+        let mut k = 0;
+        unsafe {
+            let vector = |k: usize| _mm256_loadu_ps(from.add(k * stride));
+            // Values from `k` on of a row and of the one 4 below it.
+            let place = |row: usize, k: usize| to.add(row * to_stride + k);
+            if n & 4 > 0 {
+                let (ab, cd) = (_mm256_unpacklo_ps(vector(0), vector(1)), _mm256_unpacklo_ps(vector(2), vector(3)));
+                let first = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
+                let (ab, cd) = (_mm256_unpackhi_ps(vector(0), vector(1)), _mm256_unpackhi_ps(vector(2), vector(3)));
+                let second = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
+                for (row, fours) in first.into_iter().chain(second).enumerate() {
+                    let (low, high) = halves(fours);
+                    _mm_storeu_ps(place(row, 0), low);
+                    _mm_storeu_ps(place(row + 4, 0), high);
+                }
+                k = 4;
+            }
+            if n & 2 > 0 {
+                let (a, b) = (vector(k), vector(k + 1));
+                for (row, pairs) in [(0, _mm256_unpacklo_ps(a, b)), (2, _mm256_unpackhi_ps(a, b))] {
+                    let (low, high) = halves(pairs);
+                    _mm_storel_pd(place(row, k).cast(), _mm_castps_pd(low));
+                    _mm_storeh_pd(place(row + 1, k).cast(), _mm_castps_pd(low));
+                    _mm_storel_pd(place(row + 4, k).cast(), _mm_castps_pd(high));
+                    _mm_storeh_pd(place(row + 5, k).cast(), _mm_castps_pd(high));
+                }
+                k += 2;
+            }
+            if n & 1 > 0 {
+                (0..8).for_each(|row| *place(row, k) = *from.add(k * stride + row));
             }
         }
     }
