@@ -13,9 +13,9 @@ use crate::registry::{Floats, FloatsMut};
 pub use classes::Classes;
 pub use entropy::{EntropyLanes, Slopes};
 pub use softmax::{NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
+use std::ops::Range;
 use tiles::{LONGEST, WIDEST};
 pub use tiles::{Lanes, Tiles, fits};
-use std::ops::Range;
 
 /// The mathematics of a loss on rows in lanes, or on sets of `I` rows.
 pub trait LaneLoss<const I: usize = 1> {
@@ -154,7 +154,9 @@ impl<const I: usize> Narrow<'_, I> {
         let mut tiles = [const { Tiles::new() }; I];
         let label = labels.vector(s);
         let weight = match loss.weight() {
-            Some(weight) => Lanes::collect(labels.0[..count].iter().map(|&label| weight(label as usize))).vector(s),
+            Some(weight) => {
+                Lanes::collect(labels.0[..count].iter().map(|&label| weight(label as usize))).vector(s)
+            }
             None => s.splat(1.0),
         };
         let n = self.inputs[0].columns;

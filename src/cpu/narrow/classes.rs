@@ -1,9 +1,20 @@
 //! Rows in lanes, by class, and values that rows have one of.
 
-use super::tiles::{Lanes, Read, Write};
-use crate::cpu::simd::{Simd, dispatch, math};
+use super::tiles::{LONGEST, Lanes, Read, Write};
+use crate::cpu::simd::{Simd, dispatch};
 use crate::registry::{Floats, FloatsMut};
 use std::ops::Range;
+
+/// Numbers of classes: loaded more quickly than converted.
+static NUMBERS: [f32; LONGEST] = {
+    let mut numbers = [0.0; LONGEST];
+    let mut k = 0;
+    while k < LONGEST {
+        numbers[k] = k as f32;
+        k += 1;
+    }
+    numbers
+};
 
 /// The rows by class: for each class one vector, at first of logits, and room for another.
 pub struct Classes<S: Simd> {
@@ -16,7 +27,13 @@ pub struct Classes<S: Simd> {
 }
 
 impl<S: Simd> Classes<S> {
-    pub(super) fn new(values: *mut f32, terms: *mut f32, len: usize, label: S::F, rows: Range<usize>) -> Self {
+    pub(super) fn new(
+        values: *mut f32,
+        terms: *mut f32,
+        len: usize,
+        label: S::F,
+        rows: Range<usize>,
+    ) -> Self {
         Classes { values, terms, len, label, rows }
     }
 
@@ -60,53 +77,49 @@ impl<S: Simd> Classes<S> {
         unsafe { s.store(self.terms.add(k * S::LANES), value) }
     }
 
-    /// The values of four classes from `k` on, a multiple of 4; -inf of those beyond the last.
+    /// The values of two classes from `k` on, an even number; -inf of one beyond the last.
     #[inline(always)]
-    pub fn four(&self, s: S, k: usize) -> [S::F; 4] {
-        assert!(k < self.len && k.is_multiple_of(4));
-        let mut z = [s.zero(); 4];
-        for v in 0..4 {
-            // SAFETY: tiles are whole fours, too.
-            z[v] = unsafe { s.load(self.values.add((k + v) * S::LANES)) };
-        }
-        z
+    pub fn pair(&self, s: S, k: usize) -> [S::F; 2] {
+        assert!(k < self.len && k.is_multiple_of(2));
+        // SAFETY: tiles are whole pairs, too.
+        unsafe { [s.load(self.values.add(k * S::LANES)), s.load(self.values.add((k + 1) * S::LANES))] }
     }
 
     #[inline(always)]
-    pub fn set_four(&mut self, s: S, k: usize, values: [S::F; 4]) {
-        Self::store_four(s, self.values, self.len, k, values);
+    pub fn set_pair(&mut self, s: S, k: usize, values: [S::F; 2]) {
+        Self::store_pair(s, self.values, self.len, k, values);
     }
 
     #[inline(always)]
-    pub fn set_four_terms(&mut self, s: S, k: usize, values: [S::F; 4]) {
-        Self::store_four(s, self.terms, self.len, k, values);
+    pub fn set_pair_of_terms(&mut self, s: S, k: usize, values: [S::F; 2]) {
+        Self::store_pair(s, self.terms, self.len, k, values);
     }
 
     #[inline(always)]
-    fn store_four(s: S, to: *mut f32, len: usize, k: usize, values: [S::F; 4]) {
-        assert!(k < len && k.is_multiple_of(4));
-        for v in 0..4 {
-            // SAFETY: tiles are whole fours, too.
-            unsafe { s.store(to.add((k + v) * S::LANES), values[v]) };
+    fn store_pair(s: S, to: *mut f32, len: usize, k: usize, values: [S::F; 2]) {
+        assert!(k < len && k.is_multiple_of(2));
+        // SAFETY: tiles are whole pairs, too.
+        unsafe {
+            s.store(to.add(k * S::LANES), values[0]);
+            s.store(to.add((k + 1) * S::LANES), values[1]);
         }
     }
 
-    /// As [`Classes::sums`], with `step` for four classes at a time: see [`Classes::four`].
+    /// As [`Classes::sums`], with `step` for two classes at a time: see [`Classes::pair`].
     #[inline(always)]
-    pub fn sums_by_four<const N: usize>(
+    pub fn sums_by_pair<const N: usize>(
         &mut self,
         s: S,
-        mut step: impl FnMut(&mut Self, usize, [[S::F; 4]; N]) -> [[S::F; 4]; N],
+        mut step: impl FnMut(&mut Self, usize, [[S::F; 2]; N]) -> [[S::F; 2]; N],
     ) -> [S::F; N] {
         let mut totals = [s.zero(); N];
         for start in (0..self.len).step_by(16) {
-            let mut sums = [[s.zero(); 4]; N];
-            for k in (start..self.len.min(start + 16)).step_by(4) {
+            let mut sums = [[s.zero(); 2]; N];
+            for k in (start..self.len.min(start + 16)).step_by(2) {
                 sums = step(self, k, sums);
             }
             for i in 0..N {
-                let [a, b, c, d] = sums[i];
-                totals[i] = s.add(totals[i], s.add(s.add(a, b), s.add(c, d)));
+                totals[i] = s.add(totals[i], s.add(sums[i][0], sums[i][1]));
             }
         }
         totals
@@ -115,19 +128,20 @@ impl<S: Simd> Classes<S> {
     /// Leaves exp(z_k - about) as values, 0 for the label's where it is left out, and sums them.
     #[inline(always)]
     pub fn terms(&mut self, s: S, about: S::F, without_label: bool) -> S::F {
-        let [sum] = self.sums_by_four(
+        let [sum] = self.sums_by_pair(
             s,
             #[inline(always)]
             |classes, k, [mut sums]| {
-                let mut z = classes.four(s, k);
-                if without_label {
-                    for v in 0..4 {
+                let mut z = classes.pair(s, k);
+                for v in 0..2 {
+                    if without_label {
                         z[v] = s.select(classes.is_label(s, k + v), s.splat(f32::NEG_INFINITY), z[v]);
                     }
+                    z[v] = s.sub(z[v], about);
                 }
-                let terms = math::exp_about(s, z, about);
-                classes.set_four(s, k, terms);
-                for v in 0..4 {
+                let terms = s.softmax_pair(z);
+                classes.set_pair(s, k, terms);
+                for v in 0..2 {
                     sums[v] = s.add(sums[v], terms[v]);
                 }
                 [sums]
@@ -147,7 +161,7 @@ impl<S: Simd> Classes<S> {
     }
 
     /// Sums over the classes, `step` adding to them those of one class. Rather than one long chain of roundings there
-    /// are four short ones at a time.
+    /// are two short ones at a time.
     #[inline(always)]
     pub fn sums<const N: usize>(
         &mut self,
@@ -157,15 +171,14 @@ impl<S: Simd> Classes<S> {
         let mut totals = [s.zero(); N];
         for start in (0..self.len).step_by(16) {
             let end = self.len.min(start + 16);
-            let mut sums = [[s.zero(); N]; 4];
-            for k in (start..end).step_by(4) {
-                for v in 0..4.min(end - k) {
+            let mut sums = [[s.zero(); N]; 2];
+            for k in (start..end).step_by(2) {
+                for v in 0..2.min(end - k) {
                     sums[v] = step(self, k + v, sums[v]);
                 }
             }
             for (i, total) in totals.iter_mut().enumerate() {
-                let sum = s.add(s.add(sums[0][i], sums[1][i]), s.add(sums[2][i], sums[3][i]));
-                *total = s.add(*total, sum);
+                *total = s.add(*total, s.add(sums[0][i], sums[1][i]));
             }
         }
         totals
@@ -203,6 +216,6 @@ impl<S: Simd> Classes<S> {
     /// Rows of which class `k` is the label.
     #[inline(always)]
     pub fn is_label(&self, s: S, k: usize) -> S::M {
-        s.eq(self.label, s.splat(k as i32 as f32))
+        s.eq(self.label, s.splat(NUMBERS[k]))
     }
 }

@@ -105,7 +105,7 @@ impl Kernel for Read<'_> {
                     s.transpose_from(from, n, values.add(k * lanes + row), lanes, S::LANES.min(n - k));
                 }
             }
-            for at in (n * lanes..n.next_multiple_of(4) * lanes).step_by(S::LANES) {
+            for at in (n * lanes..n.next_multiple_of(2) * lanes).step_by(S::LANES) {
                 s.store(values.add(at), s.splat(f32::NEG_INFINITY));
             }
         }

@@ -223,14 +223,7 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn transpose_to(
-        self,
-        from: *const f32,
-        stride: usize,
-        to: *mut f32,
-        to_stride: usize,
-        n: usize,
-    ) {
+    unsafe fn transpose_to(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize, n: usize) {
         if n == 8 {
             return unsafe { self.transpose(from, stride, to, to_stride) };
         }
@@ -240,9 +233,11 @@ impl Simd for Avx2 {
             // Values from `k` on of a row and of the one 4 below it.
             let place = |row: usize, k: usize| to.add(row * to_stride + k);
             if n & 4 > 0 {
-                let (ab, cd) = (_mm256_unpacklo_ps(vector(0), vector(1)), _mm256_unpacklo_ps(vector(2), vector(3)));
+                let (ab, cd) =
+                    (_mm256_unpacklo_ps(vector(0), vector(1)), _mm256_unpacklo_ps(vector(2), vector(3)));
                 let first = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
-                let (ab, cd) = (_mm256_unpackhi_ps(vector(0), vector(1)), _mm256_unpackhi_ps(vector(2), vector(3)));
+                let (ab, cd) =
+                    (_mm256_unpackhi_ps(vector(0), vector(1)), _mm256_unpackhi_ps(vector(2), vector(3)));
                 let second = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
                 for (row, fours) in first.into_iter().chain(second).enumerate() {
                     let (low, high) = halves(fours);
@@ -513,6 +508,16 @@ impl Simd for Avx2 {
         unsafe {
             let t = _mm256_add_ps(k, _mm256_set1_ps(ROUND_MAGIC + 127.0));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(t)))
+        }
+    }
+    #[inline(always)]
+    fn scale_of(self, x: __m256) -> (__m256, __m256) {
+        unsafe {
+            let above = _mm256_sub_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(bits::TWO_THIRDS as i32));
+            let exponent = _mm256_and_si256(above, _mm256_set1_epi32(0xff80_0000_u32 as i32));
+            let scale = _mm256_sub_epi32(_mm256_castps_si256(_mm256_set1_ps(1.0)), exponent);
+            let e = _mm256_mul_ps(_mm256_cvtepi32_ps(exponent), _mm256_set1_ps(1.0 / 8_388_608.0));
+            (_mm256_castsi256_ps(scale), e)
         }
     }
     #[inline(always)]

@@ -258,6 +258,14 @@ pub fn ln_1p<S: Simd>(s: S, x: S::F) -> S::F {
     s.copysign(ln_inner(s, f, e), x)
 }
 
+/// ln(1 + x) for 0 <= x < 2^126.
+#[inline(always)]
+pub fn ln_1p_positive<S: Simd>(s: S, x: S::F) -> S::F {
+    let one = s.splat(1.0);
+    let (scale, e) = s.scale_of(s.add(one, x));
+    ln_inner(s, s.mul_add(x, scale, s.sub(scale, one)), e)
+}
+
 /// (ln(1 + t) - t) / t^2 on 0 <= t <= 1, a minimax fit.
 pub const LN_1P: [f32; 8] = [
     -0.499_996_48,

@@ -46,11 +46,11 @@ mod neon;
 #[cfg(test)]
 mod tests;
 
+use crate::cpu::storage::Scratch;
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-use crate::cpu::storage::Scratch;
 pub use dispatch::{Isa, Kernel};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
@@ -138,14 +138,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// Transposes `n <= LANES` rows of `LANES` values, and writes nothing beyond. There is room to read `LANES` rows.
     #[inline(always)]
-    unsafe fn transpose_to(
-        self,
-        from: *const f32,
-        stride: usize,
-        to: *mut f32,
-        to_stride: usize,
-        n: usize,
-    ) {
+    unsafe fn transpose_to(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize, n: usize) {
         if n == Self::LANES {
             return unsafe { self.transpose(from, stride, to, to_stride) };
         }
@@ -253,6 +246,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn softmax_terms(self, x: [Self::F; 4]) -> [Self::F; 4] {
         math::exp_softmax_of(self, x)
     }
+    #[inline(always)]
+    fn softmax_pair(self, x: [Self::F; 2]) -> [Self::F; 2] {
+        math::exp_softmax_of(self, x)
+    }
     // Of the values of a pack at `from`, to places that may be the same where there is one; see [`batch`].
     #[inline(always)]
     unsafe fn exp_pack(self, from: *const f32, to: *mut f32) {
@@ -277,6 +274,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;
+    /// `(2^-e, e)` for the `e` of [`Simd::frexp`], where `x` is normal and positive and 2^-e is normal.
+    #[inline(always)]
+    fn scale_of(self, x: Self::F) -> (Self::F, Self::F) {
+        let (_, e) = self.frexp(x);
+        (self.pow2(self.neg(e)), e)
+    }
     /// `(m, e)` with `x = m * 2^e` and m in about [2/3, 4/3), also for subnormal `x`. Zero gives
     /// `(1, -inf)`, infinity `(1, inf)`; a negative number or a NaN has `m` = NaN.
     fn frexp(self, x: Self::F) -> (Self::F, Self::F);

@@ -102,7 +102,9 @@ impl<S: Simd> Simd for Twice<S> {
         for i in [0, S::LANES] {
             for j in [0, S::LANES] {
                 // SAFETY: as the caller says. Rows are written in rising order.
-                unsafe { self.0.transpose(from.add(j * stride + i), stride, to.add(i * to_stride + j), to_stride) };
+                unsafe {
+                    self.0.transpose(from.add(j * stride + i), stride, to.add(i * to_stride + j), to_stride)
+                };
             }
         }
     }
@@ -187,6 +189,11 @@ impl<S: Simd> Simd for Twice<S> {
         [(a[0], a[1]), (a[2], a[3]), (b[0], b[1]), (b[2], b[3])]
     }
     #[inline(always)]
+    fn softmax_pair(self, [x, y]: [Self::F; 2]) -> [Self::F; 2] {
+        let [a, b, c, d] = self.0.softmax_terms([x.0, x.1, y.0, y.1]);
+        [(a, b), (c, d)]
+    }
+    #[inline(always)]
     fn exp_over(self, x: [Self::F; 4], power: &PowerOver<Self>) -> [Self::F; 4] {
         let &PowerOver { magic, low } = power;
         let [a, b, c, d] = x;
@@ -194,6 +201,11 @@ impl<S: Simd> Simd for Twice<S> {
         let high_half = self.0.exp_over([a.1, b.1, c.1, d.1], &PowerOver { magic: magic.1, low: low.1 });
         let both = |i: usize| (low_half[i], high_half[i]);
         [both(0), both(1), both(2), both(3)]
+    }
+    #[inline(always)]
+    fn scale_of(self, x: Self::F) -> (Self::F, Self::F) {
+        let (a, b) = (self.0.scale_of(x.0), self.0.scale_of(x.1));
+        ((a.0, b.0), (a.1, b.1))
     }
     #[inline(always)]
     fn frexp(self, x: Self::F) -> (Self::F, Self::F) {
