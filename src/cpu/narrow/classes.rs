@@ -172,10 +172,9 @@ impl<S: Simd> Classes<S> {
         for start in (0..self.len).step_by(16) {
             let end = self.len.min(start + 16);
             let mut sums = [[s.zero(); N]; 2];
-            for k in (start..end).step_by(2) {
-                for v in 0..2.min(end - k) {
-                    sums[v] = step(self, k + v, sums[v]);
-                }
+            for k in start..end {
+                // By turns.
+                sums = [sums[1], step(self, k, sums[0])];
             }
             for (i, total) in totals.iter_mut().enumerate() {
                 *total = s.add(*total, s.add(sums[0][i], sums[1][i]));

@@ -152,12 +152,12 @@ impl<S: Simd> OddsLanes<S> {
 
     #[inline(always)]
     pub fn neg_log_prob(&self, s: S) -> S::F {
-        s.add(self.large, s.add(self.large_rest, math::ln_1p_positive(s, self.x)))
+        s.add(self.large, s.add(self.large_rest, math::ln_1p_above(s, self.x)))
     }
 
     /// lse less `top`.
     #[inline(always)]
     pub fn log_sum(&self, s: S) -> S::F {
-        s.add(s.max(s.zero(), self.lead), math::ln_1p_positive(s, self.x))
+        s.add(s.max(s.zero(), self.lead), math::ln_1p_above(s, self.x))
     }
 }
