@@ -2,7 +2,7 @@
 
 use crate::cpu::row::{Row, RowOut, map_rows};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::{Kernel, Simd, dispatch, math};
 use crate::registry::entries::binary_kl_distillation::Call;
 use std::cell::Cell;
 
@@ -73,28 +73,54 @@ impl<S: Simd> Class<S> {
     }
 }
 
-impl BinaryKl {
-    /// The sum of the divergences; and the gradient where it is wanted, which does not depend on the sum and shares
-    /// most of its terms.
+/// Sums the divergences, and writes the gradient, which does not depend on the sum and shares most of its terms.
+struct Sweep<'a> {
+    temperature: f64,
+    rows: &'a [Row; 2],
+    wants_sum: bool,
+    scale: f32,
+    out: Option<&'a RowOut>,
+}
+
+impl Kernel for Sweep<'_> {
+    type Output = f64;
+
     #[inline(always)]
-    fn sweep<S: Simd>(&self, s: S, rows: &[Row; 2], scale: f32, out: Option<&RowOut>) -> f64 {
+    fn run<S: Simd>(self, s: S) -> f64 {
         let s = s.wide();
         let factor = s.splat((1.0 / self.temperature) as f32);
-        let weight = s.splat((f64::from(scale) * self.temperature) as f32);
-        let (sum, wanted) = (Cell::new(s.d_zero()), out.is_some());
+        let weight = s.splat((f64::from(self.scale) * self.temperature) as f32);
+        let sum = Cell::new(s.d_zero());
         map_rows(
             s,
-            rows,
-            [out],
+            self.rows,
+            [self.out],
             #[inline(always)]
             |[t, x], _| {
                 // Equal logits, as beyond the end, add nothing.
                 let class = Class::new(s, t, x, factor);
-                sum.set(s.d_add(sum.get(), class.divergence(s)));
-                [if wanted { s.mul(weight, class.difference(s)) } else { weight }]
+                if self.wants_sum {
+                    sum.set(s.d_add(sum.get(), class.divergence(s)));
+                }
+                [s.mul(weight, class.difference(s))]
             },
         );
         s.d_sum(sum.get())
+    }
+}
+
+impl BinaryKl {
+    /// In one copy for all callers.
+    #[inline(always)]
+    fn sweep<S: Simd>(
+        &self,
+        s: S,
+        rows: &[Row; 2],
+        wants_sum: bool,
+        scale: f32,
+        out: Option<&RowOut>,
+    ) -> f64 {
+        dispatch::apart(s, Sweep { temperature: self.temperature, rows, wants_sum, scale, out })
     }
 }
 
@@ -105,24 +131,20 @@ impl RowSetLoss<2> for BinaryKl {
 
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 2]) -> f64 {
-        self.sweep(s, rows, 1.0, None)
+        self.sweep(s, rows, true, 1.0, None)
     }
 
     #[inline(always)]
     fn state_and_gradient<S: Simd>(
         &self,
         s: S,
-        r: usize,
+        _r: usize,
         rows: &[Row; 2],
         scale: f32,
         out: &[Option<RowOut>; 2],
         wants_loss: bool,
     ) -> f64 {
-        if wants_loss {
-            return self.sweep(s, rows, scale, out[1].as_ref());
-        }
-        self.gradient(s, r, &0.0, rows, scale, out);
-        0.0
+        self.sweep(s, rows, wants_loss, scale, out[1].as_ref())
     }
 
     #[inline(always)]
@@ -141,16 +163,7 @@ impl RowSetLoss<2> for BinaryKl {
         scale: f32,
         out: &[Option<RowOut>; 2],
     ) {
-        let s = s.wide();
-        let factor = s.splat((1.0 / self.temperature) as f32);
-        let weight = s.splat((f64::from(scale) * self.temperature) as f32);
-        map_rows(
-            s,
-            rows,
-            [out[1].as_ref()],
-            #[inline(always)]
-            |[t, x], _| [s.mul(weight, Class::new(s, t, x, factor).difference(s))],
-        );
+        self.sweep(s, rows, false, scale, out[1].as_ref());
     }
 }
 
