@@ -110,6 +110,21 @@ unsafe fn row_pair(p: *const f32, stride: usize) -> __m256 {
     }
 }
 
+/// Transposes four values of eight rows.
+#[inline(always)]
+unsafe fn transpose_four(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe {
+        let (a, b) = (row_pair(from, stride), row_pair(from.add(stride), stride));
+        let (c, d) = (row_pair(from.add(2 * stride), stride), row_pair(from.add(3 * stride), stride));
+        let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+        _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+        let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+        _mm256_storeu_ps(to.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+    }
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const FMA: bool = true;
@@ -207,18 +222,10 @@ impl Simd for Avx2 {
         to_stride: usize,
         n: usize,
     ) {
-        for q in (0..n).step_by(4) {
-            unsafe {
-                let from = from.add(q);
-                let (a, b) = (row_pair(from, stride), row_pair(from.add(stride), stride));
-                let (c, d) = (row_pair(from.add(2 * stride), stride), row_pair(from.add(3 * stride), stride));
-                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
-                let out = to.add(q * to_stride);
-                _mm256_storeu_ps(out, _mm256_shuffle_ps::<0x44>(ab, cd));
-                _mm256_storeu_ps(out.add(to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
-                let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
-                _mm256_storeu_ps(out.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab, cd));
-                _mm256_storeu_ps(out.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+        unsafe {
+            transpose_four(from, stride, to, to_stride);
+            if n > 4 {
+                transpose_four(from.add(4), stride, to.add(4 * to_stride), to_stride);
             }
         }
     }
