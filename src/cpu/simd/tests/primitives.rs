@@ -372,12 +372,12 @@ fn vectors_side_by_side() {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            wide(s, s.wide());
+            assert_eq!(S::Wide::LANES % S::LANES, 0);
+            wide(s.wide());
         }
     }
     #[inline(always)]
-    fn wide<S: Simd, W: Simd>(s: S, w: W) {
-        assert_eq!(W::LANES % S::LANES, 0);
+    fn wide<W: Simd>(w: W) {
         let n = W::LANES;
         let x: Vec<f32> = (0..n).map(|i| 0.37 * i as f32 - 2.0).collect();
         let of = |i: usize| 1.5 + i as f32;
