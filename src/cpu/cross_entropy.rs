@@ -351,8 +351,8 @@ impl OddsLoss for &CrossEntropy<'_> {
     }
 
     #[inline(always)]
-    fn weight(&self, label: usize) -> f32 {
-        self.class_weight(label) as f32
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        self.weights.map(|_| |label| self.class_weight(label) as f32)
     }
 }
 

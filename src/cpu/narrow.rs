@@ -4,17 +4,18 @@
 mod classes;
 mod entropy;
 mod softmax;
+mod tiles;
 
 use crate::cpu::parallel::Cells;
 use crate::cpu::reduction::Upstream;
 use crate::cpu::simd::Simd;
-use crate::cpu::storage;
 use crate::registry::{Floats, FloatsMut};
-use classes::WIDEST;
-pub use classes::{Classes, LONGEST, Lanes, Tiles, fits};
+pub use classes::Classes;
 pub use entropy::{EntropyLanes, Slopes};
 pub use softmax::{NegLogProb, OddsLanes, OddsLoss, OddsRows, Softmax};
 use std::ops::Range;
+use tiles::WIDEST;
+pub use tiles::{LONGEST, Lanes, Tiles, fits};
 
 /// The mathematics of a loss on rows in lanes, or on sets of `I` rows.
 pub trait LaneLoss<const I: usize = 1> {
@@ -39,9 +40,9 @@ pub trait LaneLoss<const I: usize = 1> {
         scale: S::F,
     ) -> [S::F; I];
 
-    /// What loss and gradient of a row with this label are multiplied by.
-    fn weight(&self, _label: usize) -> f32 {
-        1.0
+    /// What loss and gradient of a row are multiplied by, by its label; where that is not 1.
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        None::<fn(usize) -> f32>
     }
 }
 
@@ -102,25 +103,39 @@ pub struct Group {
     /// A bit for each that counts.
     counts: u32,
     labels: Lanes,
-    weights: Lanes,
 }
 
 impl Group {
-    pub fn new(rows: Range<usize>, followed: bool) -> Group {
-        let (labels, weights) = (Lanes([NOT_COUNTED; WIDEST]), Lanes([0.0; WIDEST]));
-        Group { rows, followed, counts: 0, labels, weights }
-    }
-
-    /// Has row `i` of the group count, if it `counts`.
+    /// Rows that count but for those with an ignored label.
     #[inline(always)]
-    pub fn add(&mut self, i: usize, counts: bool, label: usize, weight: f32) {
-        // Without a branch.
-        self.labels.0[i] = if counts { label as i32 as f32 } else { NOT_COUNTED };
-        self.weights.0[i] = if counts { weight } else { 0.0 };
-        self.counts |= u32::from(counts) << i;
+    pub fn labelled<S: Simd>(
+        s: S,
+        rows: Range<usize>,
+        followed: bool,
+        labels: &[i64],
+        ignored: Option<i64>,
+    ) -> Group {
+        let ignored = ignored.unwrap_or(-1); // no label
+        let number = |label: i64| if label == ignored { NOT_COUNTED } else { label as i32 as f32 };
+        let mut lanes = Lanes([NOT_COUNTED; WIDEST]);
+        if labels.len() == S::LANES {
+            // As many as the compiler knows.
+            (0..S::LANES).for_each(|i| lanes.0[i] = number(labels[i]));
+        } else {
+            lanes.0.iter_mut().zip(labels).for_each(|(lane, &label)| *lane = number(label));
+        }
+        let counts = s.mask_bits(s.le(s.zero(), lanes.vector(s)));
+        Group { rows, followed, counts, labels: lanes }
     }
 
-    /// Those that do not.
+    /// Rows without labels; the bits of `counts` are for those that count.
+    #[inline(always)]
+    pub fn unlabelled(rows: Range<usize>, followed: bool, counts: u32) -> Group {
+        let number = |i: usize| if counts >> i & 1 == 1 { NO_LABEL as f32 } else { NOT_COUNTED };
+        Group { rows, followed, counts, labels: Lanes(std::array::from_fn(number)) }
+    }
+
+    /// Those that do not count.
     pub fn others(&self) -> impl Iterator<Item = usize> {
         self.rows.clone().enumerate().filter(|(i, _)| self.counts >> i & 1 == 0).map(|(_, r)| r)
     }
@@ -131,13 +146,19 @@ impl<const I: usize> Narrow<'_, I> {
     /// way: those with values out of the ordinary.
     #[inline(always)]
     pub fn run<S: Simd, L: LaneLoss<I>>(&self, s: S, loss: &L, group: &Group) -> (f64, u32) {
-        let &Group { ref rows, followed, counts, ref labels, ref weights } = group;
+        let &Group { ref rows, followed, counts, ref labels } = group;
         let (first, count) = (rows.start, rows.len());
         if counts == 0 {
             return (0.0, 0);
         }
         let mut tiles = [const { Tiles::new() }; I];
-        let (label, weight) = (labels.vector(s), weights.vector(s));
+        let label = labels.vector(s);
+        let weight = match loss.weight() {
+            Some(weight) => {
+                Lanes::collect(labels.0[..count].iter().map(|&label| weight(label as usize))).vector(s)
+            }
+            None => s.splat(1.0),
+        };
         let n = self.inputs[0].columns;
         let mut classes = tiles.each_mut().map(|tiles| tiles.classes(n, rows.clone(), label));
         for (classes, input) in classes.iter_mut().zip(self.inputs) {
@@ -172,14 +193,9 @@ impl<const I: usize> Narrow<'_, I> {
                 }
             }
             for (classes, to) in classes.iter_mut().zip(self.gradients) {
-                let Some(to) = to else { continue };
-                let rows = classes.by_rows(s);
-                let all = done.count_ones() as usize == count && to.stride == n;
-                let runs = if all { 0..1 } else { 0..count };
-                for i in runs.filter(|i| all || is_done(i)) {
-                    let len = if all { count * n } else { n };
+                if let Some(to) = to {
                     // SAFETY: the rows are within the checked buffers, and only this block writes them.
-                    unsafe { storage::write(s, to.dtype, rows.add(i * n), to.row(first + i), len, false) };
+                    unsafe { classes.write_rows(s, done, to) };
                 }
             }
         }

@@ -145,11 +145,11 @@ impl<const I: usize, L: RowSetLoss<I>> Kernel for PassBlock<'_, I, L> {
         let (mut total, mut left) = (0.0, 0);
         for r in self.rows.clone() {
             if let Some(lanes) = &lanes {
-                let place = (r - self.rows.start) % S::LANES;
+                let place = (r - self.rows.start) % S::Wide::LANES;
                 if place == 0 {
                     let sum;
-                    let end = self.rows.end.min(r + S::LANES);
-                    (sum, left) = pass.narrow(s, lanes, r..end, end < self.rows.end);
+                    let end = self.rows.end.min(r + S::Wide::LANES);
+                    (sum, left) = pass.narrow(s.wide(), lanes, r..end, end < self.rows.end);
                     pass.loss.done_in_lanes(r..end, left);
                     total += sum;
                 }
@@ -204,12 +204,12 @@ impl<const I: usize, L: RowSetLoss<I>> Pass<'_, I, L> {
         rows: Range<usize>,
         followed: bool,
     ) -> (f64, u32) {
-        let (mut group, mut others) = (Group::new(rows.clone(), followed), 0);
-        for (i, r) in rows.enumerate() {
-            let counts = self.loss.counts(r);
-            group.add(i, counts, narrow::NO_LABEL, 1.0);
-            others |= u32::from(!counts) << i;
+        let (mut counts, mut others) = (0, 0);
+        for (i, r) in rows.clone().enumerate() {
+            let bit = 1 << i;
+            *if self.loss.counts(r) { &mut counts } else { &mut others } |= bit;
         }
+        let group = Group::unlabelled(rows, followed, counts);
         let narrow = Narrow {
             inputs: &self.inputs,
             want_loss: self.want_loss,

@@ -163,7 +163,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let keeps = pass.grad_logits.is_some() && pass.saved_in.is_none();
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
         let lanes = pass.loss.lanes().filter(|_| narrow::fits::<S>(pass.logits.columns));
-        let group = if lanes.is_some() { S::LANES } else { group_size(pass.logits.columns) };
+        let group = if lanes.is_some() { S::Wide::LANES } else { group_size(pass.logits.columns) };
         let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
         let later = can_wait.then(|| Later::new(pass.stream));
         let mut total = 0.0;
@@ -177,7 +177,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
             let mut left = u32::MAX;
             if let Some(lanes) = &lanes {
                 let sum;
-                (sum, left) = pass.narrow(s, lanes, rows.clone(), rows.end < self.rows.end);
+                (sum, left) = pass.narrow(s.wide(), lanes, rows.clone(), rows.end < self.rows.end);
                 total += sum;
                 if left == 0 {
                     continue;
@@ -276,12 +276,7 @@ impl<L: RowLoss> Sweep<'_, L> {
         rows: std::ops::Range<usize>,
         followed: bool,
     ) -> (f64, u32) {
-        let mut group = Group::new(rows.clone(), followed);
-        for (i, &label) in self.labels[rows].iter().enumerate() {
-            let counts = self.ignore_index != Some(label);
-            let label = if counts { label as usize } else { 0 };
-            group.add(i, counts, label, loss.weight(label));
-        }
+        let group = Group::labelled(s, rows.clone(), followed, &self.labels[rows], self.ignore_index);
         group.others().for_each(|r| self.clear(r));
         let narrow = Narrow {
             inputs: &[self.logits],

@@ -33,14 +33,16 @@ impl Sweep<'_> {
         // The first of the largest is kept apart: 1 - p keeps its digits.
         let (mut before, mut rest) = (s.first_n(0), zero);
         for k in (0..n).step_by(4) {
-            let mut z = f.four(s, k);
-            for z in &mut z {
-                let is_top = s.eq(*z, top);
-                *z = s.select(s.and(is_top, s.not(before)), low, *z);
+            let mut z = [low; 4];
+            for v in 0..4.min(n - k) {
+                let (value, is_top) = (f.get(s, k + v), s.eq(f.get(s, k + v), top));
+                z[v] = s.select(s.and(is_top, s.not(before)), low, value);
                 before = s.or(before, is_top);
             }
             let e = about.exp(s, z);
-            f.set_four_terms(s, k, e);
+            for v in 0..4.min(n - k) {
+                f.set_term(s, k + v, e[v]);
+            }
             rest = s.add(rest, s.add(s.add(e[0], e[1]), s.add(e[2], e[3])));
         }
         let term = about.exp(s, [top; 4])[0];

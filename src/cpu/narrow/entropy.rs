@@ -52,24 +52,24 @@ impl<S: Simd> EntropyLanes<S> {
         let alone = s.lt(second, top);
         let apart = s.select(alone, lead, s.splat(f32::NAN));
         let mut own = (zero, zero);
-        let [rest, cross] = classes.sums_by_four(
+        let [rest, cross] = classes.sums_by_pair(
             s,
             #[inline(always)]
             |classes, k, [mut rest, mut cross]| {
-                let mut x = classes.four(s, k);
+                let mut x = classes.pair(s, k);
                 for x in &mut x {
                     *x = exponent(s, *x, second, s.splat(1.0));
                 }
-                let mut term = s.softmax_terms(x);
-                for v in 0..4 {
+                let mut term = s.softmax_pair(x);
+                for v in 0..2 {
                     term[v] = s.select(s.eq(x[v], apart), zero, term[v]);
                     let is_own = classes.is_label(s, k + v);
                     own = (s.select(is_own, x[v], own.0), s.select(is_own, term[v], own.1));
                     rest[v] = s.add(rest[v], term[v]);
                     cross[v] = s.mul_add(term[v], x[v], cross[v]);
                 }
-                classes.set_four(s, k, x);
-                classes.set_four_terms(s, k, term);
+                classes.set_pair(s, k, x);
+                classes.set_pair_of_terms(s, k, term);
                 [rest, cross]
             },
         );

@@ -13,8 +13,8 @@ pub trait OddsLoss {
     }
 
     /// See [`LaneLoss::weight`].
-    fn weight(&self, _label: usize) -> f32 {
-        1.0
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        None::<fn(usize) -> f32>
     }
 }
 
@@ -101,8 +101,8 @@ impl<L: OddsLoss> LaneLoss for Softmax<L> {
     }
 
     #[inline(always)]
-    fn weight(&self, label: usize) -> f32 {
-        self.0.weight(label)
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        self.0.weight()
     }
 }
 
@@ -152,12 +152,12 @@ impl<S: Simd> OddsLanes<S> {
 
     #[inline(always)]
     pub fn neg_log_prob(&self, s: S) -> S::F {
-        s.add(self.large, s.add(self.large_rest, math::ln_1p(s, self.x)))
+        s.add(self.large, s.add(self.large_rest, math::ln_1p_above(s, self.x)))
     }
 
     /// lse less `top`.
     #[inline(always)]
     pub fn log_sum(&self, s: S) -> S::F {
-        s.add(s.max(s.zero(), self.lead), math::ln_1p(s, self.x))
+        s.add(s.max(s.zero(), self.lead), math::ln_1p_above(s, self.x))
     }
 }

@@ -110,6 +110,21 @@ unsafe fn row_pair(p: *const f32, stride: usize) -> __m256 {
     }
 }
 
+/// Transposes four values of eight rows.
+#[inline(always)]
+unsafe fn transpose_four(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe {
+        let (a, b) = (row_pair(from, stride), row_pair(from.add(stride), stride));
+        let (c, d) = (row_pair(from.add(2 * stride), stride), row_pair(from.add(3 * stride), stride));
+        let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+        _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+        let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+        _mm256_storeu_ps(to.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+    }
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const FMA: bool = true;
@@ -118,6 +133,11 @@ impl Simd for Avx2 {
     type F = __m256;
     type M = __m256;
     type D = (__m256d, __m256d);
+    type Wide = super::Twice<Self>;
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        super::Twice(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -191,18 +211,61 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
-        for q in [0, 4] {
-            unsafe {
-                let from = from.add(q);
-                let (a, b) = (row_pair(from, stride), row_pair(from.add(stride), stride));
-                let (c, d) = (row_pair(from.add(2 * stride), stride), row_pair(from.add(3 * stride), stride));
-                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
-                let out = to.add(q * to_stride);
-                _mm256_storeu_ps(out, _mm256_shuffle_ps::<0x44>(ab, cd));
-                _mm256_storeu_ps(out.add(to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
-                let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
-                _mm256_storeu_ps(out.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab, cd));
-                _mm256_storeu_ps(out.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(ab, cd));
+        unsafe { self.transpose_from(from, stride, to, to_stride, 8) }
+    }
+    #[inline(always)]
+    unsafe fn transpose_from(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+        n: usize,
+    ) {
+        unsafe {
+            transpose_four(from, stride, to, to_stride);
+            if n > 4 {
+                transpose_four(from.add(4), stride, to.add(4 * to_stride), to_stride);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_to(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize, n: usize) {
+        if n == 8 {
+            return unsafe { self.transpose(from, stride, to, to_stride) };
+        }
+        let mut k = 0;
+        unsafe {
+            let vector = |k: usize| _mm256_loadu_ps(from.add(k * stride));
+            // Values from `k` on of a row and of the one 4 below it.
+            let place = |row: usize, k: usize| to.add(row * to_stride + k);
+            if n & 4 > 0 {
+                let (ab, cd) =
+                    (_mm256_unpacklo_ps(vector(0), vector(1)), _mm256_unpacklo_ps(vector(2), vector(3)));
+                let first = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
+                let (ab, cd) =
+                    (_mm256_unpackhi_ps(vector(0), vector(1)), _mm256_unpackhi_ps(vector(2), vector(3)));
+                let second = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
+                for (row, fours) in first.into_iter().chain(second).enumerate() {
+                    let (low, high) = halves(fours);
+                    _mm_storeu_ps(place(row, 0), low);
+                    _mm_storeu_ps(place(row + 4, 0), high);
+                }
+                k = 4;
+            }
+            if n & 2 > 0 {
+                let (a, b) = (vector(k), vector(k + 1));
+                for (row, pairs) in [(0, _mm256_unpacklo_ps(a, b)), (2, _mm256_unpackhi_ps(a, b))] {
+                    let (low, high) = halves(pairs);
+                    _mm_storel_pd(place(row, k).cast(), _mm_castps_pd(low));
+                    _mm_storeh_pd(place(row + 1, k).cast(), _mm_castps_pd(low));
+                    _mm_storel_pd(place(row + 4, k).cast(), _mm_castps_pd(high));
+                    _mm_storeh_pd(place(row + 5, k).cast(), _mm_castps_pd(high));
+                }
+                k += 2;
+            }
+            if n & 1 > 0 {
+                (0..8).for_each(|row| *place(row, k) = *from.add(k * stride + row));
             }
         }
     }
@@ -452,6 +515,16 @@ impl Simd for Avx2 {
         unsafe {
             let t = _mm256_add_ps(k, _mm256_set1_ps(ROUND_MAGIC + 127.0));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(t)))
+        }
+    }
+    #[inline(always)]
+    fn scale_of(self, x: __m256) -> (__m256, __m256) {
+        unsafe {
+            let above = _mm256_sub_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(bits::TWO_THIRDS as i32));
+            let exponent = _mm256_and_si256(above, _mm256_set1_epi32(0xff80_0000_u32 as i32));
+            let scale = _mm256_sub_epi32(_mm256_castps_si256(_mm256_set1_ps(1.0)), exponent);
+            let e = _mm256_mul_ps(_mm256_cvtepi32_ps(exponent), _mm256_set1_ps(1.0 / 8_388_608.0));
+            (_mm256_castsi256_ps(scale), e)
         }
     }
     #[inline(always)]

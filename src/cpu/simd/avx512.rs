@@ -128,6 +128,11 @@ impl Simd for Avx512 {
     type F = __m512;
     type M = __mmask16;
     type D = (__m512d, __m512d);
+    type Wide = super::Twice<Self>;
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        super::Twice(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

@@ -126,6 +126,7 @@ fn has_avx512() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline(never)]
 fn run_avx2<K: Kernel>(k: K) -> K::Output {
     // SAFETY: this function's features are the ones `Avx2` stands for.
     k.run(unsafe { super::Avx2::new_unchecked() })
@@ -133,6 +134,7 @@ fn run_avx2<K: Kernel>(k: K) -> K::Output {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline(never)]
 fn run_avx512<K: Kernel>(k: K) -> K::Output {
     // SAFETY: this function's features are the ones `Avx512` stands for.
     k.run(unsafe { super::Avx512::new_unchecked() })
@@ -140,6 +142,7 @@ fn run_avx512<K: Kernel>(k: K) -> K::Output {
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
+#[inline(never)]
 fn run_neon<K: Kernel>(k: K) -> K::Output {
     // SAFETY: this function's features are the ones `Neon` stands for.
     k.run(unsafe { super::Neon::new_unchecked() })

@@ -215,7 +215,7 @@ pub fn exp2_poly<S: Simd>(s: S, r: S::F) -> S::F {
 
 /// e^x - 1 for -18 <= x <= 89 (or NaN).
 #[inline(always)]
-fn exp_m1_inner<S: Simd>(s: S, x: S::F) -> S::F {
+pub fn exp_m1_of<S: Simd>(s: S, x: S::F) -> S::F {
     let (k, _, r) = exp_reduce(s, x);
     // Not r^2 times the rest: for a tiny argument that square is subnormal, which is very slow.
     let q = s.mul_add(s.mul(r, exp_poly(s, r)), r, r);
@@ -228,7 +228,7 @@ fn exp_m1_inner<S: Simd>(s: S, x: S::F) -> S::F {
 /// e^x - 1.
 #[inline(always)]
 pub fn exp_m1<S: Simd>(s: S, x: S::F) -> S::F {
-    let y = exp_m1_inner(s, s.max(s.splat(-18.0), s.min(s.splat(89.0), x)));
+    let y = exp_m1_of(s, s.max(s.splat(-18.0), s.min(s.splat(89.0), x)));
     s.copysign(y, x)
 }
 
@@ -265,6 +265,14 @@ pub fn ln_1p<S: Simd>(s: S, x: S::F) -> S::F {
     s.copysign(ln_inner(s, f, e), x)
 }
 
+/// ln(1 + x) for -1/2 <= x < 2^126.
+#[inline(always)]
+pub fn ln_1p_above<S: Simd>(s: S, x: S::F) -> S::F {
+    let one = s.splat(1.0);
+    let (scale, e) = s.scale_of(s.add(one, x));
+    ln_inner(s, s.mul_add(x, scale, s.sub(scale, one)), e)
+}
+
 /// (ln(1 + t) - t) / t^2 on 0 <= t <= 1, a minimax fit.
 pub const LN_1P: [f32; 8] = [
     -0.499_996_48,
@@ -293,7 +301,7 @@ pub fn ln_1p_unit<S: Simd>(s: S, t: S::F) -> S::F {
 #[inline(always)]
 pub fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
     // With t = e^(-2|x|) - 1, which keeps its digits near 0: tanh |x| = -t / (2 + t).
-    let t = exp_m1_inner(s, s.max(s.splat(-18.0), s.mul(s.abs(x), s.splat(-2.0))));
+    let t = exp_m1_of(s, s.max(s.splat(-18.0), s.mul(s.abs(x), s.splat(-2.0))));
     s.copysign(s.div(t, s.add(t, s.splat(2.0))), x)
 }
 

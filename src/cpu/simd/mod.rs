@@ -27,9 +27,10 @@
 pub mod batch;
 pub mod bits;
 pub mod convert;
-mod dispatch;
+pub mod dispatch;
 pub mod math;
 mod scalar;
+mod twice;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -45,6 +46,7 @@ mod neon;
 #[cfg(test)]
 mod tests;
 
+use crate::cpu::storage::Scratch;
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -53,6 +55,7 @@ pub use dispatch::{Isa, Kernel};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use scalar::Scalar;
+pub use twice::Twice;
 
 /// `t = x + ROUND_MAGIC` rounds a small `x` to an integer (ties to even), which is also left in the low bits
 /// of `t`.
@@ -87,6 +90,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type M: Copy;
     /// `LANES` f64 accumulators.
     type D: Copy;
+    /// As many vectors side by side as keep a processor busy where each step waits for the one before.
+    type Wide: Simd;
+    fn wide(self) -> Self::Wide;
 
     // Memory.
 
@@ -118,6 +124,33 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Transposes `LANES` rows of `LANES` values; `stride` and `to_stride` are the distances of the rows. They are
     /// written in rising order: of rows less than `LANES` apart, the later one has its beginning whole.
     unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize);
+    /// Transposes the first `n <= LANES` values of `LANES` rows. There is room to read and write all `LANES`.
+    #[inline(always)]
+    unsafe fn transpose_from(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+        _n: usize,
+    ) {
+        unsafe { self.transpose(from, stride, to, to_stride) }
+    }
+    /// Transposes `n <= LANES` rows of `LANES` values, and writes nothing beyond. There is room to read `LANES` rows.
+    #[inline(always)]
+    unsafe fn transpose_to(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize, n: usize) {
+        if n == Self::LANES {
+            return unsafe { self.transpose(from, stride, to, to_stride) };
+        }
+        let mut tile = Scratch::<256>::new();
+        const { assert!(Self::LANES <= 16) };
+        unsafe {
+            self.transpose(from, stride, tile.ptr(), Self::LANES);
+            for i in 0..Self::LANES {
+                self.store_partial(to.add(i * to_stride), n, self.load(tile.ptr().add(i * Self::LANES)));
+            }
+        }
+    }
 
     // Arithmetic.
 
@@ -213,6 +246,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn softmax_terms(self, x: [Self::F; 4]) -> [Self::F; 4] {
         math::exp_softmax_of(self, x)
     }
+    #[inline(always)]
+    fn softmax_pair(self, x: [Self::F; 2]) -> [Self::F; 2] {
+        math::exp_softmax_of(self, x)
+    }
     // Of the values of a pack at `from`, to places that may be the same where there is one; see [`batch`].
     #[inline(always)]
     unsafe fn exp_pack(self, from: *const f32, to: *mut f32) {
@@ -237,6 +274,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// `2^k` for an integer `k` in -126..=127; unspecified elsewhere.
     fn pow2(self, k: Self::F) -> Self::F;
+    /// `(2^-e, e)` for the `e` of [`Simd::frexp`], where `x` is normal and positive and 2^-e is normal.
+    #[inline(always)]
+    fn scale_of(self, x: Self::F) -> (Self::F, Self::F) {
+        let (_, e) = self.frexp(x);
+        (self.pow2(self.neg(e)), e)
+    }
     /// `(m, e)` with `x = m * 2^e` and m in about [2/3, 4/3), also for subnormal `x`. Zero gives
     /// `(1, -inf)`, infinity `(1, inf)`; a negative number or a NaN has `m` = NaN.
     fn frexp(self, x: Self::F) -> (Self::F, Self::F);

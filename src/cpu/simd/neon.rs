@@ -71,6 +71,11 @@ impl Simd for Neon {
     type F = float32x4_t;
     type M = uint32x4_t;
     type D = (float64x2_t, float64x2_t);
+    type Wide = super::Twice<Self>;
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        super::Twice(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {

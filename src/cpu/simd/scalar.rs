@@ -114,6 +114,11 @@ impl Simd for Scalar {
     type F = V;
     type M = Mask;
     type D = [f64; N];
+    type Wide = Self;
+    #[inline(always)]
+    fn wide(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

@@ -90,8 +90,8 @@ impl OddsLoss for &SoftmaxFocalLoss<'_> {
     }
 
     #[inline(always)]
-    fn weight(&self, label: usize) -> f32 {
-        class_weight(self.weights, label) as f32
+    fn weight(&self) -> Option<impl Fn(usize) -> f32> {
+        self.weights.map(|_| |label| class_weight(self.weights, label) as f32)
     }
 }
 

@@ -46,9 +46,9 @@ impl Kernel for SelectBlock<'_> {
         let none = std::ptr::null_mut();
         let (narrow, mut left) = (narrow::fits::<S>(select.logits.columns), 0);
         for r in self.rows.clone() {
-            let place = (r - self.rows.start) % S::LANES;
+            let place = (r - self.rows.start) % S::Wide::LANES;
             if narrow && place == 0 {
-                left = select.narrow(s, r..self.rows.end.min(r + S::LANES));
+                left = select.narrow(s.wide(), r..self.rows.end.min(r + S::Wide::LANES));
             }
             if narrow && left >> place & 1 == 0 {
                 continue;
@@ -103,7 +103,8 @@ impl Select<'_> {
         let ordinary = s.and(s.and(theirs.odds.ordinary, confidence.ordinary), clear);
         let done = s.mask_bits(ordinary);
         let selected = s.mask_bits(s.lt(s.zero(), above));
-        let stats = row.stats.map(|x| Lanes::of(s, x));
+        let [top, second, rest, cross] = row.stats;
+        let stats = [Lanes::of(s, top), Lanes::of(s, second), Lanes::of(s, rest), Lanes::of(s, cross)];
         for (i, r) in rows.clone().enumerate().filter(|(i, _)| done >> i & 1 == 1) {
             let [top, second, rest, cross] = stats.each_ref().map(|x| x.0[i]);
             self.set(r, EntropyStats { top, second, rest, cross }, selected >> i & 1 == 1);

@@ -2,7 +2,7 @@
 
 use crate::cpu::row::{Row, RowOut, map_rows};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
-use crate::cpu::simd::{Simd, math};
+use crate::cpu::simd::{Kernel, Simd, dispatch, math};
 use crate::registry::entries::binary_kl_distillation::Call;
 use std::cell::Cell;
 
@@ -20,6 +20,8 @@ struct Class<S: Simd> {
     /// exp(step) - 1 where that is no larger than `far`.
     growth: S::F,
     far: S::M,
+    /// p - q where it is not far.
+    near: S::F,
 }
 
 /// Beyond this exp(step) may overflow, and p is so much larger than q that their difference is exact.
@@ -32,11 +34,16 @@ impl<S: Simd> Class<S> {
         let sign = s.select(mirrored, s.splat(-1.0), s.splat(1.0));
         // The difference first: exact for logits close to each other.
         let step = s.mul(sign, s.mul(factor, s.sub(x, t)));
-        let e = math::exp(s, s.neg(s.mul(factor, s.abs(t))));
-        let q = s.div(e, s.add(e, s.splat(1.0)));
+        let e = math::exp_neg_abs(s, s.mul(factor, t));
         let far = s.gt(step, s.splat(FAR));
-        let growth = math::exp_m1(s, s.select(far, s.zero(), step));
-        Class { mirrored, q, student: s.mul(sign, s.mul(factor, x)), step, growth, far }
+        let growth = math::exp_m1_of(s, s.max(s.splat(-18.0), s.select(far, s.zero(), step)));
+        // q = e / (1 + e) and p - q = q (1 - q) growth / (1 + q growth) with one division.
+        let (grown, below) = (s.mul(e, growth), s.add(s.splat(1.0), e));
+        let above = s.add(below, grown);
+        let inverse = s.div(s.splat(1.0), s.mul(below, above));
+        let q = s.mul(e, s.mul(above, inverse));
+        let student = s.mul(sign, s.mul(factor, x));
+        Class { mirrored, q, student, step, growth, far, near: s.mul(grown, inverse) }
     }
 
     /// log(1 + q (exp(step) - 1)) - q step: the divergence.
@@ -44,52 +51,76 @@ impl<S: Simd> Class<S> {
     fn divergence(&self, s: S) -> S::F {
         let near = s.mul(self.q, self.growth);
         if !s.any(self.far) {
-            return s.sub(math::ln_1p(s, near), s.mul(self.q, self.step));
+            return s.sub(math::ln_1p_above(s, near), s.mul(self.q, self.step));
         }
         // Far away log((1 + exp(student)) (1 - q)) in place of the first term.
         let tail = math::exp(s, s.neg(s.abs(self.student)));
         let tail = s.sub(s.mul(tail, s.sub(s.splat(1.0), self.q)), self.q);
-        let log = math::ln_1p(s, s.select(self.far, tail, near));
+        let log = math::ln_1p_above(s, s.select(self.far, tail, near));
         let above = s.select(self.far, s.max(s.zero(), self.student), s.zero());
         s.sub(s.add(log, above), s.mul(self.q, self.step))
     }
 
-    /// p - q = q (1 - q) growth / (1 + q growth).
+    /// p - q.
     #[inline(always)]
     fn difference(&self, s: S) -> S::F {
-        let one = s.splat(1.0);
-        let part = s.mul(self.q, self.growth);
-        let near = s.div(s.mul(s.sub(one, self.q), part), s.add(one, part));
         let d = if s.any(self.far) {
-            s.select(self.far, s.sub(math::sigmoid(s, self.student), self.q), near)
+            s.select(self.far, s.sub(math::sigmoid(s, self.student), self.q), self.near)
         } else {
-            near
+            self.near
         };
         s.select(self.mirrored, s.neg(d), d)
     }
 }
 
-impl BinaryKl {
-    /// The sum of the divergences; and the gradient where it is wanted, which does not depend on the sum and shares
-    /// most of its terms.
+/// Sums the divergences, and writes the gradient, which does not depend on the sum and shares most of its terms.
+struct Sweep<'a> {
+    temperature: f64,
+    rows: &'a [Row; 2],
+    wants_sum: bool,
+    scale: f32,
+    out: Option<&'a RowOut>,
+}
+
+impl Kernel for Sweep<'_> {
+    type Output = f64;
+
     #[inline(always)]
-    fn sweep<S: Simd>(&self, s: S, rows: &[Row; 2], scale: f32, out: Option<&RowOut>) -> f64 {
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let s = s.wide();
         let factor = s.splat((1.0 / self.temperature) as f32);
-        let weight = s.splat((f64::from(scale) * self.temperature) as f32);
-        let (sum, wanted) = (Cell::new(s.d_zero()), out.is_some());
+        let weight = s.splat((f64::from(self.scale) * self.temperature) as f32);
+        let sum = Cell::new(s.d_zero());
         map_rows(
             s,
-            rows,
-            [out],
+            self.rows,
+            [self.out],
             #[inline(always)]
             |[t, x], _| {
                 // Equal logits, as beyond the end, add nothing.
                 let class = Class::new(s, t, x, factor);
-                sum.set(s.d_add(sum.get(), class.divergence(s)));
-                [if wanted { s.mul(weight, class.difference(s)) } else { weight }]
+                if self.wants_sum {
+                    sum.set(s.d_add(sum.get(), class.divergence(s)));
+                }
+                [s.mul(weight, class.difference(s))]
             },
         );
         s.d_sum(sum.get())
+    }
+}
+
+impl BinaryKl {
+    /// In one copy for all callers.
+    #[inline(always)]
+    fn sweep<S: Simd>(
+        &self,
+        s: S,
+        rows: &[Row; 2],
+        wants_sum: bool,
+        scale: f32,
+        out: Option<&RowOut>,
+    ) -> f64 {
+        dispatch::apart(s, Sweep { temperature: self.temperature, rows, wants_sum, scale, out })
     }
 }
 
@@ -100,24 +131,20 @@ impl RowSetLoss<2> for BinaryKl {
 
     #[inline(always)]
     fn state<S: Simd>(&self, s: S, _r: usize, rows: &[Row; 2]) -> f64 {
-        self.sweep(s, rows, 1.0, None)
+        self.sweep(s, rows, true, 1.0, None)
     }
 
     #[inline(always)]
     fn state_and_gradient<S: Simd>(
         &self,
         s: S,
-        r: usize,
+        _r: usize,
         rows: &[Row; 2],
         scale: f32,
         out: &[Option<RowOut>; 2],
         wants_loss: bool,
     ) -> f64 {
-        if wants_loss {
-            return self.sweep(s, rows, scale, out[1].as_ref());
-        }
-        self.gradient(s, r, &0.0, rows, scale, out);
-        0.0
+        self.sweep(s, rows, wants_loss, scale, out[1].as_ref())
     }
 
     #[inline(always)]
@@ -136,15 +163,7 @@ impl RowSetLoss<2> for BinaryKl {
         scale: f32,
         out: &[Option<RowOut>; 2],
     ) {
-        let factor = s.splat((1.0 / self.temperature) as f32);
-        let weight = s.splat((f64::from(scale) * self.temperature) as f32);
-        map_rows(
-            s,
-            rows,
-            [out[1].as_ref()],
-            #[inline(always)]
-            |[t, x], _| [s.mul(weight, Class::new(s, t, x, factor).difference(s))],
-        );
+        self.sweep(s, rows, false, scale, out[1].as_ref());
     }
 }
 

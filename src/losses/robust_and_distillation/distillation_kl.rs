@@ -77,28 +77,26 @@ impl LaneLoss<2> for &DistillationKl {
         let (mut top, mut sum) = ([low; 2], [zero; 2]);
         for (i, classes) in [&mut *teacher, &mut *student].into_iter().enumerate() {
             top[i] = classes.top(s);
-            [sum[i]] = classes.sums_by_four(
+            [sum[i]] = classes.sums_by_pair(
                 s,
                 #[inline(always)]
                 |classes, k, [mut sums]| {
-                    let mut x = classes.four(s, k);
+                    let mut x = classes.pair(s, k);
                     for x in &mut x {
                         *x = s.mul(f, s.sub(*x, top[i]));
                     }
-                    let terms = s.softmax_terms(x);
-                    for v in 0..4 {
+                    let terms = s.softmax_pair(x);
+                    for v in 0..2 {
                         sums[v] = s.add(sums[v], terms[v]);
                     }
-                    classes.set_four(s, k, x);
-                    classes.set_four_terms(s, k, terms);
+                    classes.set_pair(s, k, x);
+                    classes.set_pair_of_terms(s, k, terms);
                     [sums]
                 },
             );
         }
-        let inverse = sum.map(
-            #[inline(always)]
-            |sum| s.div(s.splat(1.0), sum),
-        );
+        let one = s.splat(1.0);
+        let inverse = [s.div(one, sum[0]), s.div(one, sum[1])];
         // log q - log p is the difference of the exponents and this.
         let apart = math::ln(s, s.div(sum[0], sum[1]));
         let [divergence] = teacher.sums(

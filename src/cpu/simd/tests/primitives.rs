@@ -334,3 +334,80 @@ fn transposes() {
     }
     on_every_isa(Transpose);
 }
+
+#[test]
+fn transposes_parts() {
+    #[derive(Clone)]
+    struct Parts;
+    impl Kernel for Parts {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let (lanes, stride, to_stride) = (S::LANES, S::LANES + 3, S::LANES + 5);
+            let from: Vec<f32> = (0..lanes * stride).map(|i| i as f32).collect();
+            for n in 1..=lanes {
+                let mut to = vec![-1.0f32; lanes * to_stride];
+                // SAFETY: room for LANES rows each, here and below.
+                unsafe { s.transpose_from(from.as_ptr(), stride, to.as_mut_ptr(), to_stride, n) };
+                for (i, j) in (0..n).flat_map(|i| (0..lanes).map(move |j| (i, j))) {
+                    assert_eq!(to[i * to_stride + j], from[j * stride + i]);
+                }
+                to.fill(-1.0);
+                unsafe { s.transpose_to(from.as_ptr(), stride, to.as_mut_ptr(), to_stride, n) };
+                for (at, &value) in to.iter().enumerate() {
+                    let (i, j) = (at / to_stride, at % to_stride);
+                    assert_eq!(value, if j < n { from[j * stride + i] } else { -1.0 });
+                }
+            }
+        }
+    }
+    on_every_isa(Parts);
+}
+
+#[test]
+fn vectors_side_by_side() {
+    #[derive(Clone)]
+    struct Wide;
+    impl Kernel for Wide {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            assert_eq!(S::Wide::LANES % S::LANES, 0);
+            wide(s.wide());
+        }
+    }
+    #[inline(always)]
+    fn wide<W: Simd>(w: W) {
+        let n = W::LANES;
+        let x: Vec<f32> = (0..n).map(|i| 0.37 * i as f32 - 2.0).collect();
+        let of = |i: usize| 1.5 + i as f32;
+        // SAFETY: a vector.
+        let v = unsafe { w.load(x.as_ptr()) };
+        for k in 0..=n {
+            assert_eq!(w.mask_bits(w.first_n(k)), (0..k).fold(0, |bits, i| bits | 1 << i));
+            let mut to = vec![-1.0; n];
+            // SAFETY: as above.
+            unsafe { w.store_partial(to.as_mut_ptr(), k, w.load_partial(x.as_ptr(), k, 7.0)) };
+            assert!(to.iter().enumerate().all(|(i, &y)| y == if i < k { x[i] } else { -1.0 }));
+        }
+        let (largest, least) = (x[n - 1], x[0]);
+        assert_eq!((w.reduce_max(v), w.reduce_min(v), w.first(v)), (largest, least, least));
+        let sum: f64 = x.iter().map(|&x| f64::from(x)).sum();
+        assert!((w.d_sum(w.d_add(w.d_zero(), v)) - sum).abs() < 1e-9);
+        let mut pair = [vec![0.0f32; n], vec![0.0f32; n]];
+        let terms = w.softmax_pair([v, w.mul(v, w.splat(of(0)))]);
+        let (scale, e) = w.scale_of(w.splat(of(3)));
+        assert_eq!((w.first(scale), w.first(e)), (0.25, 2.0));
+        // SAFETY: as above.
+        unsafe {
+            w.store(pair[0].as_mut_ptr(), terms[0]);
+            w.store(pair[1].as_mut_ptr(), terms[1]);
+        }
+        for i in 0..n {
+            for (factor, terms) in [(1.0, &pair[0]), (of(0), &pair[1])] {
+                assert!((terms[i] / (factor * x[i]).exp() - 1.0).abs() < 1e-6);
+            }
+        }
+    }
+    on_every_isa(Wide);
+}

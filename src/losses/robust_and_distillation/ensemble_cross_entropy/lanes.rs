@@ -23,12 +23,12 @@ impl LaneLoss for LanesOfLogits<'_> {
         let (n, samples) = (classes.len, classes.rows.clone());
         // Counted from the largest of the model: what it adds to all logits does not blur their differences.
         let top = classes.top(s);
-        for k in (0..n).step_by(4) {
-            let mut sum = classes.four(s, k);
-            for v in 0..4 {
+        for k in (0..n).step_by(2) {
+            let mut sum = classes.pair(s, k);
+            for v in 0..2 {
                 sum[v] = s.sub(sum[v], top);
             }
-            classes.set_four(s, k, sum);
+            classes.set_pair(s, k, sum);
         }
         let mut tiles = Tiles::new();
         for m in 1..*models {
@@ -38,21 +38,21 @@ impl LaneLoss for LanesOfLogits<'_> {
             // SAFETY: rows of the checked buffer.
             unsafe { model.read(s, logits, followed) };
             let top = model.top(s);
-            for k in (0..n).step_by(4) {
-                let (mut sum, z) = (classes.four(s, k), model.four(s, k));
-                for v in 0..4 {
+            for k in (0..n).step_by(2) {
+                let (mut sum, z) = (classes.pair(s, k), model.pair(s, k));
+                for v in 0..2 {
                     sum[v] = s.add(sum[v], s.sub(z[v], top));
                 }
-                classes.set_four(s, k, sum);
+                classes.set_pair(s, k, sum);
             }
         }
         let share = s.splat((1.0 / *models as f64) as f32);
-        for k in (0..n).step_by(4) {
-            let mut mean = classes.four(s, k);
-            for v in 0..4 {
+        for k in (0..n).step_by(2) {
+            let mut mean = classes.pair(s, k);
+            for v in 0..2 {
                 mean[v] = s.mul(mean[v], share);
             }
-            classes.set_four(s, k, mean);
+            classes.set_pair(s, k, mean);
         }
         classes.label = classes.by_row(
             s,
