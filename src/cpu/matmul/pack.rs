@@ -2,7 +2,7 @@
 
 use super::Matrix;
 use crate::cpu::simd::{Simd, convert};
-use crate::cpu::storage::{Scratch, fetch, load_lanes, read, read_one};
+use crate::cpu::storage::{Scratch, fetch_row, load_lanes, read, read_one};
 use crate::registry::DType;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -128,7 +128,7 @@ pub unsafe fn strips<S: Simd>(
     let mut scratch = Scratch::<WIDTH>::new();
     for p in 0..count {
         // Rows of a narrow block are too short for the processor to foresee the next.
-        fetch(b.at(depth.start + p + AHEAD, columns.start), n * b.dtype.size());
+        fetch_row(b.at(depth.start + p + AHEAD, columns.start), n * b.dtype.size());
         unsafe {
             let row = read(s, b.dtype, b.at(depth.start + p, columns.start), n, scratch.ptr());
             for j in (0..n.next_multiple_of(width)).step_by(S::LANES) {

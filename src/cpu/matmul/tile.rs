@@ -2,7 +2,7 @@
 
 use super::{Matrix, MatrixMut, multiply};
 use crate::cpu::simd::{Isa, Kernel, Simd};
-use crate::cpu::storage::{fetch, load_lanes, store_typed};
+use crate::cpu::storage::{fetch_row, load_lanes, store_typed};
 use crate::registry::FloatsMut;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -82,7 +82,7 @@ impl<F: Fn(usize) -> f32> Kernel for Store<'_, F> {
             // SAFETY: within the row.
             let to = unsafe { self.to.row(i).add(self.columns.start * size) };
             // The next row is too far away for the processor to foresee.
-            fetch(to.wrapping_add(self.to.stride * size), width * size);
+            fetch_row(to.wrapping_add(self.to.stride * size), width * size);
             let mut j = 0;
             while j < width {
                 let lanes = S::LANES.min(width - j);

@@ -139,8 +139,8 @@ impl Kernel for Part<'_> {
             let at = b * n + columns.start;
             // Of the next state, which is too far away for the processor to foresee.
             let bytes = columns.len() * step.state.dtype.size();
-            storage::fetch(step.state.ptr.wrapping_add((at + n) * step.state.dtype.size()), bytes);
-            storage::fetch(step.out.ptr.wrapping_add((at + n) * step.state.dtype.size()), bytes);
+            storage::fetch_row(step.state.ptr.wrapping_add((at + n) * step.state.dtype.size()), bytes);
+            storage::fetch_row(step.out.ptr.wrapping_add((at + n) * step.state.dtype.size()), bytes);
             step.part(s, at, columns.start, values);
         }
     }

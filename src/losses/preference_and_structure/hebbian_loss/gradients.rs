@@ -127,7 +127,7 @@ impl Block<'_> {
             let size = from.dtype.size();
             let at = from.row(row).add(self.part.start * size);
             // Parts are too short for the processor to foresee the next rows.
-            storage::fetch(at.wrapping_add(AHEAD * from.stride * size), self.part.len() * size);
+            storage::fetch_row(at.wrapping_add(AHEAD * from.stride * size), self.part.len() * size);
             storage::read(s, from.dtype, at, self.part.len(), scratch)
         }
     }
@@ -218,7 +218,7 @@ impl Block<'_> {
         let mut k = 0;
         unsafe {
             let at = to.row(self.rows.start + slot).add(self.part.start * to.dtype.size());
-            storage::fetch(at.wrapping_add(to.stride * to.dtype.size()), width * to.dtype.size());
+            storage::fetch_row(at.wrapping_add(to.stride * to.dtype.size()), width * to.dtype.size());
             let sums = self.sums.add(slot * width);
             while k < width {
                 let lanes = S::LANES.min(width - k);
