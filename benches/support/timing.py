@@ -10,12 +10,22 @@ import torch
 
 #: Calls shorter than this are repeated within one sample.
 _SAMPLE = 0.01
-#: Lets the threads of the last contestant go to sleep: they spin for a while and would hold up the next.
-_PAUSE = 0.003
+#: Between looks at whether the threads of the last contestant are asleep.
+_PAUSE = 0.002
 
 
 def processors():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def settle():
+    """Lets the threads of the last contestant go to sleep: torch's spin for some milliseconds, and would hold up the
+    next."""
+    for _ in range(20):
+        start = time.process_time()
+        time.sleep(_PAUSE)
+        if time.process_time() - start < _PAUSE / 4:
+            break
 
 
 def take_turns(contestants, rounds, budget):
@@ -35,7 +45,7 @@ def take_turns(contestants, rounds, budget):
             repeats, count = plan[name]
             if turn * count // rounds == (turn + 1) * count // rounds:
                 continue
-            time.sleep(_PAUSE)
+            settle()
             if repeats > 1:
                 call()
             start = time.perf_counter()

@@ -238,6 +238,12 @@ pub fn ahead(from: *const u8, bytes: usize) {
     fetch(from.wrapping_add(AHEAD), bytes);
 }
 
+/// [`fetch`] of a row to come, out of line: it is nowhere in an inner loop.
+#[inline(never)]
+pub fn fetch_row(from: *const u8, bytes: usize) {
+    fetch(from, bytes);
+}
+
 /// Asks for the cache lines of `bytes` of memory.
 #[inline(always)]
 pub fn fetch(from: *const u8, bytes: usize) {

@@ -2,7 +2,7 @@
 
 use super::Matrix;
 use crate::cpu::simd::{Simd, convert};
-use crate::cpu::storage::{Scratch, load_lanes, read, read_one};
+use crate::cpu::storage::{Scratch, fetch_row, load_lanes, read, read_one};
 use crate::registry::DType;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -13,6 +13,9 @@ const DEPTH: usize = 512;
 /// Rows of A in a panel, and columns of B. What is added to them below is for what whole vectors overrun.
 pub const HEIGHT: usize = 72;
 pub const WIDTH: usize = 512;
+
+/// Rows of B that are asked for before they are packed.
+const AHEAD: usize = 4;
 
 /// Distance of the rows of A packed as rows: not a power of two, so that they spread over the sets of the
 /// first-level cache.
@@ -124,6 +127,8 @@ pub unsafe fn strips<S: Simd>(
     }
     let mut scratch = Scratch::<WIDTH>::new();
     for p in 0..count {
+        // Rows of a narrow block are too short for the processor to foresee the next.
+        fetch_row(b.at(depth.start + p + AHEAD, columns.start), n * b.dtype.size());
         unsafe {
             let row = read(s, b.dtype, b.at(depth.start + p, columns.start), n, scratch.ptr());
             for j in (0..n.next_multiple_of(width)).step_by(S::LANES) {

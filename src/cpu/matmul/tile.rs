@@ -2,7 +2,7 @@
 
 use super::{Matrix, MatrixMut, multiply};
 use crate::cpu::simd::{Isa, Kernel, Simd};
-use crate::cpu::storage::{load_lanes, store_typed};
+use crate::cpu::storage::{fetch_row, load_lanes, store_typed};
 use crate::registry::FloatsMut;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -76,17 +76,20 @@ impl<F: Fn(usize) -> f32> Kernel for Store<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let width = self.columns.len();
+        let (width, size) = (self.columns.len(), self.to.dtype.size());
         for (slot, i) in self.rows.enumerate() {
             let factor = s.splat((self.factor)(slot));
+            // SAFETY: within the row.
+            let to = unsafe { self.to.row(i).add(self.columns.start * size) };
+            // The next row is too far away for the processor to foresee.
+            fetch_row(to.wrapping_add(self.to.stride * size), width * size);
             let mut j = 0;
             while j < width {
                 let lanes = S::LANES.min(width - j);
                 // SAFETY: within the tile and the row.
                 unsafe {
                     let v = s.mul(factor, load_lanes(s, self.tile.add(slot * width + j), lanes));
-                    let to = self.to.row(i).add((self.columns.start + j) * self.to.dtype.size());
-                    store_typed(s, self.to.dtype, to, lanes, v, false);
+                    store_typed(s, self.to.dtype, to.add(j * size), lanes, v, false);
                 }
                 j += lanes;
             }

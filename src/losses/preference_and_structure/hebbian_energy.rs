@@ -2,11 +2,11 @@
 //! pattern (supervised), or all examples (unsupervised, w divided by their number).
 
 use crate::cpu::Cpu;
-use crate::cpu::matmul::Matrix;
+use crate::cpu::matmul::{Matrix, tile};
 use crate::cpu::overlaps::{CHUNK, fields, overlaps};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{self, Scratch};
+use crate::cpu::storage;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::entries::hebbian_energy::{Args, Call, Options};
 use crate::registry::{DType, Floats, Result};
@@ -64,70 +64,76 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         let blocks = Blocks::new(rows, 16, 1);
         cpu.run(blocks.count, found.len() * 8, &|block| {
             for b in blocks.range(block) {
-                let found = &found[b * points.rows..][..points.rows];
-                if let Some(energy) = energy {
-                    energy.set(first + b, (0.0 - 0.5 * weight * sum_of_squares(found)) as f32);
-                }
-                let Some(out) = magnetization else { continue };
+                let overlaps = &found[b * points.rows..][..points.rows];
                 // SAFETY: those of this state.
-                let out = unsafe { std::slice::from_raw_parts_mut(out.at((first + b) * patterns), patterns) };
-                if each == 1 {
-                    let scale = 1.0 / load;
-                    out.iter_mut().zip(found).for_each(|(out, &o)| *out = (f64::from(o) * scale) as f32);
-                } else {
-                    for (out, found) in out.iter_mut().zip(found.chunks_exact(each)) {
-                        *out = (found.iter().map(|&o| f64::from(o)).sum::<f64>() / load) as f32;
-                    }
+                let magnetization = magnetization.map(|out| unsafe {
+                    std::slice::from_raw_parts_mut(out.at((first + b) * patterns), patterns)
+                });
+                let squares = cpu.isa.dispatch(Summary { overlaps, each, load, magnetization });
+                if let Some(energy) = energy {
+                    energy.set(first + b, (0.0 - 0.5 * weight * squares) as f32);
                 }
             }
         });
         if let Some(to) = call.grad_state {
             let upstream = call.grad_loss;
-            fields(cpu, found, rows, points, &|b, i, values| {
-                let factor = (-weight * upstream.map_or(1.0, |g| f64::from(g[first + b]))) as f32;
-                // SAFETY: within row b, of which this call alone writes these elements.
-                let to = unsafe { (to.dtype, to.at((first + b) * n + i)) };
-                cpu.isa.dispatch(Scaled { values, factor, to });
+            fields(cpu, found, rows, points, &|rows, columns, tile| {
+                let rows = first + rows.start..first + rows.end;
+                // SAFETY: this call alone writes these gradients.
+                unsafe {
+                    tile::store(
+                        cpu.isa,
+                        tile,
+                        to,
+                        rows.clone(),
+                        columns,
+                        #[inline(always)]
+                        |slot| (-weight * upstream.map_or(1.0, |g| f64::from(g[rows.start + slot]))) as f32,
+                    );
+                }
             });
         }
     }
     Ok(())
 }
 
-/// In several chains.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let mut sums = [0.0f64; 4];
-    for some in values.chunks(4) {
-        for (sum, &x) in sums.iter_mut().zip(some) {
-            *sum += f64::from(x) * f64::from(x);
-        }
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3])
+/// Sum of the squares of a state's overlaps; sets its magnetizations, means over `each` points.
+struct Summary<'a> {
+    overlaps: &'a [f32],
+    each: usize,
+    load: f64,
+    magnetization: Option<&'a mut [f32]>,
 }
 
-/// Stores `factor` times the values.
-struct Scaled<'a> {
-    values: &'a mut [f32],
-    factor: f32,
-    to: (DType, *mut u8),
-}
-
-impl Kernel for Scaled<'_> {
-    type Output = ();
+impl Kernel for Summary<'_> {
+    type Output = f64;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Scaled { values, factor, to } = self;
-        for value in values.iter_mut() {
-            *value *= factor;
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let Summary { overlaps, each, load, magnetization } = self;
+        match magnetization {
+            Some(out) if each == 1 => {
+                let scale = 1.0 / load;
+                for (out, &o) in out.iter_mut().zip(overlaps) {
+                    *out = (f64::from(o) * scale) as f32;
+                }
+            }
+            Some(out) => {
+                for (out, overlaps) in out.iter_mut().zip(overlaps.chunks_exact(each)) {
+                    *out = (overlaps.iter().map(|&o| f64::from(o)).sum::<f64>() / load) as f32;
+                }
+            }
+            None => {}
         }
-        // SAFETY: there is room for as many.
-        unsafe { storage::write(s, to.0, values.as_ptr(), to.1, values.len(), false) }
+        let mut sum = s.d_zero();
+        for some in overlaps.chunks(S::LANES) {
+            // SAFETY: within the overlaps.
+            let o = unsafe { storage::load_lanes(s, some.as_ptr(), some.len()) };
+            sum = s.d_mul_add(sum, o, o);
+        }
+        s.d_sum(sum)
     }
 }
-
-/// Neurons whose means are taken together.
-const WIDTH: usize = 256;
 
 /// The mean of the `samples` rows of each pattern.
 fn average(cpu: &Cpu, examples: Floats, samples: usize, n: usize, means: &mut [f32]) {
@@ -153,26 +159,29 @@ impl Kernel for Average<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Average { examples, samples, n, patterns, out } = self;
-        let mut scratch = Scratch::<WIDTH>::new();
+        let scale = 1.0 / samples as f64;
         for pattern in patterns {
-            for start in (0..n).step_by(WIDTH) {
-                let width = WIDTH.min(n - start);
-                let mut sums = [0.0f64; WIDTH];
+            for start in (0..n).step_by(4 * S::LANES) {
+                let mut sums = [s.d_zero(); 4];
                 for m in 0..samples {
-                    // SAFETY: within the row of an example.
-                    let row = unsafe {
-                        let from = examples.at((pattern * samples + m) * n + start);
-                        std::slice::from_raw_parts(
-                            storage::read(s, examples.dtype, from, width, scratch.ptr()),
-                            width,
-                        )
-                    };
-                    for (sum, &x) in sums.iter_mut().zip(row) {
-                        *sum += f64::from(x);
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let i = n.min(start + v * S::LANES);
+                        // SAFETY: within the row of an example.
+                        let x = unsafe {
+                            let from = examples.at((pattern * samples + m) * n + i);
+                            storage::load_typed(s, examples.dtype, from, S::LANES.min(n - i))
+                        };
+                        *sum = s.d_add(*sum, x);
                     }
                 }
-                for (k, sum) in sums.iter().enumerate().take(width) {
-                    out.set(pattern * n + start + k, (sum / samples as f64) as f32);
+                let mut means = [0.0f64; 64];
+                const { assert!(S::LANES <= 16) };
+                for (v, &sum) in sums.iter().enumerate() {
+                    // SAFETY: just checked.
+                    unsafe { s.d_add_to(means.as_mut_ptr().add(v * S::LANES), sum) };
+                }
+                for (k, sum) in means.iter().enumerate().take((n - start).min(4 * S::LANES)) {
+                    out.set(pattern * n + start + k, (sum * scale) as f32);
                 }
             }
         }

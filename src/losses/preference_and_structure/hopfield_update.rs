@@ -10,6 +10,7 @@ use crate::cpu::storage::{self, Scratch};
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::entries::hopfield_update::{Args, Call};
 use crate::registry::{Floats, FloatsMut, Result};
+use std::ops::Range;
 
 /// Closer to 0 than this the sign is looked at in f64.
 const CLOSE: f32 = 1e-6;
@@ -55,8 +56,9 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         let rows = CHUNK.min(batch - first);
         let found = &mut all[..rows * count];
         overlaps(cpu, matrix(call.state, first, rows), patterns, found);
-        fields(cpu, found, rows, patterns, &|b, i, values| {
-            cpu.isa.dispatch(Part { step: &step, at: (first + b) * n + i, i, values });
+        fields(cpu, found, rows, patterns, &|rows, columns, tile| {
+            let rows = first + rows.start..first + rows.end;
+            cpu.isa.dispatch(Part { step: &step, n, rows, columns, tile });
         });
     }
     Ok(())
@@ -115,12 +117,13 @@ struct Step<'a> {
     slope: f64,
 }
 
-/// Neurons from `i` on of one state, elements from `at` on; `values` are the first term of n h.
+/// Some neurons of some states; the tile has the first term of n h.
 struct Part<'a> {
     step: &'a Step<'a>,
-    at: usize,
-    i: usize,
-    values: &'a mut [f32],
+    n: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    tile: *mut f32,
 }
 
 impl Kernel for Part<'_> {
@@ -128,7 +131,26 @@ impl Kernel for Part<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Part { step, at, i, values } = self;
+        let Part { step, n, rows, columns, tile } = self;
+        for (slot, b) in rows.enumerate() {
+            // SAFETY: a row of the tile.
+            let values =
+                unsafe { std::slice::from_raw_parts_mut(tile.add(slot * columns.len()), columns.len()) };
+            let at = b * n + columns.start;
+            // Of the next state, which is too far away for the processor to foresee.
+            let bytes = columns.len() * step.state.dtype.size();
+            storage::fetch_row(step.state.ptr.wrapping_add((at + n) * step.state.dtype.size()), bytes);
+            storage::fetch_row(step.out.ptr.wrapping_add((at + n) * step.state.dtype.size()), bytes);
+            step.part(s, at, columns.start, values);
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Neurons from `i` on of one state, elements from `at` on; `values` are the first term of n h.
+    #[inline(always)]
+    fn part<S: Simd>(&self, s: S, at: usize, i: usize, values: &mut [f32]) {
+        let step = self;
         let count = values.len();
         let (one, minus) = (s.splat(1.0), s.splat(-1.0));
         let mut scratch = Scratch::<WIDTH>::new();
@@ -178,9 +200,7 @@ impl Kernel for Part<'_> {
             storage::write(s, step.out.dtype, values, step.out.at(at), count, false);
         }
     }
-}
 
-impl Step<'_> {
     /// `next` with the lanes of `close` decided in f64.
     #[inline(always)]
     fn decide<S: Simd>(&self, s: S, h: S::F, next: S::F, draws: &[f32], close: u32) -> S::F {

@@ -22,6 +22,9 @@ const DEPTH: usize = 64;
 const SOME: usize = 256;
 /// Neurons that are looked at closely.
 const SAMPLES: usize = 16;
+/// Rows that are asked for before they are read.
+const AHEAD: usize = 4;
+
 /// Neurons `part`, at most [`WIDTH`], of the gradients of at most [`ROWS`] states.
 pub fn gradients(
     isa: Isa,
@@ -121,7 +124,10 @@ impl Block<'_> {
     #[inline(always)]
     unsafe fn line<S: Simd>(&self, s: S, from: Floats, row: usize, scratch: *mut f32) -> *const f32 {
         unsafe {
-            let at = from.row(row).add(self.part.start * from.dtype.size());
+            let size = from.dtype.size();
+            let at = from.row(row).add(self.part.start * size);
+            // Parts are too short for the processor to foresee the next rows.
+            storage::fetch_row(at.wrapping_add(AHEAD * from.stride * size), self.part.len() * size);
             storage::read(s, from.dtype, at, self.part.len(), scratch)
         }
     }
@@ -212,6 +218,7 @@ impl Block<'_> {
         let mut k = 0;
         unsafe {
             let at = to.row(self.rows.start + slot).add(self.part.start * to.dtype.size());
+            storage::fetch_row(at.wrapping_add(to.stride * to.dtype.size()), width * to.dtype.size());
             let sums = self.sums.add(slot * width);
             while k < width {
                 let lanes = S::LANES.min(width - k);

@@ -55,6 +55,7 @@ impl Kernel for Tile<'_> {
                 // SAFETY: a row of the tile, and its losses, which this task alone writes.
                 let (products, losses) = unsafe {
                     let at = out.at((rows.start + i) * pairs.pattern_count + columns.start);
+                    storage::fetch_row(at.wrapping_add(pairs.pattern_count).cast(), 4 * columns.len());
                     (
                         std::slice::from_raw_parts(products.add(i * columns.len()), columns.len()),
                         std::slice::from_raw_parts_mut(at, columns.len()),
