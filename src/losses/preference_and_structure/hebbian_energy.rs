@@ -9,7 +9,7 @@ use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage;
 use crate::cpu::workspace::{Size, Workspace};
 use crate::registry::entries::hebbian_energy::{Args, Call, Options};
-use crate::registry::{DType, Floats, Result};
+use crate::registry::{Floats, Result};
 use std::ops::Range;
 
 const SUPERVISED: i32 = 0;
@@ -223,7 +223,7 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
     if has_means(a.opts.mode, a.samples) {
         launch("hebbian_energy_means", (a.patterns * a.n).div_ceil(256).min(65_536), a)?;
     }
-    let size = if a.dtype == DType::F32 as i32 { 4 } else { 2 };
+    let size = if a.dtype == crate::registry::DType::F32 as i32 { 4 } else { 2 };
     for first in (0..a.batch).step_by(DEVICE_CHUNK as usize) {
         let f32_at = |p: *mut f32, each: u64| {
             if p.is_null() { p } else { p.wrapping_add((first * each) as usize) }
