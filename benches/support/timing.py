@@ -10,6 +10,8 @@ import torch
 
 #: Calls shorter than this are repeated within one sample.
 _SAMPLE = 0.01
+#: Calls shorter than this have threads awake and memory mapped before they are timed.
+_WARM = 1.0
 #: Between looks at whether the threads of the last contestant are asleep.
 _PAUSE = 0.002
 
@@ -38,15 +40,15 @@ def take_turns(contestants, rounds, budget):
         call()
         once = max(time.perf_counter() - start, 1e-7)
         repeats = max(1, math.ceil(_SAMPLE / once))
-        plan[name] = repeats, max(min(3, rounds), min(rounds, int(min(budget / (repeats * once), rounds))))
+        plan[name] = repeats, once < _WARM, max(min(3, rounds), min(rounds, int(min(budget / (repeats * once), rounds))))
     samples = {name: [] for name in contestants}
     for turn in range(rounds):
         for name, call in contestants.items():
-            repeats, count = plan[name]
+            repeats, warms, count = plan[name]
             if turn * count // rounds == (turn + 1) * count // rounds:
                 continue
             settle()
-            if repeats > 1:
+            if warms:
                 call()
             start = time.perf_counter()
             for _ in range(repeats):
