@@ -102,6 +102,11 @@ impl Block {
     }
 }
 
+/// Values, of a block, so few that sums of f32 are accurate.
+pub const fn short<S: Simd>() -> usize {
+    if storage::BLOCK < 64 * S::LANES { storage::BLOCK } else { 64 * S::LANES }
+}
+
 /// No element of a block.
 pub const NO_ELEMENT: usize = usize::MAX;
 

@@ -6,14 +6,15 @@ mod lanes;
 #[path = "boosting/softmax.rs"]
 mod softmax;
 
+use crate::cpu::blocks::short;
 use crate::cpu::narrow;
 use crate::cpu::parallel::Cells;
 use crate::cpu::row::{Cache, Row};
 use crate::cpu::simd::{Kernel, Simd, math};
 use crate::cpu::storage::{BLOCK, Scratch, fetch};
 use crate::registry::Floats;
+use softmax::Part;
 pub use softmax::Softmax;
-use softmax::{Part, short};
 use std::ops::Range;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

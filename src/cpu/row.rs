@@ -2,7 +2,7 @@
 
 mod maps;
 
-pub use crate::cpu::blocks::{Block, fold, fold_blocks, fold_without, map_into, total};
+pub use crate::cpu::blocks::{Block, fold, fold_blocks, fold_without, map_into, short, total};
 use crate::cpu::later::{self, Later, Pending};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, BLOCK, ahead};

@@ -1,6 +1,6 @@
 //! Two rows of logits as distributions p and q: what KL(p || q) and its gradients need, found in one sweep.
 
-use crate::cpu::blocks::{NO_ELEMENT, load_four};
+use crate::cpu::blocks::{NO_ELEMENT, load_four, short};
 use crate::cpu::row::{Block, Row, RowOut, map_row_blocks, store_wanted};
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::Accumulator;
@@ -99,8 +99,8 @@ fn leads<S: Simd>(
     let kept = (!row.cache.is_null()).then(|| row.cache_at(start));
     let mut sum = 0.0;
     // Parts short enough for sums in f32.
-    for at in (0..blocks[0].len()).step_by(64 * S::LANES) {
-        let part = blocks.map(|block| block.part(at, 64 * S::LANES));
+    for at in (0..blocks[0].len()).step_by(short::<S>()) {
+        let part = blocks.map(|block| block.part(at, short::<S>()));
         let skip = label.wrapping_sub(start + at);
         let mut acc = [zero; 4];
         for k in (0..part[0].len()).step_by(4 * S::LANES) {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::redundant_closure)] // a reference in its place would be called, not inlined
 
-use crate::cpu::blocks::{NO_ELEMENT, fold, lane, store_four};
+use crate::cpu::blocks::{NO_ELEMENT, fold, lane, short, store_four};
 use crate::cpu::row::Block;
 use crate::cpu::simd::{Simd, math};
 use crate::cpu::softmax::block_max;
@@ -67,11 +67,6 @@ fn terms<S: Simd>(
         (sum, top) = (s.d_add(sum, part), highest);
     }
     (sum, top)
-}
-
-/// Blocks so short that sums of f32 are accurate.
-pub const fn short<S: Simd>() -> usize {
-    if BLOCK < 64 * S::LANES { BLOCK } else { 64 * S::LANES }
 }
 
 /// The softmax of a row of logits.

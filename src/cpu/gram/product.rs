@@ -2,6 +2,7 @@
 
 use super::scratch::Block;
 use super::{DEPTH, ROWS, Space};
+use crate::cpu::blocks::short;
 use crate::cpu::matmul::{Matrix, MatrixMut, multiply};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage;
@@ -80,7 +81,7 @@ unsafe fn squares<S: Simd>(s: S, points: Floats, rows: Range<usize>, to: *mut f3
     let mut largest = 0f32;
     for (slot, row) in rows.enumerate() {
         // Short sums in f32.
-        let (mut sum, step) = (0.0, DEPTH.min(64 * S::LANES));
+        let (mut sum, step) = (0.0, DEPTH.min(short::<S>()));
         for start in (0..points.columns).step_by(step) {
             let n = step.min(points.columns - start);
             let (mut sums, mut k) = ([s.zero(); 2], 0);

@@ -1,7 +1,7 @@
 //! Sweeps over several rows of the same length, block by block.
 
 use super::{Row, RowOut};
-use crate::cpu::blocks::{Block, NO_ELEMENT, store_four};
+use crate::cpu::blocks::{Block, NO_ELEMENT, short, store_four};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, BLOCK, ahead};
 use crate::registry::DType;
@@ -12,7 +12,7 @@ use crate::registry::DType;
 pub fn blocks_of<S: Simd, const I: usize>(s: S, rows: &[Row; I], mut sweep: impl FnMut(usize, [&[f32]; I])) {
     let (len, mut start) = (rows[0].len, 0);
     while start < len {
-        let n = BLOCK.min(64 * S::LANES).min(len - start);
+        let n = short::<S>().min(len - start);
         let mut blocks: [&[f32]; I] = [&[]; I];
         for (block, row) in blocks.iter_mut().zip(rows) {
             // SAFETY: within the row; the slice ends before anything is written to the row.

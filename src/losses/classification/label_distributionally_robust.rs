@@ -1,7 +1,7 @@
 //! l = t (logsumexp(d / t) - log C),  d_k = z_k - z_y + margin; t fixed, or the row's own.
 
 use crate::cpu::parallel::Cells;
-use crate::cpu::row::{Block, Row, RowOut};
+use crate::cpu::row::{Block, Row, RowOut, short};
 use crate::cpu::row_sets::{self, RowSetLoss, row_sets_problem};
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{Odds, row_top};
@@ -47,7 +47,7 @@ const SHORT: usize = 1024;
 fn sums<S: Simd>(s: S, row: &Row, label: usize, top: f32, temperature: f64, every: usize) -> Sums {
     let (about, factor) = (s.splat(top), s.splat((1.0 / temperature) as f32));
     let mut sums = Sums { rest: 0.0, cross: 0.0, square: 0.0, cube: 0.0 };
-    let short = SHORT.min(64 * S::LANES);
+    let short = SHORT.min(short::<S>());
     let mut seen = 0;
     row.blocks(
         s,

@@ -150,16 +150,15 @@ impl Step<'_> {
     /// Neurons from `i` on of one state, elements from `at` on; `values` are the first term of n h.
     #[inline(always)]
     fn part<S: Simd>(&self, s: S, at: usize, i: usize, values: &mut [f32]) {
-        let step = self;
         let count = values.len();
         let (one, minus) = (s.splat(1.0), s.splat(-1.0));
         let mut scratch = Scratch::<WIDTH>::new();
         let mut drawn = [0.0f32; WIDTH];
-        let draws = match step.draws {
-            _ if step.slope == 0.0 => &drawn,
+        let draws = match self.draws {
+            _ if self.slope == 0.0 => &drawn,
             Some(draws) => &draws[at..at + count],
             None => {
-                step.philox.fill(
+                self.philox.fill(
                     S::ISA,
                     at as u64,
                     &mut drawn[..count],
@@ -175,29 +174,29 @@ impl Step<'_> {
         };
         // SAFETY: within the row of the state, which is read before it is written; tiles are disjoint.
         unsafe {
-            let state = storage::read(s, step.state.dtype, step.state.at(at), count, scratch.ptr());
+            let state = storage::read(s, self.state.dtype, self.state.at(at), count, scratch.ptr());
             let values = values.as_mut_ptr();
             for k in (0..count).step_by(S::LANES) {
                 let lanes = S::LANES.min(count - k);
                 let spin = storage::load_lanes(s, state.add(k), lanes);
                 let mut h = storage::load_lanes(s, values.add(k), lanes);
-                if let Some(diagonal) = step.diagonal {
+                if let Some(diagonal) = self.diagonal {
                     let own = storage::load_lanes(s, diagonal.as_ptr().add(i + k), lanes);
                     h = s.sub(h, s.mul(spin, own));
                 }
-                let next = if step.slope == 0.0 {
+                let next = if self.slope == 0.0 {
                     let zero = s.zero();
                     s.select(s.gt(h, zero), one, s.select(s.lt(h, zero), minus, spin))
                 } else {
-                    let t = math::tanh(s, s.mul(s.splat(step.slope as f32), h));
+                    let t = math::tanh(s, s.mul(s.splat(self.slope as f32), h));
                     let sum = s.add(t, storage::load_lanes(s, draws.as_ptr().add(k), lanes));
                     let close = s.mask_bits(s.and(s.le(s.abs(sum), s.splat(CLOSE)), s.first_n(lanes)));
                     let next = s.select(s.ge(sum, s.zero()), one, minus);
-                    if close == 0 { next } else { step.decide(s, h, next, &draws[k..k + lanes], close) }
+                    if close == 0 { next } else { self.decide(s, h, next, &draws[k..k + lanes], close) }
                 };
                 storage::store_lanes(s, values.add(k), lanes, s.select(s.is_nan(h), h, next));
             }
-            storage::write(s, step.out.dtype, values, step.out.at(at), count, false);
+            storage::write(s, self.out.dtype, values, self.out.at(at), count, false);
         }
     }
 

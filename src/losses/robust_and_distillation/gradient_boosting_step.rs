@@ -1,7 +1,6 @@
 //! rho = sum_i r_i d_i / sum_i h_i d_i^2, a Newton step along the new unit's output.
 
 use crate::cpu::Cpu;
-
 use crate::cpu::boosting::{Kind, Rows, Softmax, Sweep};
 use crate::cpu::narrow;
 use crate::cpu::parallel::Blocks;

@@ -3,7 +3,7 @@
 use super::Ensemble;
 use super::lanes::LanesOfLogits;
 use crate::cpu::narrow::LaneLoss;
-use crate::cpu::row::{Block, Row, RowOut, fold, fold_without, map_into};
+use crate::cpu::row::{Block, Row, RowOut, fold, fold_without, map_into, short};
 use crate::cpu::row_sets::RowSetLoss;
 use crate::cpu::simd::Simd;
 use crate::cpu::softmax::{LARGEST, NO_LABEL, Odds};
@@ -113,7 +113,7 @@ impl RowSetLoss<1> for OfLogits<'_> {
         let mut scratch = Scratch::<BLOCK>::new();
         let (mut reference, mut rest) = (self.reference(r, None), 0.0);
         // Short enough for sums in f32.
-        let short = BLOCK.min(64 * S::LANES);
+        let short = short::<S>();
         for start in (0..self.0.classes).step_by(short) {
             let n = short.min(self.0.classes - start);
             // For the gradient the terms are kept: it need not read all models again.
