@@ -63,7 +63,7 @@ def measure(case, shape, dtype, contexts, chosen):
         "torch_compile_ms", "torch_compile_per_losskit", "torch_best_ms", "torch_compile_best_ms", "losskit_extra_mib", "torch_extra_mib", "others", "problem", "note",
     ])  # fmt: skip
     result |= {"case": case.name, "entry": case.entry, "dtype": dtype, "bytes": ours.bytes}
-    result["size"] = " x ".join(map(count, shape))
+    result["size"] = " x ".join(map(report.count, shape))
     copy = timing.Copy(ours.bytes)
     contestants = {
         "losskit": lambda: ours(contexts["all"]),
@@ -137,10 +137,6 @@ def undisturbed(contestants, chosen):
         if best[0] <= machine.DISTURBED or chosen.patience <= 0:
             return best[1], best[0]
         chosen.patience -= time.perf_counter() - start
-
-
-def count(n):
-    return f"{n >> 20} Mi" if n >= 1 << 20 and n % (1 << 20) == 0 else str(n)
 
 
 def works(name, peer, precise, dtype, result):

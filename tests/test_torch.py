@@ -10,7 +10,9 @@ from harness.subject import Subject  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-CONTEXTS = [None] + (["cuda-emulated"] if "cuda-emulation" in losskit.features() else [])
+FEATURES = losskit.features()
+CONTEXTS = [None] + (["cuda-emulated"] if "cuda-emulation" in FEATURES else [])
+CONTEXTS += ["cuda"] if "cuda" in FEATURES and torch.cuda.is_available() else []
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 each_context = pytest.mark.parametrize("kind", CONTEXTS, ids=str)
 
@@ -18,14 +20,22 @@ each_context = pytest.mark.parametrize("kind", CONTEXTS, ids=str)
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
+    yield
+    torch.set_default_device("cpu")
 
 
 def make(kind):
-    return {"context": losskit.Context(kind)} if kind else {}
+    """How to ask for a device; tensors that are made afterwards lie there."""
+    torch.set_default_device("cuda" if kind == "cuda" else "cpu")
+    return {"context": losskit.Context(kind)} if kind == "cuda-emulated" else {}
+
+
+def generator_of(seed):
+    return torch.Generator(device=torch.get_default_device()).manual_seed(seed)
 
 
 def tensors(*shape, dtype=torch.float32, seed=0, grad=True):
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator_of(seed)
     return (3 * torch.randn(*shape, generator=generator)).to(dtype).requires_grad_(grad)
 
 
@@ -44,11 +54,12 @@ def close(got, expected, dtype, scale=None):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_cross_entropy(kind, dtype, reduction, smoothing, weighted):
+    place = make(kind)
     z = tensors(17, 33, dtype=dtype)
-    y = torch.randint(0, 33, (17,), generator=torch.Generator().manual_seed(1))
+    y = torch.randint(0, 33, (17,), generator=generator_of(1))
     y[3] = y[9] = -100
     w = (torch.rand(33) * 2).to(dtype) if weighted else None
-    loss = losskit.torch.token_cross_entropy(z, y, w, label_smoothing=smoothing, reduction=reduction, **make(kind))
+    loss = losskit.torch.token_cross_entropy(z, y, w, label_smoothing=smoothing, reduction=reduction, **place)
     exact_z = z.detach().double().requires_grad_()
     exact = F.cross_entropy(exact_z, y, None if w is None else w.double(), reduction=reduction, label_smoothing=smoothing)
     assert loss.dtype == torch.float32
@@ -62,8 +73,9 @@ def test_cross_entropy(kind, dtype, reduction, smoothing, weighted):
 
 @each_context
 def test_ignore_index(kind):
+    place = make(kind)
     z, y = tensors(5, 7), torch.tensor([0, 1, 2, 1, 6])
-    loss = losskit.torch.token_cross_entropy(z, y, ignore_index=1, **make(kind))
+    loss = losskit.torch.token_cross_entropy(z, y, ignore_index=1, **place)
     close(loss, F.cross_entropy(z.double(), y, ignore_index=1), torch.float32)
 
 
@@ -71,8 +83,9 @@ def test_ignore_index(kind):
 @each_dtype
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_mse_loss(kind, dtype, reduction):
+    place = make(kind)
     a, b = tensors(3, 4, 5, dtype=dtype), tensors(3, 4, 5, dtype=dtype, seed=1)
-    loss = losskit.torch.mse_loss(a, b, reduction=reduction, **make(kind))
+    loss = losskit.torch.mse_loss(a, b, reduction=reduction, **place)
     exact_a, exact_b = (t.detach().double().requires_grad_() for t in (a, b))
     exact = F.mse_loss(exact_a, exact_b, reduction=reduction)
     close(loss, exact, torch.float32)
@@ -87,10 +100,11 @@ def test_mse_loss(kind, dtype, reduction):
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_bce_with_logits(kind, dtype, reduction, weighted):
+    place = make(kind)
     z = tensors(9, 21, dtype=dtype)
     t = torch.rand(9, 21).to(dtype).requires_grad_()
     w, q = ((torch.rand(9, 21) * 2).to(dtype), (torch.rand(21) * 3).to(dtype)) if weighted else (None, None)
-    loss = losskit.torch.bce_with_logits(z, t, w, q, reduction=reduction, **make(kind))
+    loss = losskit.torch.bce_with_logits(z, t, w, q, reduction=reduction, **place)
     exact_z, exact_t = (x.detach().double().requires_grad_() for x in (z, t))
     exact = F.binary_cross_entropy_with_logits(
         exact_z, exact_t, None if w is None else w.double(), reduction=reduction, pos_weight=None if q is None else q.double()
@@ -144,7 +158,7 @@ def test_gradients_against_differences():
         function = getattr(losskit.torch, name)
         z.grad = None
         function(z, y, reduction="sum").backward()
-        direction = torch.randn(4, 9, generator=torch.Generator().manual_seed(3))
+        direction = torch.randn(4, 9, generator=generator_of(3))
         step = 2.0**-6
         with torch.no_grad():
             rise = function(z + step * direction, y, reduction="sum") - function(z - step * direction, y, reduction="sum")
@@ -219,9 +233,12 @@ def test_no_graph_without_gradients():
 
 @each_context
 def test_an_entry_without_inputs(kind):
-    keep = losskit.torch.nested_dropout_sample(rows=100, channels=16, seed=3, **make(kind))
+    place = make(kind)
+    if kind == "cuda":  # no tensor says so
+        place["context"] = losskit.Context(kind)
+    keep = losskit.torch.nested_dropout_sample(rows=100, channels=16, seed=3, **place)
     assert keep.dtype == torch.int64 and keep.shape == (100,)
     assert keep.tolist() == losskit.nested_dropout_sample(rows=100, channels=16, seed=3).keep.tolist()
     x = tensors(100, 16)
-    losskit.torch.nested_dropout(x, keep, **make(kind)).sum().backward()
+    losskit.torch.nested_dropout(x, keep, **place).sum().backward()
     assert x.grad.sum(dim=1).tolist() == keep.tolist()

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import torch
 from losskit import _library
-from losskit._context import host_workspace
+from losskit._context import needed_workspace
 from losskit._options import Options
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 #: Upstream gradient. Mixed-precision training scales f16 losses, or their gradients would vanish.
 SCALES = {"f32": 1.0, "f16": 1024.0, "bf16": 1.0}
+_ALIGN = 256
 _CODES = {"f32": 0, "f16": 1, "bf16": 2}
 _TYPES = {"f32": torch.float32, "i64": torch.int64, "u8": torch.uint8}
 
@@ -29,8 +30,8 @@ def wanted_gradients(case, entry):
 
 
 def draw(case, entry, shape, dtype, seed=0):
-    """Inputs by name; None for optional ones that the case leaves out."""
-    generator = torch.Generator().manual_seed(seed)
+    """Inputs by name, on torch's default device; None for optional ones that the case leaves out."""
+    generator = torch.Generator(device=torch.get_default_device()).manual_seed(seed)
     values = entry.values(dict(zip(entry.dims, shape)), case.options)
     inputs = {}
     for source in entry.inputs.values():
@@ -74,8 +75,8 @@ class Losskit:
             "grad_loss": lambda _: self._upstream,
         }
         self._sizes = [address, _CODES[dtype], list(dims.values())]
-        self._query = entry.function("workspace_size") if entry.workspace else None
-        self._room = None
+        self._query = entry.function("workspace_size")
+        self.workspace, self._room = 0, None
         one_pass = "forward_backward" in entry.functions
         self._calls = []
         for which in ["forward_backward"] if one_pass else [f for f in ("forward", "backward") if f in entry.functions]:
@@ -93,10 +94,12 @@ class Losskit:
         self.bytes = sum(t.nbytes for t in [*given, *self.outputs.values(), *self.gradients.values()])
 
     def __call__(self, context):
-        if self._query and self._room is None:
-            self._room, *place = host_workspace(self._query, context._handle, *self._sizes)
+        if self._room is None:
+            self.workspace = needed_workspace(self._query, context._handle, *self._sizes)
+            self._room = torch.empty(self.workspace + _ALIGN, dtype=torch.uint8)
+            place = -(-self._room.data_ptr() // _ALIGN) * _ALIGN
             for _, arguments in self._calls:
-                arguments[-2:] = place
+                arguments[-2:] = (place, self.workspace) if self.workspace else (0, 0)
         for function, arguments in self._calls:
             _library.check(function(context._handle, *arguments))
 

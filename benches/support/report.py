@@ -34,6 +34,10 @@ def number(value):
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
+def count(n):
+    return f"{n >> 20} Mi" if n >= 1 << 20 and n % (1 << 20) == 0 else str(n)
+
+
 def pair(one, two, form="{:.1e}"):
     texts = ["-" if value is None else form.format(value) for value in (one, two)]
     return "-" if texts == ["-", "-"] else " / ".join(texts)
@@ -64,7 +68,7 @@ def errors_table(errors):
     return "\n".join(lines)
 
 
-def _table(head, rows):
+def table(head, rows):
     lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)] + rows
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -105,22 +109,22 @@ def markdown(report, sentence, cases):
         f"{sentence}. All threads; medians of runs in which losskit, torch and copies took turns.",
         "*x copy*: time relative to a plain copy that moves as many bytes as the call must, inputs read once and "
         "gradients written once. *torch*: how many times as long torch's eager forward and backward takes at best.",
-        _table(titles, speed),
+        table(titles, speed),
         "\\* In this type torch's loss or gradient is far from what it computes in f32: a sum overflows, say." if notes else None,
         f"Memory needed besides inputs and gradients ({dtypes[0]}), and largest error of a gradient against "
         "float64, relative to the largest of its row; losskit / torch:",
-        _table(["", "size", "extra memory", *(f"{dtype} error" for dtype in dtypes)], quality),
+        table(["", "size", "extra memory", *(f"{dtype} error" for dtype in dtypes)], quality),
         "One call on 1 x 10 logits, forward and backward:",
         calls,
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def update(path, text):
+def update(path, text, begin=BEGIN, end=END):
     """Replaces what is between the markers of a file."""
     content = path.read_text()
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
-        raise SystemExit(f"{path} needs the lines {BEGIN} and {END}, once and in this order")
-    before, _, rest = content.partition(BEGIN)
-    after = rest.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
+        raise SystemExit(f"{path} needs the lines {begin} and {end}, once and in this order")
+    before, _, rest = content.partition(begin)
+    after = rest.partition(end)[2]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
