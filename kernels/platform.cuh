@@ -9,10 +9,14 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// LK_KERNEL(name, Args, threads): the largest block it is launched with, which bounds its registers; 1024 if left out.
-#define LK_KERNEL_OF(name, Args, threads, ...) \
-  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
-#define LK_KERNEL(...) LK_KERNEL_OF(__VA_ARGS__, 1024, 0)
+// LK_KERNEL(name, Args, threads, blocks): the largest block it is launched with, 1024 if left out, and how many of them
+// should fit a multiprocessor; both bound its registers.
+#define LK_KERNEL_4(name, Args, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args a)
+#define LK_KERNEL_3(name, Args, threads) LK_KERNEL_4(name, Args, threads, 1)
+#define LK_KERNEL_2(name, Args) LK_KERNEL_3(name, Args, 1024)
+#define LK_KERNEL_PICK(name, Args, threads, blocks, which, ...) which
+#define LK_KERNEL(...) LK_KERNEL_PICK(__VA_ARGS__, LK_KERNEL_4, LK_KERNEL_3, LK_KERNEL_2, 0)(__VA_ARGS__)
 #define LK_DYNAMIC_SHARED(T, name)                                          \
   extern __shared__ __align__(16) unsigned char lk_dynamic_shared_memory[]; \
   T* name = reinterpret_cast<T*>(lk_dynamic_shared_memory)

@@ -45,16 +45,18 @@ namespace emulated {
 
 // Terms lined up by the largest of them and cut off one bit beyond its last, as the hardware does at worst.
 inline float truncated_sum(const double (&terms)[9]) {
-  int top = -1022;
-  double plain = 0.0;
+  double plain = 0.0, largest = 0.0;
   for (double t : terms) {
     plain += t;
-    if (t != 0.0 && std::isfinite(t) && std::ilogb(t) > top) top = std::ilogb(t);
+    largest = std::fabs(t) > largest ? std::fabs(t) : largest;
   }
-  if (!std::isfinite(plain) || top < -100) return static_cast<float>(plain);
-  const double quantum = std::ldexp(1.0, top - 24);
+  if (!(largest > 0x1p-100) || !std::isfinite(plain)) return static_cast<float>(plain);
+  int power = 0;
+  std::frexp(largest, &power);
+  const double quantum = std::ldexp(1.0, power - 25), inverse = std::ldexp(1.0, 25 - power);
   double sum = 0.0;
-  for (double t : terms) sum += std::trunc(t / quantum) * quantum;
+  for (double t : terms) sum += static_cast<double>(static_cast<int32_t>(t * inverse));
+  sum *= quantum;
   const float near = static_cast<float>(sum);
   return std::fabs(static_cast<double>(near)) > std::fabs(sum) ? std::nextafterf(near, 0.0f) : near;
 }

@@ -91,9 +91,8 @@ struct Isogclr {
     return e.opts.reduction == LK_REDUCTION_MEAN ? static_cast<float>(static_cast<double>(g) / static_cast<double>(n)) : g;
   }
 
-  LK_DEVICE float weight(u64 owner, u64 other, float s) const {
-    const u64 row = a.tiles.side == 0 ? owner : other;
-    if (owner == other) return -upstream(row) * shares[row];
+  LK_DEVICE float weight(u64 row, u64 column, float s) const {
+    if (row == column) return -upstream(row) * shares[row];
     return upstream(row) * expf(relative(row, s, inverse[row]) - logs[row]);
   }
 

@@ -21,6 +21,7 @@ struct lk_linear_rows_args {
   float* stats;                // [rows x samples][3]: maximum, sum of the others, the label's logit before the cap
   float* partials;             // [rows x samples][splits][4]
   float* tile;                 // [tile_rows][tile_classes]: gradient of the logits
+  float* parts;                // [parts_of_x][tile_rows / samples][d]: of the gradient of x
   void* out;                   // the gradient that a kernel writes
   float* sums;                 // what it is before it is rounded; NULL where `out` is f32
   double* bias_sums;           // [tile_classes]
@@ -33,12 +34,14 @@ struct lk_linear_rows_args {
   float factor;                // of dropout
   float sign;                  // of the gradients
   int32_t dtype, reduction, samples, splits;
+  int32_t parts_of_x, padding;
   uint8_t ignores, drops, first, last;  // first and last tile that adds to `out`
 };
 
 namespace lk {
 
 constexpr int kStats = 3, kPartial = 4;
+using TallShared = ProductMemory<kTallTile>;
 
 struct LinearRows {
   const lk_linear_rows_args& a;
@@ -63,33 +66,15 @@ struct LinearRows {
   LK_DEVICE float factor() const { return a.drops ? a.factor : 1.0f; }
   LK_DEVICE Operands operands(Operands of_halves) const { return a.dtype == LK_DTYPE_F32 ? Operands::kFloats : of_halves; }
 
-  LK_DEVICE float weight(u64 k, u64 p) const { return load1(a.weight, a.dtype, k * a.d + p); }
+  // Classes below `end` as rows of a matrix, from class k0 and feature j0 on.
+  LK_DEVICE Matrix weight(u64 k0, u64 end, u64 j0 = 0) const { return {a.weight, a.dtype, a.d, end, a.d, k0, j0}; }
 
   LK_DEVICE CrossEntropy loss() const {
     return CrossEntropy(a.class_weights, a.dtype, a.classes, a.label_smoothing, a.z_weight, a.softcap, a.header);
   }
 
   // Logits of rows i0 .. and classes k0 .. below `end`; 0 beyond.
-  LK_DEVICE void logits(ProductShared& shared, u64 i0, u64 k0, u64 end, float (&z)[kMicro][kMicro]) const {
-    const u64 n = count();
-#pragma unroll
-    for (auto& row : z) {
-#pragma unroll
-      for (float& e : row) e = 0.0f;
-    }
-    product_tile<true, true>(
-        shared, [&](int i, u64 p) { return i0 + i < n && p < a.d ? x(i0 + i, p) : 0.0f; },
-        [&](int j, u64 p) { return k0 + j < end && p < a.d ? weight(k0 + j, p) : 0.0f; }, a.d, z,
-        operands(Operands::kHalves));
-    if (!a.bias && !a.drops) return;
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const u64 k = k0 + threadIdx.x % 16 * kMicro + j;
-      const float bias = a.bias && k < end ? load1(a.bias, a.dtype, k) : 0.0f;
-#pragma unroll
-      for (int i = 0; i < kMicro; ++i) z[i][j] = fmaf(z[i][j], factor(), bias);
-    }
-  }
+  LK_DEVICE void logits(TallShared& shared, u64 i0, u64 k0, u64 end, TallTile::Sum& z) const;
 
   // What the gradient of row r is multiplied by.
   LK_DEVICE float upstream(u64 r) const {
@@ -103,52 +88,110 @@ struct LinearRows {
   }
 };
 
-// Of classes [split * width, ...) of a block's rows: the running statistics, for linear_rows_losses to merge.
-LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
-  __shared__ ProductShared shared;
-  const LinearRows rows{a};
-  const u64 n = rows.count(), i0 = u64(blockIdx.x) * kTile, tiles = (a.classes + kTile - 1) / kTile;
-  const u64 each = (tiles + a.splits - 1) / a.splits * kTile, start = blockIdx.y * each;
-  const u64 end = start + each < a.classes ? start + each : a.classes;
-  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
-  CrossEntropy loss = rows.loss();
-  CrossEntropy::Acc acc[kMicro];
-  u64 label[kMicro];
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-    const u64 row = i0 + ty * kMicro + i;
-    acc[i] = loss.init();
-    label[i] = row < n && rows.valid(rows.row(row)) ? static_cast<u64>(a.labels[rows.row(row)]) : a.classes;
+// Rows i0 .. of x, 0 where they are dropped.
+struct LinearInput {
+  const LinearRows& rows;
+  u64 i0;
+
+  template <bool kAlongDepth>
+  LK_DEVICE void load(int i, u64 p, float (&x)[4]) const {
+    static_assert(kAlongDepth, "features lie side by side");
+    load_features(i0 + i, p, x);
   }
-  for (u64 k0 = start; k0 < end; k0 += kTile) {
-    float z[kMicro][kMicro];
-    rows.logits(shared, i0, k0, end, z);
-    const u64 k = k0 + tx * kMicro;
+  LK_DEVICE void load_features(u64 i, u64 p, float (&x)[4]) const {
+    const u64 d = rows.a.d, left = i < rows.count() && p < d ? d - p : 0;
+    load_run(at(rows.a.x, rows.a.dtype, left ? rows.row(i) * d + p : 0), rows.a.dtype, left, x);
+    if (!rows.a.drops) return;
 #pragma unroll
-    for (int i = 0; i < kMicro; ++i) {
-      if (label[i] == a.classes) continue;
-      loss.label = label[i];
-      if (label[i] >= k && label[i] < k + kMicro) {
-        a.stats[(i0 + ty * kMicro + i) * kStats + 2] = z[i][label[i] - k];
-      }
-      if (k + kMicro <= end) {
-        loss.add(acc[i], z[i], k);
-      } else {
-        for (int j = 0; j < kMicro && k + j < end; ++j) {
-          float one[1] = {z[i][j]};
-          loss.add(acc[i], one, k + j);
-        }
-      }
+    for (int j = 0; j < 4; ++j) {
+      if (static_cast<u64>(j) < left && rows.dropped(i, p + j)) x[j] = 0.0f;
     }
   }
+};
+
+// The same, features j0 .. and rows along the depth, 0 in rows that do not count: those may hold anything.
+struct LinearInputDown {
+  const LinearRows& rows;
+  u64 j0;
+
+  template <bool kAlongDepth>
+  LK_DEVICE void load(int i, u64 p, float (&x)[4]) const {
+    static_assert(!kAlongDepth, "features lie side by side");
+    const u64 r = rows.a.first_row + p;
+    if (p < rows.a.tile_rows && rows.valid(rows.row(r))) {
+      LinearInput{rows, 0}.load_features(r, j0 + i, x);
+    } else {
+#pragma unroll
+      for (float& e : x) e = 0.0f;
+    }
+  }
+};
+
+LK_DEVICE void LinearRows::logits(TallShared& shared, u64 i0, u64 k0, u64 end, TallTile::Sum& z) const {
+#pragma unroll
+  for (auto& row : z) {
+#pragma unroll
+    for (float& e : row) e = 0.0f;
+  }
+  product_tile<true, true>(shared, LinearInput{*this, i0}, weight(k0, end), a.d, z, operands(Operands::kHalves));
+  if (!a.bias && !a.drops) return;
+#pragma unroll
+  for (int j = 0; j < TallTile::kColumns; ++j) {
+    const u64 k = k0 + TallTile::column(j);
+    const float bias = a.bias && k < end ? load1(a.bias, a.dtype, k) : 0.0f;
+#pragma unroll
+    for (int i = 0; i < kMicro; ++i) z[i][j] = fmaf(z[i][j], factor(), bias);
+  }
+}
+
+// Of classes [split * width, ...) of a block's 128 rows: the running statistics, for linear_rows_losses to merge.
+LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
+  __shared__ TallShared shared;
+  __shared__ u64 label[kTallTile];
+  const LinearRows rows{a};
+  const u64 n = rows.count(), i0 = u64(blockIdx.x) * kTallTile, tiles = (a.classes + kTile - 1) / kTile;
+  const u64 each = (tiles + a.splits - 1) / a.splits * kTile, start = blockIdx.y * each;
+  const u64 end = start + each < a.classes ? start + each : a.classes;
+  if (threadIdx.x < kTallTile) {
+    const u64 i = i0 + threadIdx.x;
+    label[threadIdx.x] = i < n && rows.valid(rows.row(i)) ? static_cast<u64>(a.labels[rows.row(i)]) : a.classes;
+  }
+  __syncthreads();
+  CrossEntropy loss = rows.loss();
+  CrossEntropy::Acc acc[kMicro];
+#pragma unroll
+  for (auto& e : acc) e = loss.init();
+  for (u64 k0 = start; k0 < end; k0 += kTile) {
+    TallTile::Sum z;
+    rows.logits(shared, i0, k0, end, z);
+    each_run_of_tile<kTallTile>(i0, k0, n, end, z, [&](u64 row, u64 k, u64 left, int i, const Floats4& run) {
+      const u64 own = label[row - i0];
+      if (own == a.classes) return;
+      loss.label = own;
+      Floats4 x = run;
+#pragma unroll
+      for (int j = 0; j < kMicro; ++j) {
+        if (k + j == own) a.stats[row * kStats + 2] = x.v[j];
+      }
+      if (left >= kMicro) {
+        loss.add(acc[i], x.v, k);
+      } else {
+#pragma unroll
+        for (int j = 0; j < kMicro; ++j) {
+          float one[1] = {x.v[j]};
+          if (static_cast<u64>(j) < left) loss.add(acc[i], one, k + j);
+        }
+      }
+    });
+  }
 #pragma unroll
   for (int i = 0; i < kMicro; ++i) {
-    const float max = reduce_lanes(loss.max(acc[i]), 16, [](float x, float y) { return fmaxf(x, y); });
+    const float max = reduce_lanes(loss.max(acc[i]), TallTile::kAcross, [](float x, float y) { return fmaxf(x, y); });
     loss.rebase(acc[i], max);
-    const CrossEntropy::Acc all =
-        reduce_lanes(acc[i], 16, [&](const CrossEntropy::Acc& x, const CrossEntropy::Acc& y) { return loss.merge(x, y); });
-    const u64 row = i0 + ty * kMicro + i;
-    if (tx == 0 && row < n) {
+    const CrossEntropy::Acc all = reduce_lanes(
+        acc[i], TallTile::kAcross, [&](const CrossEntropy::Acc& x, const CrossEntropy::Acc& y) { return loss.merge(x, y); });
+    const u64 row = i0 + TallTile::row(i);
+    if (threadIdx.x % TallTile::kAcross == 0 && row < n) {
       float* to = a.partials + (row * a.splits + blockIdx.y) * kPartial;
       to[0] = all.softmax.max;
       to[1] = all.softmax.sum;
@@ -196,14 +239,14 @@ LK_DEVICE void linear_losses(const lk_linear_rows_args& a) {
 
 // The tile: gradient of the logits, 0 in rows that do not count.
 LK_DEVICE void linear_gradient(const lk_linear_rows_args& a) {
-  __shared__ ProductShared shared;
-  __shared__ CrossEntropy::Row row[kTile];
-  __shared__ u64 label[kTile];
+  __shared__ TallShared shared;
+  __shared__ CrossEntropy::Row row[kTallTile];
+  __shared__ u64 label[kTallTile];
   const LinearRows rows{a};
-  const u64 i0 = a.first_row + u64(blockIdx.y) * kTile, k0 = a.first_class + u64(blockIdx.x) * kTile;
+  const u64 i0 = a.first_row + u64(blockIdx.y) * kTallTile, k0 = a.first_class + u64(blockIdx.x) * kTile;
   const u64 last_row = a.first_row + a.tile_rows, end = a.first_class + a.tile_classes;
   CrossEntropy loss = rows.loss();
-  if (threadIdx.x < kTile) {
+  if (threadIdx.x < kTallTile) {
     const u64 i = i0 + threadIdx.x, r = rows.row(i);
     label[threadIdx.x] = a.classes;
     if (i < last_row && rows.valid(r)) {
@@ -216,21 +259,19 @@ LK_DEVICE void linear_gradient(const lk_linear_rows_args& a) {
       atomicOr(a.device_flags, kFlagLabel);
     }
   }
-  float z[kMicro][kMicro];
-  rows.logits(shared, i0, k0, end, z);  // its barriers publish `row` and `label`
-  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-    const unsigned at = ty * kMicro + i;
-    if (i0 + at >= last_row) continue;
-    float* to = a.tile + (i0 + at - a.first_row) * a.tile_classes;
+  TallTile::Sum z;
+  rows.logits(shared, i0, k0, end, z);
+  if (a.d == 0) __syncthreads();  // else its barriers publish `row` and `label`
+  each_run_of_tile<kTallTile>(i0, k0, last_row, end, z, [&](u64 r, u64 k, u64 left, int, const Floats4& x) {
+    const u64 own = label[r - i0];
+    Floats4 g;
 #pragma unroll
     for (int j = 0; j < kMicro; ++j) {
-      const u64 k = k0 + tx * kMicro + j;
-      if (k >= end) continue;
-      to[k - a.first_class] = label[at] == a.classes ? 0.0f : loss.gradient(row[at], z[i][j], k, k == label[at]);
+      const bool wanted = static_cast<u64>(j) < left && own != a.classes;
+      g.v[j] = wanted ? loss.gradient(row[r - i0], x.v[j], k + j, k + j == own) : 0.0f;
     }
-  }
+    put_run(a.tile + (r - a.first_row) * a.tile_classes + (k - a.first_class), g, left);
+  });
 }
 
 // Adds to element e of a gradient: f32 in place, others in sums that the last tile rounds.
@@ -248,73 +289,77 @@ LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, float va
   }
 }
 
-// Gradient of x: rows of the call in blocks of 64 by 64 features, the samples of a row one after the other.
+// Sample m of the tile's rows, from row r0 on.
+struct LinearTile {
+  const LinearRows& rows;
+  u64 r0, last, m, start, end;
+
+  template <bool kAlongDepth>
+  LK_DEVICE void load(int i, u64 p, float (&x)[4]) const {
+    static_assert(kAlongDepth, "classes lie side by side");
+    const u64 r = r0 + i, k = start + p, left = r < last && k < end ? end - k : 0;
+    const u64 row = left ? r * static_cast<u64>(rows.a.samples) + m - rows.a.first_row : 0;
+    load_run(rows.a.tile + (left ? row * rows.a.tile_classes + k : 0), LK_DTYPE_F32, left, x);
+  }
+};
+
+// Part z of the gradient of x: rows of the call in blocks of 128 by 64 features, the samples of a row one after the
+// other. A part takes its share of the tile's classes.
 LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
-  __shared__ ProductShared shared;
+  __shared__ TallShared shared;
   const LinearRows rows{a};
   const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, last = first + a.tile_rows / samples;
-  const u64 r0 = first + u64(blockIdx.y) * kTile, j0 = u64(blockIdx.x) * kTile;
-  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
-  float total[kMicro][kMicro] = {};
+  const u64 r0 = first + u64(blockIdx.y) * kTallTile, j0 = u64(blockIdx.x) * kTile;
+  const u64 parts = static_cast<u64>(a.parts_of_x), each = (a.tile_classes + parts * kTile - 1) / (parts * kTile) * kTile;
+  const u64 start = blockIdx.z * each, end = start + each < a.tile_classes ? start + each : a.tile_classes;
+  TallTile::Sum total = {};
   for (u64 m = 0; m < samples; ++m) {
-    float sum[kMicro][kMicro] = {};
-    product_tile<true, false>(
-        shared,
-        [&](int i, u64 p) {
-          const u64 r = r0 + i;
-          return r < last && p < a.tile_classes ? a.tile[(r * samples + m - a.first_row) * a.tile_classes + p] : 0.0f;
-        },
-        [&](int j, u64 p) {
-          return j0 + j < a.d && p < a.tile_classes ? rows.weight(a.first_class + p, j0 + j) : 0.0f;
-        },
-        a.tile_classes, sum, rows.operands(Operands::kFloatsHalves));
+    TallTile::Sum sum = {};
+    if (start < end) {
+      product_tile<true, false>(
+          shared, LinearTile{rows, r0, last, m, start, end}, rows.weight(a.first_class + start, a.first_class + end, j0),
+          end - start, sum, rows.operands(Operands::kFloatsHalves));
+    }
 #pragma unroll
     for (int i = 0; i < kMicro; ++i) {
 #pragma unroll
-      for (int j = 0; j < kMicro; ++j) {
-        const u64 r = r0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
+      for (int j = 0; j < TallTile::kColumns; ++j) {
+        const u64 r = r0 + TallTile::row(i), p = j0 + TallTile::column(j);
         if (r >= last || p >= a.d || rows.dropped(r * samples + m, p)) continue;
         total[i][j] = fmaf(sum[i][j], rows.factor(), total[i][j]);
       }
     }
   }
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const u64 r = r0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
-      // Not what 0 times a NaN of the weight gives.
-      if (r < last && p < a.d) accumulate(a, r * a.d + p, r * a.d + p, rows.valid(r) ? total[i][j] : 0.0f);
-    }
+  float* out = a.parts + blockIdx.z * (last - first) * a.d;
+  each_run_of_tile<kTallTile>(r0 - first, j0, last - first, a.d, total, [&](u64 r, u64 p, u64 left, int, const Floats4& x) {
+    put_run(out + r * a.d + p, x, left);
+  });
+}
+
+// The sum of the parts, in order.
+LK_DEVICE void linear_add_parts(const lk_linear_rows_args& a) {
+  const LinearRows rows{a};
+  const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, count = a.tile_rows / samples * a.d;
+  for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < count; e += u64(gridDim.x) * blockDim.x) {
+    float sum = 0.0f;
+    for (int z = 0; z < a.parts_of_x; ++z) sum += a.parts[z * count + e];
+    // Not what 0 times a NaN of the weight gives.
+    accumulate(a, first * a.d + e, first * a.d + e, rows.valid(first + e / a.d) ? sum : 0.0f);
   }
 }
 
-// Gradient of the weight: 64 classes by 64 features. Rows that do not count may hold anything.
+// Gradient of the weight: 128 classes by 64 features.
 LK_DEVICE void linear_to_weight(const lk_linear_rows_args& a) {
-  __shared__ ProductShared shared;
+  __shared__ TallShared shared;
   const LinearRows rows{a};
-  const u64 k0 = u64(blockIdx.y) * kTile, j0 = u64(blockIdx.x) * kTile;
-  const unsigned ty = threadIdx.x / 16, tx = threadIdx.x % 16;
-  float sum[kMicro][kMicro] = {};
+  const u64 k0 = u64(blockIdx.y) * kTallTile, j0 = u64(blockIdx.x) * kTile;
+  TallTile::Sum sum = {};
   product_tile<false, false>(
-      shared,
-      [&](int i, u64 p) {
-        return k0 + i < a.tile_classes && p < a.tile_rows ? a.tile[p * a.tile_classes + k0 + i] : 0.0f;
-      },
-      [&](int j, u64 p) {
-        const u64 i = a.first_row + p;
-        return j0 + j < a.d && p < a.tile_rows && rows.valid(rows.row(i)) ? rows.x(i, j0 + j) : 0.0f;
-      },
+      shared, Matrix{a.tile, LK_DTYPE_F32, a.tile_classes, a.tile_rows, a.tile_classes, 0, k0}, LinearInputDown{rows, j0},
       a.tile_rows, sum, rows.operands(Operands::kFloatsHalves));
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const u64 k = k0 + ty * kMicro + i, p = j0 + tx * kMicro + j;
-      if (k >= a.tile_classes || p >= a.d) continue;
-      accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, sum[i][j] * rows.factor());
-    }
-  }
+  each_of_tile<kTallTile>(k0, j0, a.tile_classes, a.d, [&](u64 k, u64 p, int i, int j) {
+    accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, sum[i][j] * rows.factor());
+  });
 }
 
 // Gradient of the bias: one thread per class.

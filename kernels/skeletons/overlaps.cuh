@@ -11,7 +11,7 @@ struct PatternRows {
   int dtype;
   u64 count, n;
   LK_DEVICE Operands operands(Operands of_halves) const { return dtype == LK_DTYPE_F32 ? Operands::kFloats : of_halves; }
-  LK_DEVICE float get(u64 i, u64 k) const { return i < count && k < n ? load1(data, dtype, i * n + k) : 0.0f; }
+  LK_DEVICE Matrix from(u64 i, u64 k) const { return {data, dtype, n, count, n, i, k}; }
 };
 
 // out[b][k] = states_b . points_k
@@ -22,8 +22,7 @@ LK_DEVICE void overlap_tiles(const PatternRows& states, const PatternRows& point
     const u64 b0 = tile / across * kTile, k0 = tile % across * kTile;
     float sum[kMicro][kMicro] = {};
     product_tile<true, true>(
-        shared, [&](int i, u64 p) { return states.get(b0 + i, p); }, [&](int j, u64 p) { return points.get(k0 + j, p); },
-        points.n, sum, points.operands(Operands::kHalves));
+        shared, states.from(b0, 0), points.from(k0, 0), points.n, sum, points.operands(Operands::kHalves));
     each_of_tile(b0, k0, states.count, points.count,
                  [&](u64 b, u64 k, int i, int j) { out[b * points.count + k] = sum[i][j]; });
   }
@@ -37,11 +36,9 @@ LK_DEVICE void field_tiles(const float* overlaps, u64 batch, const PatternRows& 
   for (u64 tile = blockIdx.x; tile < across * down; tile += gridDim.x) {
     const u64 b0 = tile / across * kTile, i0 = tile % across * kTile;
     float sum[kMicro][kMicro] = {};
+    const Matrix left = {overlaps, LK_DTYPE_F32, points.count, batch, points.count, b0, 0};
     product_tile<true, false>(
-        shared,
-        [&](int i, u64 p) { return b0 + i < batch && p < points.count ? overlaps[(b0 + i) * points.count + p] : 0.0f; },
-        [&](int j, u64 p) { return points.get(p, i0 + j); }, points.count, sum,
-        points.operands(Operands::kFloatsHalves));
+        shared, left, points.from(0, i0), points.count, sum, points.operands(Operands::kFloatsHalves));
     each_of_tile(b0, i0, batch, points.n, [&](u64 b, u64 at, int i, int j) { each(b, at, sum[i][j]); });
   }
 }

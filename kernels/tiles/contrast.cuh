@@ -112,8 +112,7 @@ struct Contrast {
 
   LK_DEVICE float of_anchor(u64 anchor, float s) const { return a.weights[anchor] * expf(s - a.log_sums[anchor]); }
 
-  LK_DEVICE float weight(u64 owner, u64 other, float s) const {
-    const u64 row = a.tiles.side == 0 ? owner : other, column = a.tiles.side == 0 ? other : owner;
+  LK_DEVICE float weight(u64 row, u64 column, float s) const {
     const u64 partner = positive(row);
     if (partner >= a.columns) return 0.0f;
     if (a.directions == kRows) return partner == column ? -a.pulls[row] : of_anchor(row, s);

@@ -1,14 +1,17 @@
-// Rows as the tiles take them: f32, of length 1 where the loss wants directions. And the way back of their
-// gradients. A warp per row, 8 rows per block. Bytes: a row once in and once out, again from L1. Bound: memory.
+// Rows as the tiles take them: f32, of length 1 where the loss wants directions. Those of f16 and bf16 stay exact for
+// tensor cores: only a power of two is taken out, and `unit` does the rest. And the way back of their gradients. A warp
+// per row, 8 rows per block. Bytes: a row once in and once out, again from L1. Bound: memory.
 #include "../common.cuh"
 
 // Mirrored by src/cuda/tiles.rs.
 struct lk_embeddings_args {
   const void* x;          // [rows, d]
   void* grad_x;           // of the same type
-  float* values;          // [rows, d]: x^ = x / sqrt(|x|^2 + 1e-12), or x
+  float* values;          // [rows, d]: x^ = x / sqrt(|x|^2 + 1e-12), or x; with units x^ / unit
+  float* unit;            // [rows]; NULL = 1
   float* inverse;         // [rows]: 1 / sqrt(...)
   const float* gradients; // [rows, d], of x^
+  const float* gradients_unit;  // [rows]: times gradients; NULL = 1
   const float* scale;     // times factor; NULL = 1
   double* dots;           // [rows] pairs (x^ . g, 0)
   uint64_t rows, d;
@@ -35,7 +38,8 @@ LK_DEVICE double row_dot(const lk_embeddings_args& a, u64 r) {
   for (u64 k = threadIdx.x; k < a.d; k += 32) {
     sum = fma(static_cast<double>(a.values[r * a.d + k]), static_cast<double>(a.gradients[r * a.d + k]), sum);
   }
-  return sum_of_lanes(sum);
+  sum = sum_of_lanes(sum) * (a.unit ? a.unit[r] : 1.0f);
+  return a.gradients_unit ? sum * a.gradients_unit[r] : sum;
 }
 
 }  // namespace lk
@@ -49,16 +53,26 @@ LK_KERNEL(embeddings_prepare, lk_embeddings_args) {
       squares = fma(x, x, squares);
     }
     squares = sum_of_lanes(squares);
-    const float inverse = a.normalize ? static_cast<float>(1.0 / sqrt(squares + 1e-12)) : 1.0f;
+    const double length = sqrt(squares + 1e-12);
+    const float inverse = a.normalize ? static_cast<float>(1.0 / length) : 1.0f;
+    double factor = inverse;
+    if (a.unit) {
+      int power = 0;
+      if (length < 1e300) frexp(length, &power);
+      factor = ldexp(1.0, -power);
+      if (threadIdx.x == 0) a.unit[r] = static_cast<float>(1.0 / (length * factor));
+    }
     if (threadIdx.x == 0) a.inverse[r] = inverse;
-    for (u64 k = threadIdx.x; k < a.d; k += 32) a.values[r * a.d + k] = load1(a.x, a.dtype, r * a.d + k) * inverse;
+    for (u64 k = threadIdx.x; k < a.d; k += 32) {
+      a.values[r * a.d + k] = static_cast<float>(load1(a.x, a.dtype, r * a.d + k) * factor);
+    }
   });
 }
 
 LK_KERNEL(embeddings_write_back, lk_embeddings_args) {
   using namespace lk;
   each_row(a.rows, [&](u64 r) {
-    const float along = a.normalize ? static_cast<float>(row_dot(a, r)) : 0.0f;
+    const float along = a.normalize ? static_cast<float>(row_dot(a, r)) * (a.unit ? a.unit[r] : 1.0f) : 0.0f;
     const float factor = static_cast<float>(a.factor * (a.scale ? *a.scale : 1.0f) * a.inverse[r]);
     for (u64 k = threadIdx.x; k < a.d; k += 32) {
       const float g = a.gradients[r * a.d + k];

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 use super::reduce::{self, PAIRS, ReduceArgs};
-use super::tiles::{self, Embeddings, Tiles, Workspace};
+use super::tiles::{self, Embeddings, Scratch, Tiles, Workspace};
 use super::{Device, Result, bytes_of};
 use crate::registry::{Pass, Reduction};
 
@@ -86,8 +86,12 @@ struct Layout {
     losses: *mut f32,
     gradients: [*mut f32; 2],
     dots: *mut f64,
+    tiles: Scratch,
     scratch: *mut f64,
 }
+
+/// Bytes of `Contrast::Stat`.
+const STAT: u64 = 24;
 
 impl ContrastPlan {
     fn mirror(&self) -> bool {
@@ -126,6 +130,7 @@ impl ContrastPlan {
             losses: work.take(anchors),
             gradients: [work.take(rows.saturating_mul(d)), work.take(of_b)],
             dots: work.take(rows.saturating_mul(2)),
+            tiles: Scratch::new(rows, self.columns(), d, STAT, work),
             scratch: work.take(reduce::scratch_bytes(anchors.max(self.m)).div_ceil(8)),
         }
     }
@@ -163,17 +168,7 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
     let counted = if p.reduction == Reduction::Mean { anchors.max(1) as f64 } else { 1.0 };
     let [log_sums, weights, pulls] = layout.by_anchor;
     let args = ContrastArgs {
-        tiles: Tiles {
-            x: layout.a.values,
-            y: layout.b.values,
-            owners: rows,
-            others: columns,
-            d: p.d,
-            scale: p.scale,
-            gradient: layout.gradients[0],
-            alpha: p.alpha as f32,
-            side: 0,
-        },
+        tiles: Tiles::new(&layout.a, &layout.b, 0, p.alpha as f32, p.scale, &layout.tiles),
         rows,
         columns,
         positives: p.positives,
@@ -198,26 +193,15 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
         grad_per_anchor: i32::from(!reduced),
         backward: i32::from(backward),
     };
-    let swapped = ContrastArgs {
-        tiles: Tiles {
-            x: args.tiles.y,
-            y: args.tiles.x,
-            owners: columns,
-            others: rows,
-            gradient: layout.gradients[1],
-            side: 1,
-            ..args.tiles
-        },
-        ..args
-    };
-    let launch = |kernel: &str, args: &ContrastArgs| {
+    let statistics = |args: &ContrastArgs| {
         // SAFETY: a struct of integers, floats and pointers.
-        tiles::launch(dev, kernel, args.tiles.owners, unsafe { bytes_of(args) })
+        args.tiles.statistics(dev, ["contrast_statistics", "contrast_finish"], unsafe { bytes_of(args) })
     };
     if !restored {
-        launch("contrast_statistics", &args)?;
+        statistics(&args)?;
         if p.directions == Directions::Both {
-            launch("contrast_statistics", &swapped)?;
+            let tiles = Tiles::new(&layout.b, &layout.a, 1, p.alpha as f32, p.scale, &layout.tiles);
+            statistics(&ContrastArgs { tiles, ..args })?;
         }
     }
     if anchors > 0 {
@@ -236,13 +220,20 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
     }
     let takes_b = !p.mirror() && !p.grad_b.is_null();
     let takes_a = p.mirror() || !p.grad_a.is_null() || wants_scale;
-    if takes_a {
-        launch("contrast_gradients", &args)?;
-    }
-    if takes_b {
-        launch("contrast_gradients", &swapped)?;
-    }
+    let wanted = |wanted: bool, gradients: *mut f32| if wanted { gradients } else { ptr::null_mut() };
     let [of_a, of_b] = layout.gradients;
+    tiles::gradients(
+        dev,
+        [&layout.a, &layout.b],
+        &layout.tiles,
+        &args.tiles,
+        [wanted(takes_a, of_a), wanted(takes_b, of_b)],
+        |tiles, grid, block| {
+            let args = ContrastArgs { tiles: *tiles, ..args };
+            // SAFETY: as above.
+            dev.launch("contrast_weights", grid, block, 0, unsafe { bytes_of(&args) })
+        },
+    )?;
     if wants_scale {
         // sum_i a^_i . (W b^)_i
         layout.a.dots(dev, of_a, layout.dots)?;

@@ -12,12 +12,15 @@ const HEADER_BYTES: u64 = 256;
 /// Rows and classes of the tile whose gradients are in memory at a time.
 const ROWS: u64 = 2048;
 const CLASSES: u64 = 4096;
-/// Rows, classes or features that a block of threads works on, and its threads.
+/// Rows and columns of the product that a block of threads works on, and its threads.
+const TALL: u64 = 128;
 const BLOCK: u64 = 64;
 const THREADS: u32 = 256;
 /// Enough blocks to fill the largest GPUs; fixed, so that the sums do not depend on the GPU.
 const ENOUGH_BLOCKS: u64 = 512;
-const MOST_SPLITS: u64 = 32;
+const MOST_SPLITS: u64 = 64;
+const MOST_PARTS: u64 = 8;
+const MOST_BLOCKS: u64 = 4096;
 
 /// Mirrors kernels/linear_rows/linear_rows.cuh.
 #[repr(C)]
@@ -37,6 +40,7 @@ pub struct LinearArgs {
     pub stats: *mut f32,
     pub partials: *mut f32,
     pub tile: *mut f32,
+    pub parts: *mut f32,
     pub out: *mut c_void,
     pub sums: *mut f32,
     pub bias_sums: *mut f64,
@@ -62,6 +66,8 @@ pub struct LinearArgs {
     pub reduction: i32,
     pub samples: i32,
     pub splits: i32,
+    pub parts_of_x: i32,
+    pub padding: i32,
     pub ignores: u8,
     pub drops: u8,
     pub first: u8,
@@ -72,7 +78,7 @@ impl Default for LinearArgs {
     fn default() -> Self {
         // SAFETY: integers, floats and pointers.
         let zero: LinearArgs = unsafe { std::mem::zeroed() };
-        LinearArgs { factor: 1.0, sign: 1.0, samples: 1, splits: 1, ..zero }
+        LinearArgs { factor: 1.0, sign: 1.0, samples: 1, splits: 1, parts_of_x: 1, ..zero }
     }
 }
 
@@ -96,6 +102,7 @@ struct Layout {
     stats: u64,
     partials: u64,
     tile: u64,
+    parts: u64,
     bias_sums: u64,
     x_sums: u64,
     weight_sums: u64,
@@ -110,7 +117,13 @@ fn tile_rows(samples: u64) -> u64 {
 
 /// Parts that the classes are cut into, so that few rows still fill the GPU.
 fn splits(rows: u64, classes: u64) -> u64 {
-    ENOUGH_BLOCKS.div_ceil(rows.div_ceil(BLOCK).max(1)).clamp(1, MOST_SPLITS).min(classes.div_ceil(4 * BLOCK))
+    ENOUGH_BLOCKS.div_ceil(rows.div_ceil(TALL).max(1)).clamp(1, MOST_SPLITS).min(classes.div_ceil(4 * BLOCK))
+}
+
+/// Parts of a tile's classes whose shares in the gradient of x are computed side by side, for the same reason.
+fn parts_of_x(rows: u64, d: u64, tile_classes: u64) -> u64 {
+    let blocks = rows.div_ceil(TALL).saturating_mul(d.div_ceil(BLOCK)).max(1);
+    (ENOUGH_BLOCKS / 2).div_ceil(blocks).clamp(1, MOST_PARTS).min(tile_classes.div_ceil(4 * BLOCK)).max(1)
 }
 
 fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout {
@@ -127,11 +140,24 @@ fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout
     let stats = piece(all, 12);
     let partials = piece(all.saturating_mul(splits(all, classes)), 16);
     let tile = piece(tile_rows.saturating_mul(tile_classes), 4);
+    let of_call = tile_rows / samples;
+    let parts = piece(parts_of_x(of_call, d, tile_classes).saturating_mul(of_call).saturating_mul(d), 4);
     let bias_sums = piece(tile_classes, 8);
     let x_sums = piece(rows.saturating_mul(d).saturating_mul(wide), 4);
     let weight_sums = piece(tile_classes.saturating_mul(d).saturating_mul(wide), 4);
     let reduce = piece(reduce::scratch_bytes(rows).max(reduce::scratch_bytes(classes)), 1);
-    Layout { losses, stats, partials, tile, bias_sums, x_sums, weight_sums, reduce, bytes: align_up(at) }
+    Layout {
+        losses,
+        stats,
+        partials,
+        tile,
+        parts,
+        bias_sums,
+        x_sums,
+        weight_sums,
+        reduce,
+        bytes: align_up(at),
+    }
 }
 
 /// Bytes of workspace for a call of any pass.
@@ -210,8 +236,11 @@ impl<'a> Call<'a> {
         call.args.stats = if plan.saved.is_null() { call.place(at.stats) } else { plan.saved };
         call.args.partials = call.place(at.partials);
         call.args.tile = call.place(at.tile);
+        call.args.parts = call.place(at.parts);
         call.args.bias_sums = call.place(at.bias_sums);
         call.args.splits = splits(all, args.classes) as i32;
+        call.args.parts_of_x =
+            parts_of_x(all.min(tile_rows(samples)) / samples, args.d, args.classes.min(CLASSES)) as i32;
         call
     }
 
@@ -219,16 +248,16 @@ impl<'a> Call<'a> {
         self.plan.workspace.wrapping_byte_add(offset as usize).cast()
     }
 
-    fn launch(&self, kernel: &str, across: u64, down: u64, args: &LinearArgs) -> Result<()> {
+    fn launch(&self, kernel: &str, grid: [u64; 3], args: &LinearArgs) -> Result<()> {
         // SAFETY: a struct of integers, floats and pointers.
         let bytes = unsafe { bytes_of(args) };
-        self.dev.launch(kernel, [across as u32, down as u32, 1], [THREADS, 1, 1], 0, bytes)
+        self.dev.launch(kernel, grid.map(|n| n as u32), [THREADS, 1, 1], 0, bytes)
     }
 
     fn statistics(&self, losses: *mut f32) -> Result<()> {
         let args = LinearArgs { losses, ..self.args };
-        self.launch("linear_rows_statistics", self.all.div_ceil(BLOCK), args.splits as u64, &args)?;
-        self.launch("linear_rows_losses", args.rows.div_ceil(u64::from(THREADS)), 1, &args)
+        self.launch("linear_rows_statistics", [self.all.div_ceil(TALL), args.splits as u64, 1], &args)?;
+        self.launch("linear_rows_losses", [args.rows.div_ceil(u64::from(THREADS)), 1, 1], &args)
     }
 
     fn gradients(&self) -> Result<()> {
@@ -249,27 +278,31 @@ impl<'a> Call<'a> {
                     tile_classes: (classes - first_class).min(CLASSES),
                     ..self.args
                 };
-                let (down, across) = (args.tile_rows.div_ceil(BLOCK), args.tile_classes.div_ceil(BLOCK));
                 if args.tile_rows > 0 {
-                    self.launch("linear_rows_gradient", across, down, &args)?;
+                    let grid = [args.tile_classes.div_ceil(BLOCK), args.tile_rows.div_ceil(TALL), 1];
+                    self.launch("linear_rows_gradient", grid, &args)?;
                 }
                 if !plan.grad_x.is_null() && args.tile_rows > 0 {
                     let (first, last) = (u8::from(c == 0), u8::from(c + 1 == class_tiles));
-                    let args =
-                        LinearArgs { out: plan.grad_x, sums: sums(self.at.x_sums), first, last, ..args };
-                    let down = (args.tile_rows / self.samples).div_ceil(BLOCK);
-                    self.launch("linear_rows_to_x", d.div_ceil(BLOCK), down, &args)?;
+                    let rows = args.tile_rows / self.samples;
+                    let (out, sums) = (plan.grad_x, sums(self.at.x_sums));
+                    let args = LinearArgs { out, sums, first, last, ..args };
+                    let grid = [d.div_ceil(BLOCK), rows.div_ceil(TALL), args.parts_of_x as u64];
+                    self.launch("linear_rows_to_x", grid, &args)?;
+                    let blocks = rows.saturating_mul(d).div_ceil(u64::from(THREADS)).clamp(1, MOST_BLOCKS);
+                    self.launch("linear_rows_add_parts", [blocks, 1, 1], &args)?;
                 }
                 let (first, last) = (u8::from(r == 0), u8::from(r + 1 == row_tiles));
                 if !plan.grad_weight.is_null() {
                     let (out, sums) = (plan.grad_weight, sums(self.at.weight_sums));
                     let args = LinearArgs { out, sums, first, last, ..args };
-                    self.launch("linear_rows_to_weight", d.div_ceil(BLOCK), across, &args)?;
+                    let grid = [d.div_ceil(BLOCK), args.tile_classes.div_ceil(TALL), 1];
+                    self.launch("linear_rows_to_weight", grid, &args)?;
                 }
                 if !plan.grad_bias.is_null() {
                     let args = LinearArgs { out: plan.grad_bias, first, last, ..args };
                     let blocks = args.tile_classes.div_ceil(u64::from(THREADS));
-                    self.launch("linear_rows_to_bias", blocks, 1, &args)?;
+                    self.launch("linear_rows_to_bias", [blocks, 1, 1], &args)?;
                 }
             }
         }

@@ -218,9 +218,14 @@ struct Layout {
     means: *mut f32,
     losses: *mut f32,
     gradients: [*mut f32; 2],
+    tiles: tiles::Scratch,
     scratch: *mut f64,
     bytes: u64,
 }
+
+/// Bytes of `Isogclr::Stat`.
+#[cfg(gpu)]
+const STAT: u64 = 24;
 
 #[cfg(gpu)]
 fn layout(a: &Args) -> Layout {
@@ -236,6 +241,7 @@ fn layout(a: &Args) -> Layout {
         means: work.take(a.n),
         losses: work.take(a.n),
         gradients: [work.take(size), work.take(size)],
+        tiles: tiles::Scratch::new(a.n, a.n, a.d, STAT, &mut work),
         scratch: work.take(reduce::scratch_bytes(a.n).div_ceil(8)),
         bytes: 0,
     };
@@ -255,20 +261,9 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     let restored = !pass.forward() && !a.saved.is_null();
     l.a.prepare(device, a.a)?;
     l.b.prepare(device, a.b)?;
-    l.a.dots(device, l.b.values, l.own)?;
-    let sides = [(l.a.values, l.b.values), (l.b.values, l.a.values)];
-    let args = [0, 1].map(|side: usize| TileArgs {
-        tiles: tiles::Tiles {
-            x: sides[side].0,
-            y: sides[side].1,
-            owners: a.n,
-            others: a.n,
-            d: a.d,
-            scale: std::ptr::null(),
-            gradient: l.gradients[side],
-            alpha: 1.0,
-            side: side as i32,
-        },
+    l.a.similarities(device, &l.b, l.own)?;
+    let args = TileArgs {
+        tiles: tiles::Tiles::new(&l.a, &l.b, 0, 1.0, std::ptr::null(), &l.tiles),
         entry: *a,
         own: l.own,
         saved: if a.saved.is_null() { l.saved } else { a.saved },
@@ -276,13 +271,13 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
         losses: l.losses,
         restored: i32::from(restored),
         padding: 0,
-    });
-    // SAFETY: structs of integers, floats and pointers.
-    let bytes = args.each_ref().map(|args| unsafe { bytes_of(args) });
+    };
+    // SAFETY: a struct of integers, floats and pointers.
+    let bytes = unsafe { bytes_of(&args) };
     if !restored {
-        tiles::launch(device, "isogclr_statistics", a.n, bytes[0])?;
+        args.tiles.statistics(device, ["isogclr_statistics", "isogclr_finish"], bytes)?;
         let blocks = a.n.div_ceil(256).min(0x7fff_ffff) as u32;
-        device.launch("isogclr_step", [blocks, 1, 1], [256, 1, 1], 0, bytes[0])?;
+        device.launch("isogclr_step", [blocks, 1, 1], [256, 1, 1], 0, bytes)?;
     }
     if pass.forward() && !a.loss.is_null() && reduction != Reduction::None {
         let divisor = if reduction == Reduction::Mean { a.n as f64 } else { 1.0 };
@@ -293,10 +288,17 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     if !pass.backward() {
         return Ok(());
     }
-    for (side, (rows, out)) in [(l.a, a.grad_a), (l.b, a.grad_b)].into_iter().enumerate() {
+    let outputs = [a.grad_a, a.grad_b];
+    let wanted =
+        [0, 1].map(|side| if outputs[side].is_null() { std::ptr::null_mut() } else { l.gradients[side] });
+    tiles::gradients(device, [&l.a, &l.b], &l.tiles, &args.tiles, wanted, |tiles, grid, block| {
+        let args = TileArgs { tiles: *tiles, ..args };
+        // SAFETY: as above.
+        device.launch("isogclr_weights", grid, block, 0, unsafe { bytes_of(&args) })
+    })?;
+    for ((rows, gradients), out) in [l.a, l.b].into_iter().zip(wanted).zip(outputs) {
         if !out.is_null() {
-            tiles::launch(device, "isogclr_gradients", a.n, bytes[side])?;
-            rows.write_back(device, l.gradients[side], 1.0, std::ptr::null(), out)?;
+            rows.write_back(device, gradients, 1.0, std::ptr::null(), out)?;
         }
     }
     Ok(())
