@@ -98,9 +98,10 @@ impl<'a, S: Simd> Block<'a, S> {
             let mut ignored = false;
             for (i, &label) in labels.iter().enumerate() {
                 ignored |= label == ignore;
-                let value = if label == ignore { -1.0 } else { label as f32 };
+                // By way of i32, which processors have in vectors.
+                let value = if label == ignore { -1 } else { label as i32 };
                 // SAFETY: within the scratch.
-                unsafe { to.add(i).write(value) };
+                unsafe { to.add(i).write(value as f32) };
             }
             self.ignores = ignored;
         }
@@ -114,27 +115,37 @@ impl<'a, S: Simd> Block<'a, S> {
         let s = self.s;
         let (max, sum, part) = (self.max.ptr(), self.inverse.ptr(), self.part.ptr());
         let classes = self.maps.classes;
+        let many = classes > GROUP;
+        // With few classes a pixel's scores are looked at once, in registers.
+        let keep_max = logs || self.terms.is_null();
         // SAFETY: all within the scratch of the block; a last vector is stored whole.
         unsafe {
-            self.by_groups(
-                #[inline(always)]
-                |_, first, z, k, lanes| {
-                    let mut top = load_lanes(s, z[0].add(k), lanes);
-                    for z in &z[1..] {
-                        top = s.max(top, load_lanes(s, z.add(k), lanes));
-                    }
-                    s.store(max.add(k), if first == 0 { top } else { s.max(s.load(max.add(k)), top) });
-                },
-                false,
-            );
+            if many {
+                self.maxima();
+            }
             let (terms, size) = (self.terms, self.size);
             self.by_groups(
                 #[inline(always)]
                 |s, first, z, k, lanes| {
-                    let top = s.load(max.add(k));
                     let mut e = [s.zero(); GROUP];
                     for i in 0..z.len() {
-                        e[i] = s.sub(load_lanes(s, z[i].add(k), lanes), top);
+                        e[i] = load_lanes(s, z[i].add(k), lanes);
+                    }
+                    let top = if many {
+                        s.load(max.add(k))
+                    } else {
+                        let top = e[1..z.len()].iter().fold(
+                            e[0],
+                            #[inline(always)]
+                            |top, &z| s.max(top, z),
+                        );
+                        if keep_max {
+                            s.store(max.add(k), top);
+                        }
+                        top
+                    };
+                    for i in 0..z.len() {
+                        e[i] = s.sub(e[i], top);
                     }
                     if z.len() > 2 {
                         e = s.softmax_terms(e);
@@ -158,7 +169,6 @@ impl<'a, S: Simd> Block<'a, S> {
                     let all = if first < RUN { total } else { s.add(s.load(sum.add(k)), total) };
                     s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
                 },
-                true,
             );
             let mut k = 0;
             while k < self.len {
@@ -172,12 +182,31 @@ impl<'a, S: Simd> Block<'a, S> {
         }
     }
 
+    /// # Safety
+    /// The block is within the prediction.
+    #[inline(always)]
+    unsafe fn maxima(&mut self) {
+        let (s, max) = (self.s, self.max.ptr());
+        for class in 0..self.maps.classes {
+            let z = self.scores(class, 0);
+            vectors::<S>(
+                self.len,
+                #[inline(always)]
+                // SAFETY: within the block; a last vector is stored whole.
+                |k, lanes| unsafe {
+                    let z = load_lanes(s, z.add(k), lanes);
+                    s.store(max.add(k), if class == 0 { z } else { s.max(s.load(max.add(k)), z) });
+                },
+            );
+        }
+    }
+
     /// `step(first class, scores of some classes, k, lanes)` for all groups of classes and vectors of pixels.
     ///
     /// # Safety
     /// `step` stays within the block.
     #[inline(always)]
-    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize), ahead: bool) {
+    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize)) {
         let mut first = 0;
         while first < self.maps.classes {
             let group = GROUP.min(self.maps.classes - first);
@@ -203,13 +232,11 @@ impl<'a, S: Simd> Block<'a, S> {
                         n,
                         #[inline(always)]
                         |k, lanes| {
-                            if ahead {
-                                for next in &next[..$n] {
-                                    storage::fetch(next.wrapping_add(k * width), S::LANES * width);
-                                }
-                                if !labels.is_null() {
-                                    storage::fetch(labels.wrapping_add(k).cast(), S::LANES * 8);
-                                }
+                            for next in &next[..$n] {
+                                storage::fetch(next.wrapping_add(k * width), S::LANES * width);
+                            }
+                            if !labels.is_null() {
+                                storage::fetch(labels.wrapping_add(k).cast(), S::LANES * 8);
                             }
                             step(s, first, &z[..$n], k, lanes)
                         },
