@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::block::{self, Block, RUN};
-use super::{Activation, Chunks, MapLoss, Maps};
+use super::{Activation, Chunks, MapLoss, Maps, kept};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{self, Scratch, store_typed};
@@ -19,6 +19,8 @@ pub struct Sums<'a, L> {
     pub range: Range<usize>,
     /// [chunks, classes, SUMS].
     pub to: Cells<'a, f64>,
+    /// Where to leave the probabilities for the gradient, and whether to go around the cache.
+    pub keep: Option<(FloatsMut<'a>, bool)>,
 }
 
 // The number of sums belongs to the loss's trait, so the kernel carries it.
@@ -29,7 +31,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Sums { loss, maps, chunks, range, to } = self.0;
+        let Sums { loss, maps, chunks, range, to, keep } = self.0;
         let mut block = Block::new(s, maps);
         for chunk in range {
             let (image, pixels) = maps.chunk(chunks, chunk);
@@ -41,18 +43,37 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 for class in 0..maps.classes {
                     let mut sums = [s.zero(); SUMS];
                     let place = first + class * SUMS;
+                    let (row, past) = match &keep {
+                        // SAFETY: this block of the checked buffer is written here only, after it was read.
+                        Some((to, stream)) => unsafe {
+                            let row = to.at(block.index(class));
+                            (row, *stream && row.addr().is_multiple_of(S::LANES * size_of::<f32>()))
+                        },
+                        None => (std::ptr::null_mut(), false),
+                    };
                     block.of_class(
                         class,
                         L::LOGS,
                         #[inline(always)]
-                        |k, _, x, exist| {
+                        |k, lanes, x, exist| {
                             // With one lane a block's sum is too long a chain for f32.
                             if S::LANES == 1 && k % SHORT == 0 {
                                 add(s, std::mem::replace(&mut sums, [s.zero(); SUMS]), to, place);
                             }
-                            match exist {
-                                None => loss.add(s, &mut sums, x),
-                                Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
+                            let there;
+                            let x = match exist {
+                                None => x,
+                                Some(exist) => {
+                                    there = x.only(s, exist);
+                                    &there
+                                }
+                            };
+                            loss.add(s, &mut sums, x);
+                            if !row.is_null() {
+                                // SAFETY: within the block.
+                                unsafe {
+                                    store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past);
+                                }
                             }
                         },
                     );
@@ -60,6 +81,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 }
                 start += len;
             }
+        }
+        if let Some((_, true)) = keep {
+            s.fence();
         }
     }
 }
@@ -115,16 +139,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                             // SAFETY: within the scratch, whole vectors.
                             |k, _, x, _| unsafe {
                                 let slope = loss.slope(s, &factors, x);
-                                let before = if class % RUN == 0 { s.zero() } else { s.load(part.add(k)) };
-                                let mut sum = s.mul_add(x.p, slope, before);
-                                if class + 1 == maps.classes || (class + 1) % RUN == 0 {
-                                    if class >= RUN {
-                                        sum = s.add(s.load(mean.add(k)), sum);
-                                    }
-                                    s.store(mean.add(k), sum);
-                                } else {
-                                    s.store(part.add(k), sum);
-                                }
+                                part_of_mean(s, class, maps.classes, [mean.add(k), part.add(k)], x.p, slope);
                             },
                         );
                     }
@@ -169,8 +184,35 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     }
 }
 
+/// Adds a class to the mean of the slopes, the classes in their order; a long sum in f32 would lose digits.
+///
+/// # Safety
+/// There are vectors at both places.
 #[inline(always)]
-fn spread<S: Simd, const N: usize>(s: S, values: &[f32]) -> [S::F; N] {
+pub unsafe fn part_of_mean<S: Simd>(
+    s: S,
+    class: usize,
+    classes: usize,
+    [mean, part]: [*mut f32; 2],
+    p: S::F,
+    slope: S::F,
+) {
+    unsafe {
+        let before = if class.is_multiple_of(RUN) { s.zero() } else { s.load(part) };
+        let mut sum = s.mul_add(p, slope, before);
+        if class + 1 == classes || (class + 1).is_multiple_of(RUN) {
+            if class >= RUN {
+                sum = s.add(s.load(mean), sum);
+            }
+            s.store(mean, sum);
+        } else {
+            s.store(part, sum);
+        }
+    }
+}
+
+#[inline(always)]
+pub fn spread<S: Simd, const N: usize>(s: S, values: &[f32]) -> [S::F; N] {
     let mut all = [s.zero(); N];
     for j in 0..N {
         all[j] = s.splat(values[j]);

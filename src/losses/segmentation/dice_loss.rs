@@ -91,7 +91,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
             sums
         }
         None => {
-            let sums = maps::sums(cpu, &loss, &maps, &mut workspace);
+            let sums = maps::sums(cpu, &loss, &maps, &mut workspace, call.grad_pred);
             sums.iter_mut().for_each(|sum| *sum = f64::from(*sum as f32));
             sums
         }
@@ -139,7 +139,10 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         loss[0] = (total * scale) as f32;
     }
     if let Some(gradient) = call.grad_pred {
-        maps::gradient(cpu, &loss, &maps, factors, gradient);
+        match call.saved_in {
+            Some(_) => maps::gradient(cpu, &loss, &maps, factors, gradient),
+            None => maps::gradient_of_kept(cpu, &loss, &maps, factors, gradient),
+        }
     }
     Ok(())
 }

@@ -1,0 +1,88 @@
+//! The gradient from probabilities that the sweep for the sums has left in its place.
+
+use super::block::{self, vectors};
+use super::sweep::{part_of_mean, spread};
+use super::{Chunks, MapLoss, Maps, Pixels};
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::storage::{self, Scratch, load_lanes, store_lanes};
+use crate::registry::FloatsMut;
+use std::ops::Range;
+
+pub struct Kept<'a, L> {
+    pub loss: &'a L,
+    pub maps: &'a Maps<'a>,
+    pub chunks: Chunks,
+    pub range: Range<usize>,
+    pub factors: &'a [f32],
+    pub to: FloatsMut<'a>,
+}
+
+/// What is kept of a pixel in a class: the probability, negative where the label is the class, 0 where it is ignored.
+#[inline(always)]
+pub fn pack<S: Simd>(s: S, x: &Pixels<S>) -> S::F {
+    s.copysign(x.p, s.sub(s.splat(0.5), x.t))
+}
+
+#[inline(always)]
+fn unpack<S: Simd>(s: S, kept: S::F) -> Pixels<S> {
+    let (p, half) = (s.abs(kept), s.splat(0.5));
+    Pixels { p, q: s.sub(s.splat(1.0), p), log_p: s.zero(), t: s.sub(half, s.copysign(half, kept)) }
+}
+
+impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
+    for (Kept<'_, L>, [(); SUMS], [(); FACTORS])
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Kept { loss, maps, chunks, range, factors, to } = self.0;
+        let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 2];
+        let [mean, part] = scratch.each_mut().map(Scratch::ptr);
+        let (size, _) = block::size(maps.classes);
+        for chunk in range {
+            let (image, pixels) = maps.chunk(chunks, chunk);
+            let factors = &factors[image * maps.classes * FACTORS..];
+            let mut start = pixels.start;
+            while start < pixels.end {
+                let len = size.min(pixels.end - start);
+                // SAFETY: within the checked buffer.
+                let row = |class: usize| unsafe {
+                    to.at((image * maps.classes + class) * maps.pixels + start).cast::<f32>()
+                };
+                for class in 0..maps.classes {
+                    let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
+                    vectors::<S>(
+                        len,
+                        #[inline(always)]
+                        // SAFETY: within the block and the scratch.
+                        |k, lanes| unsafe {
+                            let next = row.wrapping_add(size + k).cast();
+                            storage::fetch(next, S::LANES * size_of::<f32>());
+                            let x = unpack(s, load_lanes(s, row.add(k), lanes));
+                            let slope = loss.slope(s, &factors, &x);
+                            part_of_mean(s, class, maps.classes, [mean.add(k), part.add(k)], x.p, slope);
+                        },
+                    );
+                }
+                for class in 0..maps.classes {
+                    let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
+                    vectors::<S>(
+                        len,
+                        #[inline(always)]
+                        // SAFETY: within the block and the scratch.
+                        |k, lanes| unsafe {
+                            let x = unpack(s, load_lanes(s, row.add(k), lanes));
+                            let slope = loss.slope(s, &factors, &x);
+                            let g = s.mul(x.p, s.sub(slope, s.load(mean.add(k))));
+                            // Of an ignored pixel, whatever the factors.
+                            let g = s.select(s.eq(x.p, s.zero()), s.zero(), g);
+                            store_lanes(s, row.add(k), lanes, g);
+                        },
+                    );
+                }
+                start += len;
+            }
+        }
+    }
+}
