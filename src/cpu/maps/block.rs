@@ -15,10 +15,13 @@ const GROUP: usize = 4;
 /// So many classes are added up by themselves: a long sum in f32 would lose digits.
 pub const RUN: usize = 16 * GROUP;
 
+/// Lanes of a vector at most: vectors are stored whole.
+const WIDEST: usize = 32;
+
 /// Pixels of a block, and whether there is room to keep their exponentials.
 pub fn size(classes: usize) -> (usize, bool) {
     let room = std::mem::size_of::<Cache>() / size_of::<f32>() / 2 / classes;
-    let size = (NEAR / classes).clamp(SHORT, MOST).min(room.max(1)) & !15;
+    let size = (NEAR / classes).clamp(SHORT, MOST).min(room.max(1)) & !(WIDEST - 1);
     if size == 0 { (SHORT, false) } else { (size, true) }
 }
 
@@ -112,7 +115,8 @@ impl<'a, S: Simd> Block<'a, S> {
 
     #[inline(always)]
     fn statistics(&mut self, logs: bool) {
-        let s = self.s;
+        // One vector's exponentials are a single chain of steps.
+        let s = self.s.wide();
         let (max, sum, part) = (self.max.ptr(), self.inverse.ptr(), self.part.ptr());
         let classes = self.maps.classes;
         let many = classes > GROUP;
@@ -147,12 +151,10 @@ impl<'a, S: Simd> Block<'a, S> {
                     for i in 0..z.len() {
                         e[i] = s.sub(e[i], top);
                     }
-                    if z.len() > 2 {
-                        e = s.softmax_terms(e);
-                    } else {
-                        for i in 0..z.len() {
-                            e[i] = math::exp_softmax(s, e[i]);
-                        }
+                    match z.len() {
+                        1 => e[0] = math::exp_softmax(s, e[0]),
+                        2 => [e[0], e[1]] = s.softmax_pair([e[0], e[1]]),
+                        _ => e = s.softmax_terms(e),
                     }
                     if !terms.is_null() {
                         for i in 0..z.len() {
@@ -177,7 +179,7 @@ impl<'a, S: Simd> Block<'a, S> {
                     s.store(self.log_sum.ptr().add(k), math::ln(s, total));
                 }
                 s.store(sum.add(k), s.recip(total));
-                k += S::LANES;
+                k += S::Wide::LANES;
             }
         }
     }
@@ -206,7 +208,7 @@ impl<'a, S: Simd> Block<'a, S> {
     /// # Safety
     /// `step` stays within the block.
     #[inline(always)]
-    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize)) {
+    unsafe fn by_groups(&mut self, step: impl Fn(S::Wide, usize, &[*const f32], usize, usize)) {
         let mut first = 0;
         while first < self.maps.classes {
             let group = GROUP.min(self.maps.classes - first);
@@ -224,19 +226,19 @@ impl<'a, S: Simd> Block<'a, S> {
                 }
                 _ => std::ptr::null(),
             };
-            let (s, n) = (self.s, self.len);
+            let (s, n) = (self.s.wide(), self.len);
             // A loop of its own for each size: the classes of a vector then sit in registers.
             macro_rules! sweep {
                 ($n:literal) => {
-                    vectors::<S>(
+                    vectors::<S::Wide>(
                         n,
                         #[inline(always)]
                         |k, lanes| {
                             for next in &next[..$n] {
-                                storage::fetch(next.wrapping_add(k * width), S::LANES * width);
+                                storage::fetch(next.wrapping_add(k * width), S::Wide::LANES * width);
                             }
                             if !labels.is_null() {
-                                storage::fetch(labels.wrapping_add(k).cast(), S::LANES * 8);
+                                storage::fetch(labels.wrapping_add(k).cast(), S::Wide::LANES * 8);
                             }
                             step(s, first, &z[..$n], k, lanes)
                         },
@@ -286,9 +288,10 @@ impl<'a, S: Simd> Block<'a, S> {
                 // SAFETY: within the block.
                 |k, lanes| unsafe {
                     let p = s.mul(s.load(terms.add(k)), s.load(inverse.add(k)));
-                    let t = s.select(s.eq(s.load(labels.add(k)), own), one, s.zero());
+                    let own = s.eq(s.load(labels.add(k)), own);
                     let exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
-                    step(k, lanes, &Pixels { p, q: s.sub(one, p), log_p: s.zero(), t }, exist);
+                    let (q, t) = (s.sub(one, p), s.only(own, one));
+                    step(k, lanes, &Pixels { p, q, log_p: s.zero(), t, own: Some(own) }, exist);
                 },
             );
             return;
@@ -339,7 +342,7 @@ impl<'a, S: Simd> Block<'a, S> {
                 } else {
                     load_lanes(s, target.add(k), lanes)
                 };
-                step(k, lanes, &Pixels { p, q, log_p, t }, exist);
+                step(k, lanes, &Pixels { p, q, log_p, t, own: None }, exist);
             },
         );
     }
@@ -348,12 +351,13 @@ impl<'a, S: Simd> Block<'a, S> {
 /// `step(k, lanes)` for `n` elements.
 #[inline(always)]
 pub fn vectors<S: Simd>(n: usize, mut step: impl FnMut(usize, usize)) {
+    let whole = n - n % S::LANES;
     let mut k = 0;
-    while k + S::LANES <= n {
+    while k < whole {
         step(k, S::LANES);
         k += S::LANES;
     }
-    if k < n {
-        step(k, n - k);
+    if whole < n {
+        step(whole, n - whole);
     }
 }

@@ -20,13 +20,16 @@ pub struct Kept<'a, L> {
 /// What is kept of a pixel in a class: the probability, negative where the label is the class, 0 where it is ignored.
 #[inline(always)]
 pub fn pack<S: Simd>(s: S, x: &Pixels<S>) -> S::F {
-    s.copysign(x.p, s.sub(s.splat(0.5), x.t))
+    match x.own {
+        Some(own) => s.select(own, s.neg(x.p), x.p),
+        None => s.copysign(x.p, s.sub(s.splat(0.5), x.t)),
+    }
 }
 
 #[inline(always)]
 fn unpack<S: Simd>(s: S, kept: S::F) -> Pixels<S> {
     let (p, half) = (s.abs(kept), s.splat(0.5));
-    Pixels { p, q: s.sub(s.splat(1.0), p), log_p: s.zero(), t: s.sub(half, s.copysign(half, kept)) }
+    Pixels { p, q: s.sub(s.splat(1.0), p), log_p: s.zero(), t: s.sub(half, s.copysign(half, kept)), own: None }
 }
 
 impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
@@ -37,6 +40,8 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Kept { loss, maps, chunks, range, factors, to } = self.0;
+        // A copy that no store can change.
+        let loss = &{ *loss };
         let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 2];
         let [mean, part] = scratch.each_mut().map(Scratch::ptr);
         let (size, _) = block::size(maps.classes);

@@ -55,6 +55,8 @@ pub struct Pixels<S: Simd> {
     pub log_p: S::F,
     /// The target, 0 if there is none.
     pub t: S::F,
+    /// Which of them are of this class, where nothing but labels says so and none is ignored.
+    own: Option<S::M>,
 }
 
 impl<S: Simd> Pixels<S> {
@@ -66,17 +68,24 @@ impl<S: Simd> Pixels<S> {
             q: s.select(which, self.q, zero),
             log_p: s.select(which, self.log_p, zero),
             t: s.select(which, self.t, zero),
+            own: self.own,
         }
     }
 }
 
 /// The mathematics of a loss that depends on `SUMS` sums over the pixels of each class.
-pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Sync {
+pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Copy + Sync {
     /// Whether it looks at `log_p`; with a softmax only.
     const LOGS: bool = false;
 
     /// Adds to a class's sums. Of pixels that do not count all values are 0.
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>);
+
+    /// The same where `x.t` is 1 in the lanes `own` and 0 in the others.
+    #[inline(always)]
+    fn add_labelled<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>, _own: S::M) {
+        self.add(s, sums, x);
+    }
 
     /// d loss / d p, from factors that are the same for all pixels of a class.
     fn slope<S: Simd>(&self, s: S, factors: &[S::F; FACTORS], x: &Pixels<S>) -> S::F;

@@ -32,7 +32,12 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Sums { loss, maps, chunks, range, to, keep } = self.0;
+        // A copy that no store can change.
+        let loss = &{ *loss };
         let mut block = Block::new(s, maps);
+        // Where nothing is kept, it goes where it is overwritten.
+        let mut nowhere = Scratch::<{ block::MOST }>::new();
+        let nowhere = nowhere.ptr();
         for chunk in range {
             let (image, pixels) = maps.chunk(chunks, chunk);
             let first = chunk * maps.classes * SUMS;
@@ -49,7 +54,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                             let row = to.at(block.index(class));
                             (row, *stream && row.addr().is_multiple_of(S::LANES * size_of::<f32>()))
                         },
-                        None => (std::ptr::null_mut(), false),
+                        None => (nowhere.cast(), false),
                     };
                     block.of_class(
                         class,
@@ -68,13 +73,12 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                     &there
                                 }
                             };
-                            loss.add(s, &mut sums, x);
-                            if !row.is_null() {
-                                // SAFETY: within the block.
-                                unsafe {
-                                    store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past);
-                                }
+                            match x.own {
+                                Some(own) => loss.add_labelled(s, &mut sums, x, own),
+                                None => loss.add(s, &mut sums, x),
                             }
+                            // SAFETY: within the block.
+                            unsafe { store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past) };
                         },
                     );
                     add(s, sums, to, place);
@@ -117,6 +121,8 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Gradient { loss, maps, chunks, range, factors, to, stream } = self.0;
+        // A copy that no store can change.
+        let loss = &{ *loss };
         let mut block = Block::new(s, maps);
         let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 3];
         let [mean, part, out] = scratch.each_mut().map(Scratch::ptr);

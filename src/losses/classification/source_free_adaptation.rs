@@ -17,6 +17,7 @@ const SUMS: usize = 2;
 /// d loss / dp = a log p + b.
 const FACTORS: usize = 2;
 
+#[derive(Clone, Copy)]
 struct Adaptation;
 
 /// log p, but 0 where p is: their product is.
