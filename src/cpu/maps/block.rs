@@ -3,7 +3,8 @@
 use super::{Activation, Maps, Pixels, Target};
 use crate::cpu::row::Cache;
 use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::{self, Scratch, load_lanes};
+use crate::cpu::storage::{self, Scratch};
+use crate::registry::Floats;
 
 /// Pixels of a block at most.
 pub const MOST: usize = 512;
@@ -80,14 +81,29 @@ impl<'a, S: Simd> Block<'a, S> {
         (self.image * self.maps.classes + class) * self.maps.pixels + self.start
     }
 
-    /// Scores of a class, converted into scratch `slot` where they are not f32.
+    /// Scores of a class, in scratch `slot` where they are not f32 or do not fill their last vector.
     #[inline(always)]
     fn scores(&mut self, class: usize, slot: usize) -> *const f32 {
-        let pred = &self.maps.pred;
+        let scratch = self.rows[slot].ptr();
+        self.whole(&self.maps.pred, class, scratch)
+    }
+
+    /// Whole vectors of a class's values.
+    #[inline(always)]
+    fn whole(&self, values: &Floats, class: usize, scratch: *mut f32) -> *const f32 {
         // SAFETY: within the checked buffer; the scratch has room for a block.
         unsafe {
-            let at = pred.at(self.index(class));
-            storage::read(self.s, pred.dtype, at, self.len, self.rows[slot].ptr())
+            let at = values.at(self.index(class));
+            let from = storage::read(self.s, values.dtype, at, self.len, scratch);
+            let end = self.len.next_multiple_of(S::Wide::LANES);
+            if end == self.len {
+                return from;
+            }
+            if from != scratch {
+                scratch.copy_from_nonoverlapping(from, self.len);
+            }
+            scratch.add(self.len).write_bytes(0, end - self.len);
+            scratch
         }
     }
 
@@ -122,7 +138,7 @@ impl<'a, S: Simd> Block<'a, S> {
         let many = classes > GROUP;
         // With few classes a pixel's scores are looked at once, in registers.
         let keep_max = logs || self.terms.is_null();
-        // SAFETY: all within the scratch of the block; a last vector is stored whole.
+        // SAFETY: all within the scratch of the block; vectors are whole.
         unsafe {
             if many {
                 self.maxima();
@@ -130,10 +146,10 @@ impl<'a, S: Simd> Block<'a, S> {
             let (terms, size) = (self.terms, self.size);
             self.by_groups(
                 #[inline(always)]
-                |s, first, z, k, lanes| {
+                |s, first, z, k| {
                     let mut e = [s.zero(); GROUP];
                     for i in 0..z.len() {
-                        e[i] = load_lanes(s, z[i].add(k), lanes);
+                        e[i] = s.load(z[i].add(k));
                     }
                     let top = if many {
                         s.load(max.add(k))
@@ -172,15 +188,18 @@ impl<'a, S: Simd> Block<'a, S> {
                     s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
                 },
             );
-            let mut k = 0;
-            while k < self.len {
-                let total = s.load(sum.add(k));
-                if logs {
-                    s.store(self.log_sum.ptr().add(k), math::ln(s, total));
-                }
-                s.store(sum.add(k), s.recip(total));
-                k += S::Wide::LANES;
-            }
+            let log_sum = self.log_sum.ptr();
+            vectors::<S::Wide>(
+                self.len,
+                #[inline(always)]
+                |k| {
+                    let total = s.load(sum.add(k));
+                    if logs {
+                        s.store(log_sum.add(k), math::ln(s, total));
+                    }
+                    s.store(sum.add(k), s.recip(total));
+                },
+            );
         }
     }
 
@@ -194,21 +213,21 @@ impl<'a, S: Simd> Block<'a, S> {
             vectors::<S>(
                 self.len,
                 #[inline(always)]
-                // SAFETY: within the block; a last vector is stored whole.
-                |k, lanes| unsafe {
-                    let z = load_lanes(s, z.add(k), lanes);
+                // SAFETY: within the block.
+                |k| unsafe {
+                    let z = s.load(z.add(k));
                     s.store(max.add(k), if class == 0 { z } else { s.max(s.load(max.add(k)), z) });
                 },
             );
         }
     }
 
-    /// `step(first class, scores of some classes, k, lanes)` for all groups of classes and vectors of pixels.
+    /// `step(first class, scores of some classes, k)` for all groups of classes and vectors of pixels.
     ///
     /// # Safety
     /// `step` stays within the block.
     #[inline(always)]
-    unsafe fn by_groups(&mut self, step: impl Fn(S::Wide, usize, &[*const f32], usize, usize)) {
+    unsafe fn by_groups(&mut self, step: impl Fn(S::Wide, usize, &[*const f32], usize)) {
         let mut first = 0;
         while first < self.maps.classes {
             let group = GROUP.min(self.maps.classes - first);
@@ -233,14 +252,14 @@ impl<'a, S: Simd> Block<'a, S> {
                     vectors::<S::Wide>(
                         n,
                         #[inline(always)]
-                        |k, lanes| {
+                        |k| {
                             for next in &next[..$n] {
                                 storage::fetch(next.wrapping_add(k * width), S::Wide::LANES * width);
                             }
                             if !labels.is_null() {
                                 storage::fetch(labels.wrapping_add(k).cast(), S::Wide::LANES * 8);
                             }
-                            step(s, first, &z[..$n], k, lanes)
+                            step(s, first, &z[..$n], k)
                         },
                     )
                 };
@@ -255,12 +274,14 @@ impl<'a, S: Simd> Block<'a, S> {
         }
     }
 
-    /// `step(k, lanes, pixels, which of them exist)` for the vectors of a class; `None` where all do.
+    /// `step(k, lanes, pixels, which of them exist)` for the vectors of a class; `None` where all do, or, unless
+    /// `ends` asks, where none is ignored.
     #[inline(always)]
     pub fn of_class(
         &mut self,
         class: usize,
         logs: bool,
+        ends: bool,
         mut step: impl FnMut(usize, usize, &Pixels<S>, Option<S::M>),
     ) {
         let s = self.s;
@@ -271,10 +292,10 @@ impl<'a, S: Simd> Block<'a, S> {
         let z = if needs_scores { self.scores(class, 0) } else { std::ptr::null() };
         let labelled = matches!(self.maps.target, Target::Labels { .. });
         let target = match &self.maps.target {
-            // SAFETY: as for the scores.
-            Target::Map(map) => unsafe {
-                storage::read(s, map.dtype, map.at(self.index(class)), self.len, self.target.ptr())
-            },
+            Target::Map(map) => {
+                let scratch = self.target.ptr();
+                self.whole(map, class, scratch)
+            }
             _ => std::ptr::null(),
         };
         let (terms, own) = (self.terms.wrapping_add(class * self.size), s.splat(class as f32));
@@ -282,39 +303,39 @@ impl<'a, S: Simd> Block<'a, S> {
         let (max, inverse, log_sum) = (self.max.ptr(), self.inverse.ptr(), self.log_sum.ptr());
         if labelled && !ignores && !needs_scores {
             // What is used most, without the choices of the loop below.
-            vectors::<S>(
+            vectors_to_end::<S>(
+                s,
                 self.len,
+                ends,
                 #[inline(always)]
                 // SAFETY: within the block.
-                |k, lanes| unsafe {
+                |k, lanes, exist| unsafe {
                     let p = s.mul(s.load(terms.add(k)), s.load(inverse.add(k)));
                     let own = s.eq(s.load(labels.add(k)), own);
-                    let exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
                     let (q, t) = (s.sub(one, p), s.only(own, one));
                     step(k, lanes, &Pixels { p, q, log_p: s.zero(), t, own: Some(own) }, exist);
                 },
             );
             return;
         }
-        vectors::<S>(
+        vectors_to_end::<S>(
+            s,
             self.len,
+            ends,
             #[inline(always)]
             // SAFETY: within the block.
-            |k, lanes| unsafe {
+            |k, lanes, mut exist| unsafe {
                 let (p, q, log_p) = match activation {
                     Activation::Softmax => {
-                        let shifted = if needs_scores {
-                            s.sub(load_lanes(s, z.add(k), lanes), s.load(max.add(k)))
-                        } else {
-                            s.zero()
-                        };
+                        let shifted =
+                            if needs_scores { s.sub(s.load(z.add(k)), s.load(max.add(k))) } else { s.zero() };
                         let e = if kept { s.load(terms.add(k)) } else { math::exp_softmax(s, shifted) };
                         let p = s.mul(e, s.load(inverse.add(k)));
                         let log_p = if logs { s.sub(shifted, s.load(log_sum.add(k))) } else { shifted };
                         (p, s.sub(one, p), log_p)
                     }
                     Activation::Sigmoid => {
-                        let z = load_lanes(s, z.add(k), lanes);
+                        let z = s.load(z.add(k));
                         let e = math::exp(s, s.neg(s.abs(z)));
                         let large = s.div(one, s.add(one, e));
                         let small = s.mul(e, large);
@@ -322,11 +343,10 @@ impl<'a, S: Simd> Block<'a, S> {
                         (s.select(negative, small, large), s.select(negative, large, small), z)
                     }
                     Activation::None => {
-                        let p = load_lanes(s, z.add(k), lanes);
+                        let p = s.load(z.add(k));
                         (p, s.sub(one, p), p)
                     }
                 };
-                let mut exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
                 let t = if labelled {
                     let label = s.load(labels.add(k));
                     if ignores {
@@ -340,7 +360,7 @@ impl<'a, S: Simd> Block<'a, S> {
                 } else if target.is_null() {
                     s.zero()
                 } else {
-                    load_lanes(s, target.add(k), lanes)
+                    s.load(target.add(k))
                 };
                 step(k, lanes, &Pixels { p, q, log_p, t, own: None }, exist);
             },
@@ -348,16 +368,33 @@ impl<'a, S: Simd> Block<'a, S> {
     }
 }
 
-/// `step(k, lanes)` for `n` elements.
+/// `step(k)` for the vectors of `n` elements.
 #[inline(always)]
-pub fn vectors<S: Simd>(n: usize, mut step: impl FnMut(usize, usize)) {
-    let whole = n - n % S::LANES;
+pub fn vectors<S: Simd>(n: usize, mut step: impl FnMut(usize)) {
     let mut k = 0;
-    while k < whole {
-        step(k, S::LANES);
+    while k < n {
+        step(k);
         k += S::LANES;
     }
+}
+
+/// `step(k, lanes, which of them exist)`; `None` where all do, or `ends` does not ask.
+#[inline(always)]
+pub fn vectors_to_end<S: Simd>(s: S, n: usize, ends: bool, mut step: impl FnMut(usize, usize, Option<S::M>)) {
+    if !ends {
+        return vectors::<S>(
+            n,
+            #[inline(always)]
+            |k| step(k, S::LANES, None),
+        );
+    }
+    let whole = n - n % S::LANES;
+    vectors::<S>(
+        whole,
+        #[inline(always)]
+        |k| step(k, S::LANES, None),
+    );
     if whole < n {
-        step(whole, n - whole);
+        step(whole, n - whole, Some(s.first_n(n - whole)));
     }
 }

@@ -1,6 +1,6 @@
 //! The gradient from probabilities that the sweep for the sums has left in its place.
 
-use super::block::{self, vectors};
+use super::block::{self, vectors_to_end};
 use super::sweep::{part_of_mean, spread};
 use super::{Chunks, MapLoss, Maps, Pixels};
 use crate::cpu::simd::{Kernel, Simd};
@@ -21,15 +21,15 @@ pub struct Kept<'a, L> {
 #[inline(always)]
 pub fn pack<S: Simd>(s: S, x: &Pixels<S>) -> S::F {
     match x.own {
-        Some(own) => s.select(own, s.neg(x.p), x.p),
-        None => s.copysign(x.p, s.sub(s.splat(0.5), x.t)),
+        Some(own) => s.sub(s.only(s.not(own), x.p), s.only(own, x.p)),
+        None => s.mul_add(s.mul(s.splat(-2.0), x.p), x.t, x.p),
     }
 }
 
 #[inline(always)]
 fn unpack<S: Simd>(s: S, kept: S::F) -> Pixels<S> {
-    let (p, half) = (s.abs(kept), s.splat(0.5));
-    Pixels { p, q: s.sub(s.splat(1.0), p), log_p: s.zero(), t: s.sub(half, s.copysign(half, kept)), own: None }
+    let (p, own, one) = (s.abs(kept), s.lt(kept, s.zero()), s.splat(1.0));
+    Pixels { p, q: s.sub(one, p), log_p: s.zero(), t: s.only(own, one), own: Some(own) }
 }
 
 impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
@@ -57,11 +57,13 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 };
                 for class in 0..maps.classes {
                     let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
-                    vectors::<S>(
+                    vectors_to_end::<S>(
+                        s,
                         len,
+                        true,
                         #[inline(always)]
                         // SAFETY: within the block and the scratch.
-                        |k, lanes| unsafe {
+                        |k, lanes, _| unsafe {
                             let next = row.wrapping_add(size + k).cast();
                             storage::fetch(next, S::LANES * size_of::<f32>());
                             let x = unpack(s, load_lanes(s, row.add(k), lanes));
@@ -72,11 +74,13 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 }
                 for class in 0..maps.classes {
                     let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
-                    vectors::<S>(
+                    vectors_to_end::<S>(
+                        s,
                         len,
+                        true,
                         #[inline(always)]
                         // SAFETY: within the block and the scratch.
-                        |k, lanes| unsafe {
+                        |k, lanes, _| unsafe {
                             let x = unpack(s, load_lanes(s, row.add(k), lanes));
                             let slope = loss.slope(s, &factors, &x);
                             let g = s.mul(x.p, s.sub(slope, s.load(mean.add(k))));

@@ -59,6 +59,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     block.of_class(
                         class,
                         L::LOGS,
+                        true,
                         #[inline(always)]
                         |k, lanes, x, exist| {
                             // With one lane a block's sum is too long a chain for f32.
@@ -78,7 +79,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                 None => loss.add(s, &mut sums, x),
                             }
                             // SAFETY: within the block.
-                            unsafe { store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past) };
+                            unsafe {
+                                store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past)
+                            };
                         },
                     );
                     add(s, sums, to, place);
@@ -141,6 +144,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                         block.of_class(
                             class,
                             L::LOGS,
+                            false,
                             #[inline(always)]
                             // SAFETY: within the scratch, whole vectors.
                             |k, _, x, _| unsafe {
@@ -154,15 +158,16 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     let factors = spread::<S, FACTORS>(s, &factors[first + class * FACTORS..]);
                     // SAFETY: this block of the checked buffer is written here only, after it was read.
                     let place = unsafe { to.at(block.index(class)) };
-                    let direct = to.dtype == DType::F32;
+                    let direct = to.dtype == DType::F32 && len.is_multiple_of(S::LANES);
                     let target = if direct { place.cast::<f32>() } else { out };
                     let past = direct && stream && place.addr().is_multiple_of(S::LANES * size_of::<f32>());
                     block.of_class(
                         class,
                         L::LOGS,
+                        false,
                         #[inline(always)]
                         // SAFETY: within the block.
-                        |k, lanes, x, exist| unsafe {
+                        |k, _, x, exist| unsafe {
                             let slope = loss.slope(s, &factors, x);
                             let g = match maps.activation {
                                 Activation::Softmax => s.mul(x.p, s.sub(slope, s.load(mean.add(k)))),
@@ -173,7 +178,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                 None => g,
                                 Some(exist) => s.select(exist, g, s.zero()),
                             };
-                            store_typed(s, DType::F32, target.add(k).cast(), lanes, g, past);
+                            store_typed(s, DType::F32, target.add(k).cast(), S::LANES, g, past);
                         },
                     );
                     if !direct {
