@@ -208,15 +208,21 @@ impl<'a, S: Simd> Block<'a, S> {
     #[inline(always)]
     unsafe fn maxima(&mut self) {
         let (s, max) = (self.s, self.max.ptr());
-        for class in 0..self.maps.classes {
-            let z = self.scores(class, 0);
+        for first in (0..self.maps.classes).step_by(GROUP) {
+            let mut z = [self.scores(first, 0); GROUP];
+            for i in 1..GROUP.min(self.maps.classes - first) {
+                z[i] = self.scores(first + i, i);
+            }
             vectors::<S>(
                 self.len,
                 #[inline(always)]
                 // SAFETY: within the block.
                 |k| unsafe {
-                    let z = s.load(z.add(k));
-                    s.store(max.add(k), if class == 0 { z } else { s.max(s.load(max.add(k)), z) });
+                    let mut top = s.load(z[0].add(k));
+                    for z in &z[1..] {
+                        top = s.max(top, s.load(z.add(k)));
+                    }
+                    s.store(max.add(k), if first == 0 { top } else { s.max(s.load(max.add(k)), top) });
                 },
             );
         }

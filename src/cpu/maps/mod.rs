@@ -132,7 +132,10 @@ pub fn workspace_size(size: Size, images: u64, classes: u64, pixels: u64, sums: 
 impl Maps<'_> {
     /// Whether the probabilities of all pixels can stand in the gradient's place between the sweeps: to write and
     /// read them is cheaper than the exponentials.
-    fn keeps<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(&self, to: FloatsMut) -> bool {
+    fn keeps<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
+        &self,
+        to: FloatsMut,
+    ) -> bool {
         let labelled = matches!(self.target, Target::Labels { .. });
         self.activation == Activation::Softmax && labelled && to.dtype == DType::F32 && !L::LOGS
     }

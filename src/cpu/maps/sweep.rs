@@ -35,6 +35,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
         // A copy that no store can change.
         let loss = &{ *loss };
         let mut block = Block::new(s, maps);
+        let keeps = keep.is_some();
         // Where nothing is kept, it goes where it is overwritten.
         let mut nowhere = Scratch::<{ block::MOST }>::new();
         let nowhere = nowhere.ptr();
@@ -78,10 +79,13 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                 Some(own) => loss.add_labelled(s, &mut sums, x, own),
                                 None => loss.add(s, &mut sums, x),
                             }
-                            // SAFETY: within the block.
-                            unsafe {
-                                store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past)
-                            };
+                            // With labels alone a store costs less than the question.
+                            if x.own.is_some() || keeps {
+                                // SAFETY: within the block.
+                                unsafe {
+                                    store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past)
+                                };
+                            }
                         },
                     );
                     add(s, sums, to, place);

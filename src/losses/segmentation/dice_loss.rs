@@ -39,7 +39,8 @@ impl MapLoss<SUMS, FACTORS> for DiceLoss {
     fn add_labelled<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>, own: S::M) {
         sums[0] = s.add(sums[0], s.only(own, x.p));
         let others = s.only(s.not(own), x.p);
-        sums[1] = if self.squared { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) } else { s.add(sums[1], others) };
+        sums[1] =
+            if self.squared { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) } else { s.add(sums[1], others) };
         sums[2] = s.add(sums[2], s.only(own, x.q));
     }
 
