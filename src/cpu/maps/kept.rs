@@ -1,12 +1,18 @@
 //! The gradient from probabilities that the sweep for the sums has left in its place.
 
-use super::block::{self, vectors_to_end};
+// Arrays of the same small length are walked side by side by index.
+#![allow(clippy::needless_range_loop)]
+
+use super::block::{self, vectors, vectors_to_end};
 use super::sweep::{part_of_mean, spread};
 use super::{Chunks, MapLoss, Maps, Pixels};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{self, Scratch, load_lanes, store_lanes};
 use crate::registry::FloatsMut;
 use std::ops::Range;
+
+/// Classes of which a vector each stays in registers.
+const FEW: usize = 4;
 
 pub struct Kept<'a, L> {
     pub loss: &'a L,
@@ -55,6 +61,33 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 let row = |class: usize| unsafe {
                     to.at((image * maps.classes + class) * maps.pixels + start).cast::<f32>()
                 };
+                // With few classes a pixel's probabilities are looked at once, in registers.
+                let whole = len - len % S::LANES;
+                if maps.classes <= FEW && whole > 0 {
+                    macro_rules! pixels {
+                        ($n:literal) => {
+                            few::<S, SUMS, FACTORS, L, $n>(
+                                s,
+                                loss,
+                                std::array::from_fn(row),
+                                factors,
+                                whole,
+                                size,
+                            )
+                        };
+                    }
+                    // SAFETY: within the checked buffer.
+                    unsafe {
+                        match maps.classes {
+                            1 => pixels!(1),
+                            2 => pixels!(2),
+                            3 => pixels!(3),
+                            _ => pixels!(4),
+                        }
+                    }
+                    start += whole;
+                    continue;
+                }
                 for class in 0..maps.classes {
                     let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
                     vectors_to_end::<S>(
@@ -84,9 +117,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                             let x = unpack(s, load_lanes(s, row.add(k), lanes));
                             let slope = loss.slope(s, &factors, &x);
                             let g = s.mul(x.p, s.sub(slope, s.load(mean.add(k))));
-                            // Of an ignored pixel, whatever the factors.
-                            let g = s.select(s.eq(x.p, s.zero()), s.zero(), g);
-                            store_lanes(s, row.add(k), lanes, g);
+                            store_lanes(s, row.add(k), lanes, counted(s, x.p, g));
                         },
                     );
                 }
@@ -94,4 +125,48 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
             }
         }
     }
+}
+
+/// The gradient, but 0 of an ignored pixel whatever the factors.
+#[inline(always)]
+fn counted<S: Simd>(s: S, p: S::F, g: S::F) -> S::F {
+    s.only(s.not(s.eq(p, s.zero())), g)
+}
+
+/// The first `len` pixels of `N` rows, one for each class.
+///
+/// # Safety
+/// The rows hold whole vectors.
+#[inline(always)]
+unsafe fn few<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>, const N: usize>(
+    s: S,
+    loss: &L,
+    rows: [*mut f32; N],
+    factors: &[f32],
+    len: usize,
+    ahead: usize,
+) {
+    let mut all = [[s.zero(); FACTORS]; N];
+    for c in 0..N {
+        all[c] = spread::<S, FACTORS>(s, &factors[c * FACTORS..]);
+    }
+    vectors::<S>(
+        len,
+        #[inline(always)]
+        // SAFETY: within the rows.
+        |k| unsafe {
+            let [mut p, mut slope] = [[s.zero(); N]; 2];
+            let mut mean = s.zero();
+            for c in 0..N {
+                storage::fetch(rows[c].wrapping_add(ahead + k).cast(), S::LANES * size_of::<f32>());
+                let x = unpack(s, s.load(rows[c].add(k)));
+                (p[c], slope[c]) = (x.p, loss.slope(s, &all[c], &x));
+                mean = s.mul_add(p[c], slope[c], mean);
+            }
+            for c in 0..N {
+                let g = s.mul(p[c], s.sub(slope[c], mean));
+                s.store(rows[c].add(k), counted(s, p[c], g));
+            }
+        },
+    );
 }
