@@ -3,16 +3,13 @@
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
-use super::block::{self, vectors, vectors_to_end};
+use super::block::{self, GROUP, vectors, vectors_to_end};
 use super::sweep::{part_of_mean, spread};
 use super::{Chunks, MapLoss, Maps, Pixels};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{self, Scratch, load_lanes, store_lanes};
 use crate::registry::FloatsMut;
 use std::ops::Range;
-
-/// Classes of which a vector each stays in registers.
-const FEW: usize = 4;
 
 pub struct Kept<'a, L> {
     pub loss: &'a L,
@@ -61,9 +58,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 let row = |class: usize| unsafe {
                     to.at((image * maps.classes + class) * maps.pixels + start).cast::<f32>()
                 };
-                // With few classes a pixel's probabilities are looked at once, in registers.
+                // With few classes a pixel's probabilities are looked at once.
                 let whole = len - len % S::LANES;
-                if maps.classes <= FEW && whole > 0 {
+                if maps.classes <= GROUP && whole > 0 {
                     macro_rules! pixels {
                         ($n:literal) => {
                             few::<S, SUMS, FACTORS, L, $n>(

@@ -1,9 +1,11 @@
 //! Skeleton "class maps on grids": predictions [images, classes, pixels], where the classes of a pixel lie far
 //! apart. One sweep for sums over the pixels of each image and class, one for the gradient that follows from
-//! them. A block of pixels with all its classes stays in cache between the steps of its softmax.
+//! them; between the two the probabilities may wait in the gradient's place. A block of pixels with all its classes
+//! stays in cache between the steps of its softmax.
 
 mod block;
 mod kept;
+mod softmax;
 mod sweep;
 
 use crate::cpu::Cpu;
