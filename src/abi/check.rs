@@ -383,7 +383,7 @@ unsafe fn labels(cpu: &Cpu, entry: &Entry, call: &CheckedSizes, spans: &Spans) -
         let ignore: Option<i64> = index.ignore.map(|at| unsafe { get(call.args, at) });
         let labels = unsafe { std::slice::from_raw_parts(address as *const i64, bytes / 8) };
         let ignored = ignore.unwrap_or(0);
-        let passes = |label: i64| (label as u64) < upper || (label == ignored && ignore.is_some());
+        let passes = |label: i64| ((label as u64) < upper) | ((label == ignored) & ignore.is_some());
         // The first bad row is looked for only if there is one.
         if all(cpu, labels, passes) {
             continue;

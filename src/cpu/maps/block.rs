@@ -3,44 +3,48 @@
 use super::{Activation, Maps, Pixels, Target};
 use crate::cpu::row::Cache;
 use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::{self, Scratch, load_lanes};
+use crate::cpu::storage::{self, Scratch};
+use crate::registry::Floats;
 
 /// Pixels of a block at most.
 pub const MOST: usize = 512;
 /// Exponentials of a block that stay in the first-level cache; more if that makes the block too short.
 const NEAR: usize = 4096;
 const SHORT: usize = 128;
-/// Classes done side by side.
-const GROUP: usize = 4;
+/// Classes done side by side: a vector of each stays in registers.
+pub const GROUP: usize = 4;
 /// So many classes are added up by themselves: a long sum in f32 would lose digits.
 pub const RUN: usize = 16 * GROUP;
+
+/// Lanes of a vector at most: vectors are stored whole.
+const WIDEST: usize = 32;
 
 /// Pixels of a block, and whether there is room to keep their exponentials.
 pub fn size(classes: usize) -> (usize, bool) {
     let room = std::mem::size_of::<Cache>() / size_of::<f32>() / 2 / classes;
-    let size = (NEAR / classes).clamp(SHORT, MOST).min(room.max(1)) & !15;
+    let size = (NEAR / classes).clamp(SHORT, MOST).min(room.max(1)) & !(WIDEST - 1);
     if size == 0 { (SHORT, false) } else { (size, true) }
 }
 
 /// What one thread needs for a block at a time.
 pub struct Block<'a, S: Simd> {
-    s: S,
-    maps: &'a Maps<'a>,
-    size: usize,
+    pub(super) s: S,
+    pub(super) maps: &'a Maps<'a>,
+    pub(super) size: usize,
     /// Exponentials by class, `size` apart; null if they are computed again at each use.
-    terms: *mut f32,
+    pub(super) terms: *mut f32,
     rows: [Scratch<MOST>; GROUP],
     target: Scratch<MOST>,
-    max: Scratch<MOST>,
+    pub(super) max: Scratch<MOST>,
     /// 1 / sum of the exponentials.
-    inverse: Scratch<MOST>,
-    part: Scratch<MOST>,
-    log_sum: Scratch<MOST>,
+    pub(super) inverse: Scratch<MOST>,
+    pub(super) part: Scratch<MOST>,
+    pub(super) log_sum: Scratch<MOST>,
     labels: Scratch<MOST>,
     /// Whether some pixel of the block is ignored.
     ignores: bool,
-    image: usize,
-    start: usize,
+    pub(super) image: usize,
+    pub(super) start: usize,
     pub len: usize,
 }
 
@@ -77,14 +81,29 @@ impl<'a, S: Simd> Block<'a, S> {
         (self.image * self.maps.classes + class) * self.maps.pixels + self.start
     }
 
-    /// Scores of a class, converted into scratch `slot` where they are not f32.
+    /// Scores of a class, in scratch `slot` where they are not f32 or do not fill their last vector.
     #[inline(always)]
-    fn scores(&mut self, class: usize, slot: usize) -> *const f32 {
-        let pred = &self.maps.pred;
+    pub(super) fn scores(&mut self, class: usize, slot: usize) -> *const f32 {
+        let scratch = self.rows[slot].ptr();
+        self.whole(&self.maps.pred, class, scratch)
+    }
+
+    /// Whole vectors of a class's values.
+    #[inline(always)]
+    fn whole(&self, values: &Floats, class: usize, scratch: *mut f32) -> *const f32 {
         // SAFETY: within the checked buffer; the scratch has room for a block.
         unsafe {
-            let at = pred.at(self.index(class));
-            storage::read(self.s, pred.dtype, at, self.len, self.rows[slot].ptr())
+            let at = values.at(self.index(class));
+            let from = storage::read(self.s, values.dtype, at, self.len, scratch);
+            let end = self.len.next_multiple_of(S::Wide::LANES);
+            if end == self.len {
+                return from;
+            }
+            if from != scratch {
+                scratch.copy_from_nonoverlapping(from, self.len);
+            }
+            scratch.add(self.len).write_bytes(0, end - self.len);
+            scratch
         }
     }
 
@@ -98,9 +117,10 @@ impl<'a, S: Simd> Block<'a, S> {
             let mut ignored = false;
             for (i, &label) in labels.iter().enumerate() {
                 ignored |= label == ignore;
-                let value = if label == ignore { -1.0 } else { label as f32 };
+                // By way of i32, which processors have in vectors.
+                let value = if label == ignore { -1 } else { label as i32 };
                 // SAFETY: within the scratch.
-                unsafe { to.add(i).write(value) };
+                unsafe { to.add(i).write(value as f32) };
             }
             self.ignores = ignored;
         }
@@ -109,129 +129,14 @@ impl<'a, S: Simd> Block<'a, S> {
         }
     }
 
-    #[inline(always)]
-    fn statistics(&mut self, logs: bool) {
-        let s = self.s;
-        let (max, sum, part) = (self.max.ptr(), self.inverse.ptr(), self.part.ptr());
-        let classes = self.maps.classes;
-        // SAFETY: all within the scratch of the block; a last vector is stored whole.
-        unsafe {
-            self.by_groups(
-                #[inline(always)]
-                |_, first, z, k, lanes| {
-                    let mut top = load_lanes(s, z[0].add(k), lanes);
-                    for z in &z[1..] {
-                        top = s.max(top, load_lanes(s, z.add(k), lanes));
-                    }
-                    s.store(max.add(k), if first == 0 { top } else { s.max(s.load(max.add(k)), top) });
-                },
-                false,
-            );
-            let (terms, size) = (self.terms, self.size);
-            self.by_groups(
-                #[inline(always)]
-                |s, first, z, k, lanes| {
-                    let top = s.load(max.add(k));
-                    let mut e = [s.zero(); GROUP];
-                    for i in 0..z.len() {
-                        e[i] = s.sub(load_lanes(s, z[i].add(k), lanes), top);
-                    }
-                    if z.len() > 2 {
-                        e = s.softmax_terms(e);
-                    } else {
-                        for i in 0..z.len() {
-                            e[i] = math::exp_softmax(s, e[i]);
-                        }
-                    }
-                    if !terms.is_null() {
-                        for i in 0..z.len() {
-                            s.store(terms.add((first + i) * size + k), e[i]);
-                        }
-                    }
-                    let mut total = e[0];
-                    for i in 1..z.len() {
-                        total = s.add(total, e[i]);
-                    }
-                    let more = first % RUN != 0;
-                    let total = if more { s.add(s.load(part.add(k)), total) } else { total };
-                    let ends = first + z.len() == classes || (first + GROUP).is_multiple_of(RUN);
-                    let all = if first < RUN { total } else { s.add(s.load(sum.add(k)), total) };
-                    s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
-                },
-                true,
-            );
-            let mut k = 0;
-            while k < self.len {
-                let total = s.load(sum.add(k));
-                if logs {
-                    s.store(self.log_sum.ptr().add(k), math::ln(s, total));
-                }
-                s.store(sum.add(k), s.recip(total));
-                k += S::LANES;
-            }
-        }
-    }
-
-    /// `step(first class, scores of some classes, k, lanes)` for all groups of classes and vectors of pixels.
-    ///
-    /// # Safety
-    /// `step` stays within the block.
-    #[inline(always)]
-    unsafe fn by_groups(&mut self, step: impl Fn(S, usize, &[*const f32], usize, usize), ahead: bool) {
-        let mut first = 0;
-        while first < self.maps.classes {
-            let group = GROUP.min(self.maps.classes - first);
-            let mut z = [std::ptr::null(); GROUP];
-            // The next block's scores and labels.
-            let mut next = [std::ptr::null::<u8>(); GROUP];
-            let width = self.maps.pred.dtype.size();
-            for (i, z) in z.iter_mut().enumerate().take(group) {
-                *z = self.scores(first + i, i);
-                next[i] = self.maps.pred.ptr.wrapping_add((self.index(first + i) + self.size) * width);
-            }
-            let labels = match self.maps.target {
-                Target::Labels { labels, .. } if first == 0 => {
-                    labels.as_ptr().wrapping_add(self.image * self.maps.pixels + self.start + self.size)
-                }
-                _ => std::ptr::null(),
-            };
-            let (s, n) = (self.s, self.len);
-            // A loop of its own for each size: the classes of a vector then sit in registers.
-            macro_rules! sweep {
-                ($n:literal) => {
-                    vectors::<S>(
-                        n,
-                        #[inline(always)]
-                        |k, lanes| {
-                            if ahead {
-                                for next in &next[..$n] {
-                                    storage::fetch(next.wrapping_add(k * width), S::LANES * width);
-                                }
-                                if !labels.is_null() {
-                                    storage::fetch(labels.wrapping_add(k).cast(), S::LANES * 8);
-                                }
-                            }
-                            step(s, first, &z[..$n], k, lanes)
-                        },
-                    )
-                };
-            }
-            match group {
-                1 => sweep!(1),
-                2 => sweep!(2),
-                3 => sweep!(3),
-                _ => sweep!(4),
-            }
-            first += group;
-        }
-    }
-
-    /// `step(k, lanes, pixels, which of them exist)` for the vectors of a class; `None` where all do.
+    /// `step(k, lanes, pixels, which of them exist)` for the vectors of a class; `None` where all do, or, unless
+    /// `ends` asks, where none is ignored.
     #[inline(always)]
     pub fn of_class(
         &mut self,
         class: usize,
         logs: bool,
+        ends: bool,
         mut step: impl FnMut(usize, usize, &Pixels<S>, Option<S::M>),
     ) {
         let s = self.s;
@@ -242,10 +147,10 @@ impl<'a, S: Simd> Block<'a, S> {
         let z = if needs_scores { self.scores(class, 0) } else { std::ptr::null() };
         let labelled = matches!(self.maps.target, Target::Labels { .. });
         let target = match &self.maps.target {
-            // SAFETY: as for the scores.
-            Target::Map(map) => unsafe {
-                storage::read(s, map.dtype, map.at(self.index(class)), self.len, self.target.ptr())
-            },
+            Target::Map(map) => {
+                let scratch = self.target.ptr();
+                self.whole(map, class, scratch)
+            }
             _ => std::ptr::null(),
         };
         let (terms, own) = (self.terms.wrapping_add(class * self.size), s.splat(class as f32));
@@ -253,38 +158,39 @@ impl<'a, S: Simd> Block<'a, S> {
         let (max, inverse, log_sum) = (self.max.ptr(), self.inverse.ptr(), self.log_sum.ptr());
         if labelled && !ignores && !needs_scores {
             // What is used most, without the choices of the loop below.
-            vectors::<S>(
+            vectors_to_end::<S>(
+                s,
                 self.len,
+                ends,
                 #[inline(always)]
                 // SAFETY: within the block.
-                |k, lanes| unsafe {
+                |k, lanes, exist| unsafe {
                     let p = s.mul(s.load(terms.add(k)), s.load(inverse.add(k)));
-                    let t = s.select(s.eq(s.load(labels.add(k)), own), one, s.zero());
-                    let exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
-                    step(k, lanes, &Pixels { p, q: s.sub(one, p), log_p: s.zero(), t }, exist);
+                    let own = s.eq(s.load(labels.add(k)), own);
+                    let (q, t) = (s.sub(one, p), s.only(own, one));
+                    step(k, lanes, &Pixels { p, q, log_p: s.zero(), t, own: Some(own) }, exist);
                 },
             );
             return;
         }
-        vectors::<S>(
+        vectors_to_end::<S>(
+            s,
             self.len,
+            ends,
             #[inline(always)]
             // SAFETY: within the block.
-            |k, lanes| unsafe {
+            |k, lanes, mut exist| unsafe {
                 let (p, q, log_p) = match activation {
                     Activation::Softmax => {
-                        let shifted = if needs_scores {
-                            s.sub(load_lanes(s, z.add(k), lanes), s.load(max.add(k)))
-                        } else {
-                            s.zero()
-                        };
+                        let shifted =
+                            if needs_scores { s.sub(s.load(z.add(k)), s.load(max.add(k))) } else { s.zero() };
                         let e = if kept { s.load(terms.add(k)) } else { math::exp_softmax(s, shifted) };
                         let p = s.mul(e, s.load(inverse.add(k)));
                         let log_p = if logs { s.sub(shifted, s.load(log_sum.add(k))) } else { shifted };
                         (p, s.sub(one, p), log_p)
                     }
                     Activation::Sigmoid => {
-                        let z = load_lanes(s, z.add(k), lanes);
+                        let z = s.load(z.add(k));
                         let e = math::exp(s, s.neg(s.abs(z)));
                         let large = s.div(one, s.add(one, e));
                         let small = s.mul(e, large);
@@ -292,11 +198,10 @@ impl<'a, S: Simd> Block<'a, S> {
                         (s.select(negative, small, large), s.select(negative, large, small), z)
                     }
                     Activation::None => {
-                        let p = load_lanes(s, z.add(k), lanes);
+                        let p = s.load(z.add(k));
                         (p, s.sub(one, p), p)
                     }
                 };
-                let mut exist = if lanes == S::LANES { None } else { Some(s.first_n(lanes)) };
                 let t = if labelled {
                     let label = s.load(labels.add(k));
                     if ignores {
@@ -310,23 +215,41 @@ impl<'a, S: Simd> Block<'a, S> {
                 } else if target.is_null() {
                     s.zero()
                 } else {
-                    load_lanes(s, target.add(k), lanes)
+                    s.load(target.add(k))
                 };
-                step(k, lanes, &Pixels { p, q, log_p, t }, exist);
+                step(k, lanes, &Pixels { p, q, log_p, t, own: None }, exist);
             },
         );
     }
 }
 
-/// `step(k, lanes)` for `n` elements.
+/// `step(k)` for the vectors of `n` elements.
 #[inline(always)]
-pub fn vectors<S: Simd>(n: usize, mut step: impl FnMut(usize, usize)) {
+pub fn vectors<S: Simd>(n: usize, mut step: impl FnMut(usize)) {
     let mut k = 0;
-    while k + S::LANES <= n {
-        step(k, S::LANES);
+    while k < n {
+        step(k);
         k += S::LANES;
     }
-    if k < n {
-        step(k, n - k);
+}
+
+/// `step(k, lanes, which of them exist)`; `None` where all do, or `ends` does not ask.
+#[inline(always)]
+pub fn vectors_to_end<S: Simd>(s: S, n: usize, ends: bool, mut step: impl FnMut(usize, usize, Option<S::M>)) {
+    if !ends {
+        return vectors::<S>(
+            n,
+            #[inline(always)]
+            |k| step(k, S::LANES, None),
+        );
+    }
+    let whole = n - n % S::LANES;
+    vectors::<S>(
+        whole,
+        #[inline(always)]
+        |k| step(k, S::LANES, None),
+    );
+    if whole < n {
+        step(whole, n - whole, Some(s.first_n(n - whole)));
     }
 }

@@ -1,8 +1,11 @@
 //! Skeleton "class maps on grids": predictions [images, classes, pixels], where the classes of a pixel lie far
 //! apart. One sweep for sums over the pixels of each image and class, one for the gradient that follows from
-//! them. A block of pixels with all its classes stays in cache between the steps of its softmax.
+//! them; between the two the probabilities may wait in the gradient's place. A block of pixels with all its classes
+//! stays in cache between the steps of its softmax.
 
 mod block;
+mod kept;
+mod softmax;
 mod sweep;
 
 use crate::cpu::Cpu;
@@ -10,7 +13,7 @@ use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::STREAM_BYTES;
 use crate::cpu::workspace::{Size, Workspace};
-use crate::registry::{Error, Floats, FloatsMut, Result};
+use crate::registry::{DType, Error, Floats, FloatsMut, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -54,6 +57,8 @@ pub struct Pixels<S: Simd> {
     pub log_p: S::F,
     /// The target, 0 if there is none.
     pub t: S::F,
+    /// Which of them are of this class, where nothing but labels says so and none is ignored.
+    own: Option<S::M>,
 }
 
 impl<S: Simd> Pixels<S> {
@@ -65,17 +70,24 @@ impl<S: Simd> Pixels<S> {
             q: s.select(which, self.q, zero),
             log_p: s.select(which, self.log_p, zero),
             t: s.select(which, self.t, zero),
+            own: self.own,
         }
     }
 }
 
 /// The mathematics of a loss that depends on `SUMS` sums over the pixels of each class.
-pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Sync {
+pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Copy + Sync {
     /// Whether it looks at `log_p`; with a softmax only.
     const LOGS: bool = false;
 
     /// Adds to a class's sums. Of pixels that do not count all values are 0.
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>);
+
+    /// The same where `x.t` is 1 in the lanes `own` and 0 in the others.
+    #[inline(always)]
+    fn add_labelled<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>, _own: S::M) {
+        self.add(s, sums, x);
+    }
 
     /// d loss / d p, from factors that are the same for all pixels of a class.
     fn slope<S: Simd>(&self, s: S, factors: &[S::F; FACTORS], x: &Pixels<S>) -> S::F;
@@ -120,6 +132,22 @@ pub fn workspace_size(size: Size, images: u64, classes: u64, pixels: u64, sums: 
 }
 
 impl Maps<'_> {
+    /// Whether the probabilities of all pixels can stand in the gradient's place between the sweeps: to write and
+    /// read them is cheaper than the exponentials.
+    fn keeps<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
+        &self,
+        to: FloatsMut,
+    ) -> bool {
+        let labelled = matches!(self.target, Target::Labels { .. });
+        self.activation == Activation::Softmax && labelled && to.dtype == DType::F32 && !L::LOGS
+    }
+
+    /// Whether what is written there goes around the cache.
+    fn streams(&self, to: FloatsMut) -> bool {
+        let in_place = to.ptr.cast_const() == self.pred.ptr;
+        self.pred.len * to.dtype.size() > STREAM_BYTES && !in_place
+    }
+
     /// Work for the threads: blocks of chunks, numbered through all images.
     fn split(&self, chunks: Chunks) -> Blocks {
         let elements = self.classes * chunks.pixels.min(self.pixels);
@@ -134,12 +162,13 @@ impl Maps<'_> {
 }
 
 /// The loss's sums of every class of every image: [images, classes, SUMS]. f32 within a block of pixels, f64
-/// beyond.
+/// beyond. Where [`Maps::keeps`] says so, leaves the probabilities in the gradient's place for [`gradient_of_kept`].
 pub fn sums<'w, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
     cpu: &Cpu,
     loss: &L,
     maps: &Maps,
     workspace: &mut Workspace<'w>,
+    gradient: Option<FloatsMut>,
 ) -> &'w mut [f64] {
     let chunks = Chunks::new(maps.classes, maps.pixels);
     let width = maps.classes * SUMS;
@@ -147,8 +176,9 @@ pub fn sums<'w, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
     let sums = workspace.take(maps.images * width, 0.0);
     let blocks = maps.split(chunks);
     let cells = Cells::new(partials);
+    let keep = gradient.filter(|to| maps.keeps::<SUMS, FACTORS, L>(*to)).map(|to| (to, maps.streams(to)));
     cpu.run(blocks.count, 4 * maps.pred.len, &|b| {
-        let sweep = sweep::Sums { loss, maps, chunks, range: blocks.range(b), to: cells };
+        let sweep = sweep::Sums { loss, maps, chunks, range: blocks.range(b), to: cells, keep };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
     for (index, part) in partials.chunks_exact(width.max(1)).enumerate() {
@@ -169,10 +199,28 @@ pub fn gradient<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
 ) {
     let chunks = Chunks::new(maps.classes, maps.pixels);
     let blocks = maps.split(chunks);
-    let in_place = to.ptr.cast_const() == maps.pred.ptr;
-    let stream = maps.pred.len * to.dtype.size() > STREAM_BYTES && !in_place;
+    let stream = maps.streams(to);
     cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
         let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream };
+        cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
+    });
+}
+
+/// The same after [`sums`] that were given the place of the gradient.
+pub fn gradient_of_kept<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
+    cpu: &Cpu,
+    loss: &L,
+    maps: &Maps,
+    factors: &[f32],
+    to: FloatsMut,
+) {
+    if !maps.keeps::<SUMS, FACTORS, L>(to) {
+        return gradient(cpu, loss, maps, factors, to);
+    }
+    let chunks = Chunks::new(maps.classes, maps.pixels);
+    let blocks = maps.split(chunks);
+    cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
+        let sweep = kept::Kept { loss, maps, chunks, range: blocks.range(b), factors, to };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
 }

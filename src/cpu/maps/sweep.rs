@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::block::{self, Block, RUN};
-use super::{Activation, Chunks, MapLoss, Maps};
+use super::{Activation, Chunks, MapLoss, Maps, kept};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{self, Scratch, store_typed};
@@ -19,6 +19,8 @@ pub struct Sums<'a, L> {
     pub range: Range<usize>,
     /// [chunks, classes, SUMS].
     pub to: Cells<'a, f64>,
+    /// Where to leave the probabilities for the gradient, and whether to go around the cache.
+    pub keep: Option<(FloatsMut<'a>, bool)>,
 }
 
 // The number of sums belongs to the loss's trait, so the kernel carries it.
@@ -29,8 +31,14 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Sums { loss, maps, chunks, range, to } = self.0;
+        let Sums { loss, maps, chunks, range, to, keep } = self.0;
+        // A copy that no store can change.
+        let loss = &{ *loss };
         let mut block = Block::new(s, maps);
+        let keeps = keep.is_some();
+        // Where nothing is kept, it goes where it is overwritten.
+        let mut nowhere = Scratch::<{ block::MOST }>::new();
+        let nowhere = nowhere.ptr();
         for chunk in range {
             let (image, pixels) = maps.chunk(chunks, chunk);
             let first = chunk * maps.classes * SUMS;
@@ -41,18 +49,42 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 for class in 0..maps.classes {
                     let mut sums = [s.zero(); SUMS];
                     let place = first + class * SUMS;
+                    let (row, past) = match &keep {
+                        // SAFETY: this block of the checked buffer is written here only, after it was read.
+                        Some((to, stream)) => unsafe {
+                            let row = to.at(block.index(class));
+                            (row, *stream && row.addr().is_multiple_of(S::LANES * size_of::<f32>()))
+                        },
+                        None => (nowhere.cast(), false),
+                    };
                     block.of_class(
                         class,
                         L::LOGS,
+                        true,
                         #[inline(always)]
-                        |k, _, x, exist| {
+                        |k, lanes, x, exist| {
                             // With one lane a block's sum is too long a chain for f32.
                             if S::LANES == 1 && k % SHORT == 0 {
                                 add(s, std::mem::replace(&mut sums, [s.zero(); SUMS]), to, place);
                             }
-                            match exist {
+                            let there;
+                            let x = match exist {
+                                None => x,
+                                Some(exist) => {
+                                    there = x.only(s, exist);
+                                    &there
+                                }
+                            };
+                            match x.own {
+                                Some(own) => loss.add_labelled(s, &mut sums, x, own),
                                 None => loss.add(s, &mut sums, x),
-                                Some(exist) => loss.add(s, &mut sums, &x.only(s, exist)),
+                            }
+                            // With labels alone a store costs less than the question.
+                            if x.own.is_some() || keeps {
+                                // SAFETY: within the block.
+                                unsafe {
+                                    store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past)
+                                };
                             }
                         },
                     );
@@ -60,6 +92,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 }
                 start += len;
             }
+        }
+        if let Some((_, true)) = keep {
+            s.fence();
         }
     }
 }
@@ -93,6 +128,8 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Gradient { loss, maps, chunks, range, factors, to, stream } = self.0;
+        // A copy that no store can change.
+        let loss = &{ *loss };
         let mut block = Block::new(s, maps);
         let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 3];
         let [mean, part, out] = scratch.each_mut().map(Scratch::ptr);
@@ -111,20 +148,12 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                         block.of_class(
                             class,
                             L::LOGS,
+                            false,
                             #[inline(always)]
                             // SAFETY: within the scratch, whole vectors.
                             |k, _, x, _| unsafe {
                                 let slope = loss.slope(s, &factors, x);
-                                let before = if class % RUN == 0 { s.zero() } else { s.load(part.add(k)) };
-                                let mut sum = s.mul_add(x.p, slope, before);
-                                if class + 1 == maps.classes || (class + 1) % RUN == 0 {
-                                    if class >= RUN {
-                                        sum = s.add(s.load(mean.add(k)), sum);
-                                    }
-                                    s.store(mean.add(k), sum);
-                                } else {
-                                    s.store(part.add(k), sum);
-                                }
+                                part_of_mean(s, class, maps.classes, [mean.add(k), part.add(k)], x.p, slope);
                             },
                         );
                     }
@@ -133,15 +162,16 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     let factors = spread::<S, FACTORS>(s, &factors[first + class * FACTORS..]);
                     // SAFETY: this block of the checked buffer is written here only, after it was read.
                     let place = unsafe { to.at(block.index(class)) };
-                    let direct = to.dtype == DType::F32;
+                    let direct = to.dtype == DType::F32 && len.is_multiple_of(S::LANES);
                     let target = if direct { place.cast::<f32>() } else { out };
                     let past = direct && stream && place.addr().is_multiple_of(S::LANES * size_of::<f32>());
                     block.of_class(
                         class,
                         L::LOGS,
+                        false,
                         #[inline(always)]
                         // SAFETY: within the block.
-                        |k, lanes, x, exist| unsafe {
+                        |k, _, x, exist| unsafe {
                             let slope = loss.slope(s, &factors, x);
                             let g = match maps.activation {
                                 Activation::Softmax => s.mul(x.p, s.sub(slope, s.load(mean.add(k)))),
@@ -152,7 +182,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                 None => g,
                                 Some(exist) => s.select(exist, g, s.zero()),
                             };
-                            store_typed(s, DType::F32, target.add(k).cast(), lanes, g, past);
+                            store_typed(s, DType::F32, target.add(k).cast(), S::LANES, g, past);
                         },
                     );
                     if !direct {
@@ -169,8 +199,35 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     }
 }
 
+/// Adds a class to the mean of the slopes, the classes in their order; a long sum in f32 would lose digits.
+///
+/// # Safety
+/// There are vectors at both places.
 #[inline(always)]
-fn spread<S: Simd, const N: usize>(s: S, values: &[f32]) -> [S::F; N] {
+pub unsafe fn part_of_mean<S: Simd>(
+    s: S,
+    class: usize,
+    classes: usize,
+    [mean, part]: [*mut f32; 2],
+    p: S::F,
+    slope: S::F,
+) {
+    unsafe {
+        let before = if class.is_multiple_of(RUN) { s.zero() } else { s.load(part) };
+        let mut sum = s.mul_add(p, slope, before);
+        if class + 1 == classes || (class + 1).is_multiple_of(RUN) {
+            if class >= RUN {
+                sum = s.add(s.load(mean), sum);
+            }
+            s.store(mean, sum);
+        } else {
+            s.store(part, sum);
+        }
+    }
+}
+
+#[inline(always)]
+pub fn spread<S: Simd, const N: usize>(s: S, values: &[f32]) -> [S::F; N] {
     let mut all = [s.zero(); N];
     for j in 0..N {
         all[j] = s.splat(values[j]);

@@ -375,6 +375,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(b, a, m) }
     }
     #[inline(always)]
+    fn only(self, m: __m256, a: __m256) -> __m256 {
+        unsafe { _mm256_and_ps(m, a) }
+    }
+    #[inline(always)]
     fn mask_bits(self, m: __m256) -> u32 {
         unsafe { _mm256_movemask_ps(m) as u32 }
     }

@@ -186,6 +186,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn not(self, a: Self::M) -> Self::M;
     /// `if m { a } else { b }`.
     fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// `a` where `m`, else 0; of a mask from a comparison.
+    #[inline(always)]
+    fn only(self, m: Self::M, a: Self::F) -> Self::F {
+        self.select(m, a, self.zero())
+    }
     /// Bit `i` is lane `i`.
     fn mask_bits(self, m: Self::M) -> u32;
 

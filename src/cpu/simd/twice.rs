@@ -133,6 +133,7 @@ impl<S: Simd> Simd for Twice<S> {
         fn or(m, n) -> M;
         fn not(m) -> M;
         fn select(m, a, b) -> F;
+        fn only(m, a) -> F;
         fn d_add(d, a) -> D;
         fn d_mul_add(d, a, b) -> D;
         fn d_merge(d, e) -> D;

@@ -17,6 +17,7 @@ const SUMS: usize = 2;
 /// d loss / dp = a log p + b.
 const FACTORS: usize = 2;
 
+#[derive(Clone, Copy)]
 struct Adaptation;
 
 /// log p, but 0 where p is: their product is.
@@ -68,7 +69,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
             sums
         }
         None => {
-            let sums = maps::sums(cpu, &Adaptation, &maps, &mut workspace);
+            let sums = maps::sums(cpu, &Adaptation, &maps, &mut workspace, None);
             for sum in sums.chunks_exact_mut(SUMS) {
                 sum[0] = f64::from((sum[0] / pixels) as f32);
                 sum[1] /= pixels;

@@ -20,6 +20,7 @@ const FACTORS: usize = 2;
 /// Values per class of `saved`; the last is for CUDA, which marks images with a label out of range.
 const SAVED: usize = 4;
 
+#[derive(Clone, Copy)]
 struct DiceLoss {
     squared: bool,
 }
@@ -32,6 +33,15 @@ impl MapLoss<SUMS, FACTORS> for DiceLoss {
         sums[0] = s.mul_add(x.p, x.t, sums[0]);
         sums[1] = s.mul_add(x.p, false_positive, sums[1]);
         sums[2] = s.mul_add(x.t, false_negative, sums[2]);
+    }
+
+    #[inline(always)]
+    fn add_labelled<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>, own: S::M) {
+        sums[0] = s.add(sums[0], s.only(own, x.p));
+        let others = s.only(s.not(own), x.p);
+        sums[1] =
+            if self.squared { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) } else { s.add(sums[1], others) };
+        sums[2] = s.add(sums[2], s.only(own, x.q));
     }
 
     #[inline(always)]
@@ -91,7 +101,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
             sums
         }
         None => {
-            let sums = maps::sums(cpu, &loss, &maps, &mut workspace);
+            let sums = maps::sums(cpu, &loss, &maps, &mut workspace, call.grad_pred);
             sums.iter_mut().for_each(|sum| *sum = f64::from(*sum as f32));
             sums
         }
@@ -139,7 +149,10 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         loss[0] = (total * scale) as f32;
     }
     if let Some(gradient) = call.grad_pred {
-        maps::gradient(cpu, &loss, &maps, factors, gradient);
+        match call.saved_in {
+            Some(_) => maps::gradient(cpu, &loss, &maps, factors, gradient),
+            None => maps::gradient_of_kept(cpu, &loss, &maps, factors, gradient),
+        }
     }
     Ok(())
 }

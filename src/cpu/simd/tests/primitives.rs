@@ -83,6 +83,7 @@ fn arithmetic_agrees_with_single_floats() {
             assert_eq!(s.mask_bits(s.not(l)), !bits(&|i| x[i] < y[i]) & bits(&|_| true));
             assert_eq!(s.any(l), s.mask_bits(l) != 0);
             check("select", s.select(l, b, c), &|i| if x[i] < y[i] { y[i] } else { z[i] });
+            check("only", s.only(l, b), &|i| if x[i] < y[i] { y[i] } else { 0.0 });
         }
     });
 }
