@@ -1,5 +1,5 @@
 // Stable sort of f32 numbers together with their places: pairs (key, place) of 64 bits, all different, by bitonic
-// merging in place. The number of pairs is a power of two from kSortTile on, filled up with kSortPadding. Several arrays
+// merging in place. The number of pairs is a power of two from kSortLeast on, filled up with kSortPadding. Several arrays
 // of as many pairs, one after the other, are sorted at once (blockIdx.y).
 #pragma once
 #include "../common.cuh"
@@ -15,7 +15,7 @@ struct lk_sort_args {
 
 namespace lk {
 
-constexpr u64 kSortTile = 4096;  // four times the threads of a block
+constexpr u64 kSortLeast = 128, kSortTile = 4096;  // a tile is four times the threads of its block
 constexpr u64 kSortPadding = ~u64(0);
 
 // Integers in the order of the values; the two zeros are one, NaN comes last.
@@ -63,7 +63,7 @@ LK_DEVICE unsigned sort_padded(unsigned i) { return i + i / 16 * 5; }
 template <int L>
 LK_DEVICE void sort_round(u64* tile, u64 start, u64 size, unsigned stride) {
   __syncthreads();
-  for (unsigned t = threadIdx.x; t < kSortTile >> L; t += blockDim.x) {
+  for (unsigned t = threadIdx.x; t < 4 * blockDim.x >> L; t += blockDim.x) {
     const unsigned first = sort_first<L>(t, stride);
     u64 x[1 << L];
 #pragma unroll
@@ -77,11 +77,12 @@ LK_DEVICE void sort_round(u64* tile, u64 start, u64 size, unsigned stride) {
 LK_DEVICE void sort_tile(const lk_sort_args& a) {
   __shared__ u64 tile[kSortTile / 16 * 21];
   u64* pairs = a.pairs + blockIdx.y * a.count;
-  const u64 start = u64(blockIdx.x) * kSortTile;
-  for (unsigned i = threadIdx.x; i < kSortTile; i += blockDim.x) tile[sort_padded(i)] = pairs[start + i];
-  for (u64 size = a.size ? a.size : 2; size <= (a.size ? a.size : kSortTile); size *= 2) {
+  const unsigned count = 4 * blockDim.x;
+  const u64 start = u64(blockIdx.x) * count;
+  for (unsigned i = threadIdx.x; i < count; i += blockDim.x) tile[sort_padded(i)] = pairs[start + i];
+  for (u64 size = a.size ? a.size : 2; size <= (a.size ? a.size : count); size *= 2) {
     // Two strides at a time, the first one alone where they are odd in number.
-    unsigned stride = static_cast<unsigned>(size < kSortTile ? size : kSortTile) / 2;
+    unsigned stride = static_cast<unsigned>(size < count ? size : count) / 2;
     if (stride & 0x55555555u) {
       sort_round<1>(tile, start, size, stride);
       stride /= 2;
@@ -89,7 +90,7 @@ LK_DEVICE void sort_tile(const lk_sort_args& a) {
     for (; stride > 0; stride /= 4) sort_round<2>(tile, start, size, stride / 2);
   }
   __syncthreads();
-  for (unsigned i = threadIdx.x; i < kSortTile; i += blockDim.x) pairs[start + i] = tile[sort_padded(i)];
+  for (unsigned i = threadIdx.x; i < count; i += blockDim.x) pairs[start + i] = tile[sort_padded(i)];
 }
 
 template <int L>

@@ -3,7 +3,8 @@
 use super::{Device, Result, bytes_of};
 
 const TILE: u64 = 4096;
-const TILE_THREADS: u32 = 1024;
+/// Fewest pairs.
+const LEAST: u64 = 128;
 const STEP_THREADS: u64 = 256;
 /// Most strides of a step.
 const LEVELS: u32 = 4;
@@ -20,7 +21,7 @@ struct SortArgs {
 
 /// Pairs in memory for `n` numbers; those from n on are padding.
 pub fn padded(n: u64) -> u64 {
-    n.max(TILE).checked_next_power_of_two().unwrap_or(u64::MAX)
+    n.max(LEAST).checked_next_power_of_two().unwrap_or(u64::MAX)
 }
 
 /// Sorts each of `arrays` times `padded(n)` pairs in place.
@@ -31,7 +32,8 @@ pub fn run(dev: &dyn Device, pairs: *mut u64, n: u64, arrays: u32) -> Result<()>
         // SAFETY: a struct of integers and a pointer.
         dev.launch(kernel, [blocks as u32, arrays, 1], [threads, 1, 1], 0, unsafe { bytes_of(&args) })
     };
-    let tiles = |size: u64| launch("sort_tiles", count / TILE, TILE_THREADS, size, 0, 0);
+    let tile = count.min(TILE);
+    let tiles = |size: u64| launch("sort_tiles", count / tile, tile as u32 / 4, size, 0, 0);
     tiles(0)?;
     let mut size = 2 * TILE;
     while size <= count {
