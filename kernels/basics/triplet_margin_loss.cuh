@@ -9,7 +9,7 @@ namespace lk {
 
 // Rows: anchor, positive, negative. Differences: anchor - positive, anchor - negative, positive - negative.
 struct TripletMarginLoss : RowSetBase<lk_triplet_margin_loss_args, 3> {
-  // Sums of |u|^p: in f64 for p = 1 and 2, else in terms of the largest, so that no power leaves f32's range.
+  // Sums of |u|^p: in f64 for a small integer p, else in terms of the largest, so that no power leaves f32's range.
   struct Acc {
     double sum[3];
     float max[3], pad;
@@ -22,7 +22,10 @@ struct TripletMarginLoss : RowSetBase<lk_triplet_margin_loss_args, 3> {
 
   const Args& a;
   float p, eps;
-  bool plain;  // p = 1 or 2
+  int whole;  // p from 1 to kWhole, else 0
+
+  // The highest power of an f32 whose sums stay in f64's range.
+  static constexpr int kWhole = 7;
 
   static LK_DEVICE u64 classes(const Args& a) { return a.d; }
   static LK_DEVICE const void* input(const Args& a, int i) { return i == 0 ? a.anchor : i == 1 ? a.positive : a.negative; }
@@ -32,7 +35,29 @@ struct TripletMarginLoss : RowSetBase<lk_triplet_margin_loss_args, 3> {
 
   LK_DEVICE explicit TripletMarginLoss(const Args& args)
       : a(args), p(static_cast<float>(args.opts.p)), eps(static_cast<float>(args.opts.eps)),
-        plain(args.opts.p == 1.0 || args.opts.p == 2.0) {}
+        whole(args.opts.p <= kWhole && args.opts.p == static_cast<int>(args.opts.p) ? static_cast<int>(args.opts.p) : 0) {}
+
+  // x^n for n from 0 on.
+  template <class T>
+  static LK_DEVICE T power(T x, int n) {
+    T product = n == 0 ? 1 : x;
+    for (int i = 1; i < n; ++i) product *= x;
+    return product;
+  }
+  // sum^(1/p) for a whole p: an estimate in f32 and two steps of Newton.
+  LK_DEVICE double root_of(double sum) const {
+    if (whole == 1 || sum == 0.0 || !(sum < static_cast<double>(infinity()))) return sum;
+    if (whole == 2) return sqrt(sum);
+    int exponent;
+    const double mantissa = frexp(sum, &exponent);
+    double root = exp2f((log2f(static_cast<float>(mantissa)) + static_cast<float>(exponent)) / p);
+    if (!(root > 1e-36 && root < static_cast<double>(infinity()))) return pow(sum, 1.0 / p);  // no good estimate
+    for (int step = 0; step < 2; ++step) {
+      const double below = power(root, whole - 1);
+      root -= (root * below - sum) / (p * below);
+    }
+    return root;
+  }
 
   LK_DEVICE void begin(u64, u64, const void* const (&)[3]) {}
   LK_DEVICE void differences(const float (&x)[3], float (&u)[3]) const {
@@ -52,8 +77,8 @@ struct TripletMarginLoss : RowSetBase<lk_triplet_margin_loss_args, 3> {
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
       const double d = fabsf(u[i]);
-      if (plain) {
-        acc.sum[i] = p == 1.0f ? acc.sum[i] + d : fma(d, d, acc.sum[i]);
+      if (whole) {
+        acc.sum[i] = fma(d, power(d, whole - 1), acc.sum[i]);
         continue;
       }
       raise(acc, i, fmaxf(acc.max[i], fabsf(u[i])));
@@ -76,16 +101,16 @@ struct TripletMarginLoss : RowSetBase<lk_triplet_margin_loss_args, 3> {
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
       const double sum = acc.sum[i];
-      row.distance[i] = p == 1.0f ? sum : p == 2.0f ? sqrt(sum) : sum == 0.0 ? 0.0 : acc.max[i] * pow(sum, 1.0 / a.opts.p);
+      row.distance[i] = whole ? root_of(sum) : sum == 0.0 ? 0.0 : acc.max[i] * pow(sum, 1.0 / a.opts.p);
     }
     row.far = a.opts.swap && !(row.distance[1] <= row.distance[2]) ? 2 : 1;
-    row.excess = a.opts.margin + row.distance[0] - row.distance[row.far];
+    row.excess = a.opts.margin + row.distance[0] - (row.far == 1 ? row.distance[1] : row.distance[2]);
     return row;
   }
   LK_DEVICE float loss(const Row& row) const { return row.excess < 0.0 ? 0.0f : static_cast<float>(row.excess); }
   LK_DEVICE void scale(Row& row, float s) const {
     const float weight = row.excess > 0.0 ? s : row.excess <= 0.0 ? 0.0f : quiet_nan();
-    const double near = row.distance[0], far = row.distance[row.far];
+    const double near = row.distance[0], far = (row.far == 1 ? row.distance[1] : row.distance[2]);
     row.near_weight = near == 0.0 ? 0.0f : weight;
     row.far_weight = far == 0.0 ? 0.0f : weight;
     row.near_inverse = near == 0.0 ? 0.0f : static_cast<float>(1.0 / near);
@@ -94,6 +119,7 @@ struct TripletMarginLoss : RowSetBase<lk_triplet_margin_loss_args, 3> {
   LK_DEVICE float slope(float u, float inverse) const {
     if (p == 2.0f) return u * inverse;
     if (p == 1.0f) return u != u ? u : sign(u);
+    if (whole) return copysignf(power(fabsf(u) * inverse, whole - 1), u);
     return u == 0.0f ? 0.0f : copysignf(powf(fabsf(u) * inverse, p - 1.0f), u);
   }
   LK_DEVICE void gradient(const Row& row, const float (&x)[3], float (&g)[3], u64) const {

@@ -13,7 +13,7 @@ struct EnsLossPlaces {
   float* w;
   u64 *draws, *margins, padded;
   double* partials;
-  LK_DEVICE explicit EnsLossPlaces(const lk_ensloss_args& a) : padded(kSortTile) {
+  LK_DEVICE explicit EnsLossPlaces(const lk_ensloss_args& a) : padded(kSortLeast) {
     while (padded < a.n) padded *= 2;
     unsigned char* p = static_cast<unsigned char*>(a.workspace);
     w = reinterpret_cast<float*>(p);

@@ -65,7 +65,7 @@ LK_DEVICE void calibration_count(const lk_expected_calibration_error_args& a) {
 
 LK_DEVICE void calibration_keys(const lk_expected_calibration_error_args& a) {
   const Bins bins(a);
-  u64 padded = kSortTile;
+  u64 padded = kSortLeast;
   while (padded < a.n) padded *= 2;
   const u64 step = u64(gridDim.x) * blockDim.x;
   for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < padded; i += step) {

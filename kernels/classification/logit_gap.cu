@@ -1,5 +1,6 @@
-// Bytes: order 2 the row once from memory, its gradient once to memory. Other orders: 64 and twice log2(classes)
-// more sweeps over the row in L2. Split: skeletons/row_sets.cuh. Bound: memory; L2 for other orders.
+// Bytes: the row once from memory, its gradient once to memory; other orders than 2: two more sweeps over the row in L2,
+// and 64 more with twice log2(classes) for many equal logits or a high order. Split: skeletons/row_sets.cuh. Bound:
+// memory; L2 for other orders.
 #include "logit_gap.cuh"
 
 LK_KERNEL(logit_gap, lk_logit_gap_args) { lk::row_sets_kernel<lk::LogitGap>(a); }

@@ -115,8 +115,120 @@ LK_DEVICE void find_ranked(const void* z, const lk_logit_gap_args& a, bool prese
   index = low;
 }
 
+// The largest logit, and the one of the order.
+struct RankedEnds {
+  float value[2];
+  u64 index[2];
+};
+
+// Key and index of a logit: all different, the lower index larger among equals.
+LK_DEVICE u64 ranked_pair(float value, u64 k) { return sort_pair(order_key(value), ~static_cast<uint32_t>(k)); }
+LK_DEVICE void set_end(RankedEnds& ends, int i, u64 pair) {
+  ends.value[i] = order_value(sort_key(pair));
+  ends.index[i] = static_cast<uint32_t>(~pair);
+}
+
+// A sweep for each of the first: the largest below the last.
+LK_DEVICE RankedEnds find_few(const void* z, const lk_logit_gap_args& a, bool present, Count* scratch) {
+  RankedEnds ends;
+  u64 last = ~u64(0);
+  for (u64 j = 0; j < static_cast<u64>(a.opts.order); ++j) {
+    u64 best = 0;
+    if (present) {
+      sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) {
+        constexpr int N = sizeof(x) / sizeof(float);
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+          const u64 pair = ranked_pair(x[i], k + i);
+          if (pair < last && pair > best) best = pair;
+        }
+      });
+    }
+    const Count mine = {{static_cast<uint32_t>(best), static_cast<uint32_t>(best >> 32)}};
+    const Count most = reduce_group(mine, Count{{0, 0}}, scratch, [](const Count& p, const Count& q) {
+      return p.n[1] > q.n[1] || (p.n[1] == q.n[1] && p.n[0] > q.n[0]) ? p : q;
+    });
+    if (blockDim.x > 32) __syncthreads(); else __syncwarp();
+    last = u64(most.n[1]) << 32 | most.n[0];
+    if (j == 0) set_end(ends, 0, last);
+  }
+  set_end(ends, 1, last);
+  return ends;
+}
+
+constexpr unsigned kCandidates = 1024;
+constexpr int kCandidateBits = 12;  // lowest bits that a threshold for candidates does without
+
+struct Candidates {
+  u64 pairs[kCandidates], ends[2];
+  uint32_t count;
+};
+
+// A row to itself for the block: candidates are the logits that reach the order-th largest of the threads' maxima.
+// False where they are too many, as of equal logits.
+LK_DEVICE bool find_among_candidates(const void* z, const lk_logit_gap_args& a, Count* scratch, Candidates& shared, RankedEnds& ends) {
+  const uint32_t order = static_cast<uint32_t>(a.opts.order);
+  float top = -infinity();
+  bool any = false;
+  sweep(z, a.dtype, a.classes, [&](auto& x, u64) {
+    constexpr int N = sizeof(x) / sizeof(float);
+    any = true;
+#pragma unroll
+    for (int j = 0; j < N; ++j) top = fmaxf(top, x[j]);
+  });
+  const uint32_t most = any ? order_key(top) : 0;
+  if (threadIdx.x == 0) shared.count = 0;
+  uint32_t threshold = 0;
+  for (int bit = 31; bit >= kCandidateBits; --bit) {
+    const uint32_t candidate = threshold | 1u << bit;
+    const Count n = reduce_group(Count{{most >= candidate, 0}}, Count{{0, 0}}, scratch,
+                                 [](const Count& p, const Count& q) { return Count{{p.n[0] + q.n[0], 0}}; });
+    __syncthreads();
+    if (n.n[0] >= order) threshold = candidate;
+  }
+  if (most >= threshold) {
+    sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) {
+      constexpr int N = sizeof(x) / sizeof(float);
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        if (order_key(x[j]) < threshold) continue;
+        const uint32_t place = atomicAdd(&shared.count, 1u);
+        if (place < kCandidates) shared.pairs[place] = ranked_pair(x[j], k + j);
+      }
+    });
+  }
+  __syncthreads();
+  const uint32_t count = shared.count;
+  if (count <= kCandidates) {
+    for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) {
+      const u64 mine = shared.pairs[i];
+      uint32_t rank = 0;
+      for (uint32_t j = 0; j < count; ++j) rank += shared.pairs[j] > mine;
+      if (rank == 0) shared.ends[0] = mine;
+      if (rank == order - 1) shared.ends[1] = mine;
+    }
+    __syncthreads();
+    set_end(ends, 0, shared.ends[0]);
+    set_end(ends, 1, shared.ends[1]);
+  }
+  __syncthreads();
+  return count <= kCandidates;
+}
+
+// The same for all threads of the group.
+LK_DEVICE RankedEnds find_ends(const void* z, const lk_logit_gap_args& a, bool present, Count* scratch, Candidates& shared) {
+  const u64 order = static_cast<u64>(a.opts.order);
+  RankedEnds ends;
+  if (blockDim.x <= 32 && order <= 32) return find_few(z, a, present, scratch);
+  if (blockDim.x > 32 && order <= blockDim.x && a.classes <= 0xffffffffu && find_among_candidates(z, a, scratch, shared, ends)) return ends;
+  find_ranked(z, a, present, 1, scratch, ends.value[0], ends.index[0]);
+  find_ranked(z, a, present, order, scratch, ends.value[1], ends.index[1]);
+  return ends;
+}
+
 LK_DEVICE void logit_gap_of_order(const lk_logit_gap_args& a) {
   __shared__ Count scratch[32];
+  __shared__ Candidates candidates;
   const bool reduced = a.opts.reduction != LK_REDUCTION_NONE;
   float* gaps = a.gap && reduced ? reinterpret_cast<float*>(static_cast<unsigned char*>(a.workspace) + kHeaderBytes) : a.gap;
   for (u64 first = u64(blockIdx.x) * blockDim.y; first < a.rows; first += u64(gridDim.x) * blockDim.y) {
@@ -124,12 +236,9 @@ LK_DEVICE void logit_gap_of_order(const lk_logit_gap_args& a) {
     const bool present = r < a.rows;
     const void* z = at(a.logits, a.dtype, present ? r * a.classes : 0);
     const u64 nans = count_in_row(z, a.dtype, a.classes, present, scratch, [](float x, u64) { return x != x; });
-    float value[2];
-    u64 index[2];
-    find_ranked(z, a, present, 1, scratch, value[0], index[0]);
-    find_ranked(z, a, present, static_cast<u64>(a.opts.order), scratch, value[1], index[1]);
+    const RankedEnds ends = find_ends(z, a, present, scratch, candidates);
     if (!present) continue;
-    if (a.pass != kPassBackward && gaps && threadIdx.x == 0) gaps[r] = nans ? quiet_nan() : value[0] - value[1];
+    if (a.pass != kPassBackward && gaps && threadIdx.x == 0) gaps[r] = nans ? quiet_nan() : ends.value[0] - ends.value[1];
     if (a.pass == kPassForward || !a.grad_logits) continue;
     float s = a.grad_loss ? a.grad_loss[reduced ? 0 : r] : 1.0f;
     if (a.opts.reduction == LK_REDUCTION_MEAN) s = static_cast<float>(s / static_cast<double>(a.rows));
@@ -138,7 +247,7 @@ LK_DEVICE void logit_gap_of_order(const lk_logit_gap_args& a) {
       constexpr int N = sizeof(x) / sizeof(float);
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        x[j] = nans ? quiet_nan() : k + j == index[0] ? s : k + j == index[1] ? -s : 0.0f;
+        x[j] = nans ? quiet_nan() : k + j == ends.index[0] ? s : k + j == ends.index[1] ? -s : 0.0f;
       }
       store(g, a.dtype, k, true, x);
     });

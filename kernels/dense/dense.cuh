@@ -22,6 +22,9 @@ struct lk_dense_product_args {
   uint64_t c_stride;
   int32_t c_type;
   int32_t lower;  // tiles above the diagonal are left out
+  // k in parts of k_each: their sums go to `parts` [splits, m, n], and to c by a kernel of their own.
+  uint64_t splits, k_each;
+  double* parts;
 };
 
 // to[i] = from[i]; without `from` the identity of n columns.
@@ -60,16 +63,22 @@ LK_DEVICE void dense_store(void* p, int type, u64 i, double x) {
 
 constexpr int kDenseTile = 32, kDenseDepth = 16, kDenseThreads = 16;
 
-// A tile of 32 x 32 by 16 x 16 threads, 2 x 2 sums each.
+LK_DEVICE void dense_put(const lk_dense_product_args& p, u64 r, u64 c, double sum) {
+  const double kept = p.keep.values ? dense_load(p.keep.values, p.keep.type, r * p.keep.row_stride + c) : 0.0;
+  dense_store(p.c, p.c_type, r * p.c_stride + c, kept + sum);
+}
+
+// A tile of 32 x 32 by 16 x 16 threads, 2 x 2 sums each; blockIdx.y: the part of k.
 LK_DEVICE void dense_product(const lk_dense_product_args& p) {
   __shared__ double a[kDenseDepth][kDenseTile + 1], b[kDenseDepth][kDenseTile + 1];
   const u64 across = (p.n + kDenseTile - 1) / kDenseTile, down = (p.m + kDenseTile - 1) / kDenseTile;
   const unsigned tx = threadIdx.x, ty = threadIdx.y, t = ty * kDenseThreads + tx;
+  const u64 k_first = blockIdx.y * p.k_each, k_end = k_first + p.k_each < p.k ? k_first + p.k_each : p.k;
   for (u64 tile = blockIdx.x; tile < across * down; tile += gridDim.x) {
     const u64 row = tile / across * kDenseTile, column = tile % across * kDenseTile;
     if (p.lower && column > row) continue;
     double sums[2][2] = {};
-    for (u64 k0 = 0; k0 < p.k; k0 += kDenseDepth) {
+    for (u64 k0 = k_first; k0 < k_end; k0 += kDenseDepth) {
       for (unsigned e = t; e < kDenseDepth * kDenseTile; e += kDenseThreads * kDenseThreads) {
         // Neighbouring threads read neighbouring memory, whichever way the matrix lies.
         const bool a_lies = p.a.column_stride == 1, b_lies = p.b.column_stride != 1;
@@ -96,10 +105,21 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
       for (int j = 0; j < 2; ++j) {
         const u64 r = row + ty + i * kDenseThreads, c = column + tx + j * kDenseThreads;
         if (r >= p.m || c >= p.n) continue;
-        const double kept = p.keep.values ? dense_load(p.keep.values, p.keep.type, r * p.keep.row_stride + c) : 0.0;
-        dense_store(p.c, p.c_type, r * p.c_stride + c, kept + sums[i][j]);
+        if (p.splits > 1) p.parts[(blockIdx.y * p.m + r) * p.n + c] = sums[i][j]; else dense_put(p, r, c, sums[i][j]);
       }
     }
+  }
+}
+
+// A thread for each element.
+LK_DEVICE void dense_parts(const lk_dense_product_args& p) {
+  const u64 step = u64(gridDim.x) * blockDim.x;
+  for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < p.m * p.n; e += step) {
+    const u64 r = e / p.n, c = e % p.n;
+    if (p.lower && c / kDenseTile > r / kDenseTile) continue;
+    double sum = 0.0;
+    for (u64 s = 0; s < p.splits; ++s) sum += p.parts[s * p.m * p.n + e];
+    dense_put(p, r, c, sum);
   }
 }
 
@@ -142,10 +162,10 @@ LK_DEVICE void dense_lu(const lk_dense_lu_args& p) {
     const double inverse = 1.0 / a[k * n + k];
     for (u64 i = k + 1 + threadIdx.x; i < n; i += blockDim.x) a[i * n + k] *= inverse;
     __syncthreads();
-    const u64 rest = n - k - 1;
-    for (u64 e = threadIdx.x; e < rest * rest; e += blockDim.x) {
-      const u64 i = k + 1 + e / rest, j = k + 1 + e % rest;
-      a[i * n + j] -= a[i * n + k] * a[k * n + j];
+    // A row for each warp.
+    for (u64 i = k + 1 + threadIdx.x / 32; i < n; i += blockDim.x / 32) {
+      const double factor = a[i * n + k];
+      for (u64 j = k + 1 + threadIdx.x % 32; j < n; j += 32) a[i * n + j] -= factor * a[k * n + j];
     }
     __syncthreads();
   }
@@ -176,30 +196,35 @@ LK_DEVICE void dense_solve(const lk_dense_lu_args& p) {
 
 constexpr int kDensePanel = 32;
 
-// One block: the panel's square. What is not positive definite gives NaNs.
+// One block of 32 x 8 threads: the panel's square. Columns keep their factor sqrt(pivot) until the end. What is not
+// positive definite gives NaNs.
 LK_DEVICE void dense_cholesky_square(const lk_dense_cholesky_args& p) {
   __shared__ double l[kDensePanel][kDensePanel + 1];
-  const u64 n = p.n - p.first < kDensePanel ? p.n - p.first : kDensePanel;
-  const unsigned i = threadIdx.x;
-  double* row = p.a + (p.first + i) * p.n + p.first;
-  for (u64 j = 0; i < n && j <= i; ++j) l[i][j] = row[j];
-  for (u64 j = 0; j < n; ++j) {
+  const int n = static_cast<int>(p.n - p.first < kDensePanel ? p.n - p.first : kDensePanel);
+  const int k = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.y);
+  double* a = p.a + p.first * p.n + p.first;
+  for (int i = static_cast<int>(threadIdx.y); i < n; i += step) l[i][k] = k <= i ? a[i * p.n + k] : 0.0;
+  for (int j = 0; j < n; ++j) {
     __syncthreads();
-    if (i == j) l[j][j] = sqrt(l[j][j]);
-    __syncthreads();
-    if (i > j && i < n) l[i][j] /= l[j][j];
-    __syncthreads();
-    for (u64 k = j + 1; k <= i && i < n; ++k) l[i][k] -= l[i][j] * l[k][j];
+    const double factor = l[k][j] / l[j][j];
+    for (int i = j + 1 + static_cast<int>(threadIdx.y); i < n; i += step) {
+      if (j < k && k <= i) l[i][k] -= l[i][j] * factor;
+    }
   }
-  for (u64 j = 0; i < n && j <= i; ++j) row[j] = l[i][j];
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.y); i < n; i += step) {
+    if (k <= i) a[i * p.n + k] = i == k ? sqrt(l[k][k]) : l[i][k] / sqrt(l[k][k]);
+  }
 }
 
 // A thread for each row below: x L' = a.
 LK_DEVICE void dense_cholesky_panel(const lk_dense_cholesky_args& p) {
-  __shared__ double l[kDensePanel][kDensePanel + 1];
+  __shared__ double l[kDensePanel][kDensePanel], inverse[kDensePanel];
   for (unsigned e = threadIdx.x; e < kDensePanel * kDensePanel; e += blockDim.x) {
     const unsigned i = e / kDensePanel, j = e % kDensePanel;
-    l[i][j] = p.a[(p.first + i) * p.n + p.first + j];
+    const double value = p.a[(p.first + i) * p.n + p.first + j];
+    l[j][i] = value;
+    if (i == j) inverse[i] = 1.0 / value;
   }
   __syncthreads();
   const u64 i = p.first + kDensePanel + u64(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -207,16 +232,18 @@ LK_DEVICE void dense_cholesky_panel(const lk_dense_cholesky_args& p) {
   double* row = p.a + i * p.n + p.first;
   double x[kDensePanel];
 #pragma unroll
-  for (int j = 0; j < kDensePanel; ++j) {
-    double sum = row[j];
+  for (int j = 0; j < kDensePanel; ++j) x[j] = row[j];
 #pragma unroll
-    for (int k = 0; k < j; ++k) sum -= x[k] * l[j][k];
-    x[j] = sum / l[j][j];
-    row[j] = x[j];
+  for (int j = 0; j < kDensePanel; ++j) {
+    x[j] *= inverse[j];
+#pragma unroll
+    for (int k = j + 1; k < kDensePanel; ++k) x[k] -= x[j] * l[j][k];
   }
+#pragma unroll
+  for (int j = 0; j < kDensePanel; ++j) row[j] = x[j];
 }
 
-// A block for each column of x; panels of L forwards, then backwards.
+// A block for each column of x; panels of L forwards, then backwards. In a panel a lane has a row.
 LK_DEVICE void dense_cholesky_solve(const lk_dense_cholesky_args& p) {
   __shared__ double l[kDensePanel][kDensePanel + 1], part[kDensePanel];
   const u64 n = p.n, panels = (n + kDensePanel - 1) / kDensePanel;
@@ -228,19 +255,26 @@ LK_DEVICE void dense_cholesky_solve(const lk_dense_cholesky_args& p) {
       const u64 first = (back ? 2 * panels - 1 - turn : turn) * kDensePanel;
       const unsigned width = static_cast<unsigned>(n - first < kDensePanel ? n - first : kDensePanel);
       __syncthreads();
-      for (unsigned e = t; e < width * width; e += blockDim.x) {
-        l[e / width][e % width] = p.a[(first + e / width) * n + first + e % width];
-      }
-      if (t < width) part[t] = x[(first + t) * p.columns];
-      for (unsigned c = 0; c < width; ++c) {
-        const unsigned j = back ? width - 1 - c : c;
-        __syncthreads();
-        if (t == j) part[j] /= l[j][j];
-        __syncthreads();
-        if (t < width && (back ? t < j : t > j)) part[t] -= (back ? l[j][t] : l[t][j]) * part[j];
+      // Backwards its transpose.
+      for (unsigned e = t; e < kDensePanel * kDensePanel; e += blockDim.x) {
+        const unsigned i = e / kDensePanel, j = e % kDensePanel;
+        const bool inside = j <= i && i < width;
+        l[back ? j : i][back ? i : j] = inside ? p.a[(first + i) * n + first + j] : 0.0;
       }
       __syncthreads();
-      if (t < width) x[(first + t) * p.columns] = part[t];
+      if (t < kDensePanel) {
+        double mine = t < width ? x[(first + t) * p.columns] : 0.0;
+        const double inverse = t < width ? 1.0 / l[t][t] : 0.0;
+        for (unsigned c = 0; c < width; ++c) {
+          const unsigned j = back ? width - 1 - c : c;
+          const double solved = __shfl_sync(kFullMask, mine * inverse, static_cast<int>(j));
+          if (t == j) mine = solved;
+          if (back ? t < j : t > j) mine -= l[t][j] * solved;
+        }
+        part[t] = mine;
+        if (t < width) x[(first + t) * p.columns] = mine;
+      }
+      __syncthreads();
       // What the panel takes from the rows that are left.
       for (u64 i = back ? t : first + width + t; i < (back ? first : n); i += blockDim.x) {
         double sum = x[i * p.columns];

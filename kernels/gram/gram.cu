@@ -1,4 +1,4 @@
-// Sums over the rows of a kernel matrix, in log space.
+// Sums over the rows of a kernel matrix, in log space, and of the parts of a gradient.
 //
 // Floor of gram_row_sums: 2 operations a dimension and about 20 an exponential for every pair, so bound by
 // arithmetic; of memory each set once a block of 64 rows, which mostly finds it in L2. Split: blocks of rows, and
@@ -6,10 +6,10 @@
 // in their order.
 #include "../skeletons/gram.cuh"
 
-LK_KERNEL(gram_row_sums, lk_gram_sums_args) { lk::gram_row_sums(a); }
+LK_KERNEL(gram_row_sums, lk_gram_sums_args, 256) { lk::gram_row_sums(a); }
 
 // The splits of a row.
-LK_KERNEL(gram_combine, lk_gram_combine_args) {
+LK_KERNEL(gram_combine, lk_gram_combine_args, 256) {
   using namespace lk;
   const u64 r = u64(blockIdx.x) * blockDim.x + threadIdx.x, half = a.splits * a.rows;
   if (r >= a.rows) return;
@@ -34,3 +34,5 @@ LK_KERNEL(gram_total, lk_gram_combine_args) {
   a.out[0] = total.least;
   a.out[1] = static_cast<float>(total.sum);
 }
+
+LK_KERNEL(gram_gradient_combine, lk_gram_gradient_args, 128) { lk::gram_gradient_combine(a); }

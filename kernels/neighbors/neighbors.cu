@@ -4,4 +4,4 @@
 
 LK_KERNEL(neighbors_limits, lk_neighbors_limits_args) { lk::neighbors_find_limits(a); }
 
-LK_KERNEL(neighbors, lk_neighbors_args) { lk::neighbors_kernel(a); }
+LK_KERNEL(neighbors, lk_neighbors_args, 256) { lk::neighbors_kernel(a); }

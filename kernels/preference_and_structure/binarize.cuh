@@ -16,8 +16,8 @@ struct ResteSlope {
         power(static_cast<float>(1.0 / o - 1.0)),
         steepest(static_cast<float>(pow(m, 1.0 / o - 1.0))) {}
 
-  LK_DEVICE float at(float a) const {
-    return a > clip ? 0.0f : a <= interval ? steepest : root * expf(power * logf(a));
+  LK_DEVICE float at(float a, float log_a) const {
+    return a > clip ? 0.0f : a <= interval ? steepest : root * expf(power * log_a);
   }
 };
 
@@ -39,7 +39,7 @@ struct Binarize {
       case LK_BINARIZE_KIND_IDENTITY: return 1.0f;
       case LK_BINARIZE_KIND_CLIPPED: return a <= clip ? 1.0f : 0.0f;
       case LK_BINARIZE_KIND_POLYNOMIAL: return a < clip ? 2.0f / clip * (1.0f - a / clip) : 0.0f;
-      default: return reste.at(a);
+      default: return reste.at(a, logf(a));
     }
   }
 };

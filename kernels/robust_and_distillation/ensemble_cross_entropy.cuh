@@ -26,24 +26,48 @@ struct EnsembleBest {
 };
 
 struct EnsembleOfLogits : EnsembleRow {
-  // Mean over models of z_k - z_about: what models add to all logits does not blur the differences.
-  LK_DEVICE float mean(u64 k, u64 about) const {
-    float sum = 0.0f;
-    for (u64 m = 0; m < a.models; ++m) {
-      const void* z = logits(m);
-      sum += load1(z, a.dtype, k) - (about < a.classes ? load1(z, a.dtype, about) : 0.0f);
-    }
-    return sum / static_cast<float>(a.models);
+  // f(x, k): means over models of z_k - z_about for chunks of classes. What models add to all logits does not blur
+  // the differences.
+  template <class F>
+  LK_DEVICE void means(u64 about, F f) const {
+    const bool vector = a.rows * a.classes * element_size(a.dtype) % 16 == 0;  // all models' rows lie alike
+    const auto of_about = [&](const void* z) { return about < a.classes ? load1(z, a.dtype, about) : 0.0f; };
+    sweep(logits(0), a.dtype, a.classes, [&](auto& x, u64 k) {
+      constexpr int N = sizeof(x) / sizeof(float);
+      const float first = of_about(logits(0));
+#pragma unroll
+      for (int j = 0; j < N; ++j) x[j] -= first;
+      for (u64 m = 1; m < a.models; ++m) {
+        const void* z = logits(m);
+        const float other = of_about(z);
+        float more[N];
+        if constexpr (N == kChunk) {
+          if (vector) load8(z, a.dtype, k, more);
+        }
+        if (N != kChunk || !vector) {
+#pragma unroll
+          for (int j = 0; j < N; ++j) more[j] = load1(z, a.dtype, k + j);
+        }
+#pragma unroll
+        for (int j = 0; j < N; ++j) x[j] += more[j] - other;
+      }
+#pragma unroll
+      for (int j = 0; j < N; ++j) x[j] /= static_cast<float>(a.models);
+      f(x, k);
+    });
   }
 
   LK_DEVICE float run(bool backward, EnsembleBest* best_scratch, float* sum_scratch) const {
     // The largest other class, as far as rounding can tell: sums are relative to it.
     EnsembleBest best = {-infinity(), 0.0f, a.classes};
     if (valid) {
-      for (u64 k = threadIdx.x; k < a.classes; k += blockDim.x) {
-        const float z = k == y ? -infinity() : mean(k, a.classes);
-        if (z > best.value) best = {z, 0.0f, k};
-      }
+      means(a.classes, [&](auto& x, u64 k) {
+        constexpr int N = sizeof(x) / sizeof(float);
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          if (k + j != y && x[j] > best.value) best = {x[j], 0.0f, k + j};
+        }
+      });
     }
     best = reduce_group(best, EnsembleBest{-infinity(), 0.0f, a.classes}, best_scratch, [](const EnsembleBest& p, const EnsembleBest& q) {
       return q.value > p.value || (q.value == p.value && q.index < p.index) ? q : p;
@@ -51,9 +75,12 @@ struct EnsembleOfLogits : EnsembleRow {
     barrier();
     float rest = 0.0f;
     if (valid) {
-      for (u64 k = threadIdx.x; k < a.classes; k += blockDim.x) {
-        if (k != y) rest += exp_difference(mean(k, best.index), 0.0f);
-      }
+      means(best.index, [&](auto& x, u64 k) {
+        constexpr int N = sizeof(x) / sizeof(float);
+        const int own = position<N>(k, y);
+#pragma unroll
+        for (int j = 0; j < N; ++j) rest += j == own ? 0.0f : exp_difference(x[j], 0.0f);
+      });
     }
     rest = reduce_group(rest, 0.0f, sum_scratch, [](float p, float q) { return p + q; });
     barrier();
@@ -76,10 +103,13 @@ struct EnsembleOfLogits : EnsembleRow {
     if (backward) {
       const double scale = s / static_cast<double>(a.models);
       const float weight = static_cast<float>(scale * unit / total), at_label = static_cast<float>(-scale * rest * unit / total);
-      for (u64 k = threadIdx.x; k < a.classes; k += blockDim.x) {
-        const float g = k == y ? at_label : weight * exp_difference(mean(k, best.index), 0.0f);
-        for (u64 m = 0; m < a.models; ++m) store1(gradient(m), a.dtype, k, g);
-      }
+      means(best.index, [&](auto& x, u64 k) {
+        constexpr int N = sizeof(x) / sizeof(float);
+        const int own = position<N>(k, y);
+#pragma unroll
+        for (int j = 0; j < N; ++j) x[j] = j == own ? at_label : weight * exp_difference(x[j], 0.0f);
+        for (u64 m = 0; m < a.models; ++m) store(gradient(m), a.dtype, k, aligned16(at(gradient(m), a.dtype, k)), x);
+      });
     }
     return static_cast<float>(nll);
   }

@@ -29,7 +29,7 @@ LK_DEVICE void auc_add(AucCount value, AucCount* to, AucCount* scratch) {
 LK_DEVICE void auc_keys(const lk_roc_auc_args& a) {
   __shared__ AucCount scratch[2][32];
   const AucRoom room(a);
-  u64 padded = kSortTile;
+  u64 padded = kSortLeast;
   while (padded < a.n) padded *= 2;
   const u64 step = u64(gridDim.x) * blockDim.x;
   AucCount positives = 0, nans = 0;

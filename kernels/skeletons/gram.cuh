@@ -44,8 +44,8 @@ struct lk_gram_gradient_args {
   lk_gram_term terms[2];
   uint32_t n_terms, space;
   void* gradient;
-  float* partial;  // [rows][dims], used where there are several tiles
-  uint64_t gradient_stride, dims_each;  // dimensions of a block
+  float* partial;  // [splits][rows][dims]
+  uint64_t gradient_stride, dims_each, splits;  // dimensions of a block; parts into which columns are dealt out
   const float* grad_loss;
   double factor;
   int32_t dtype;
@@ -55,9 +55,20 @@ namespace lk {
 
 constexpr int kTile = 64, kDepth = 16, kSide = 16, kEach = kTile / kSide, kPitch = kTile + 4;
 
-struct GramPoints {
+struct alignas(16) GramPoints {
   float x[kDepth][kPitch], y[kDepth][kPitch];
 };
+
+struct alignas(16) GramWeights {
+  float w[kTile][kPitch];
+};
+
+// Four floats of shared memory at a 16-byte boundary.
+LK_DEVICE void gram_four(const float* from, float (&x)[kEach]) {
+  const Vec16 v = *reinterpret_cast<const Vec16*>(from);
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) x[i] = __uint_as_float(v.w[i]);
+}
 
 // Where a thread's 4 x 4 pairs begin within the tile.
 LK_DEVICE int gram_row() { return static_cast<int>(threadIdx.x) / kSide * kEach; }
@@ -74,12 +85,14 @@ LK_DEVICE void gram_load(
 
 // One dimension of this thread's squared distances.
 LK_DEVICE void gram_add(const GramPoints& shared, int d, float (&sum)[kEach][kEach]) {
-  const int mine = gram_row(), there = gram_column();
+  float x[kEach], y[kEach];
+  gram_four(&shared.x[d][gram_row()], x);
+  gram_four(&shared.y[d][gram_column()], y);
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
 #pragma unroll
     for (int j = 0; j < kEach; ++j) {
-      const float difference = shared.x[d][mine + i] - shared.y[d][there + j];
+      const float difference = x[i] - y[j];
       sum[i][j] = fmaf(difference, difference, sum[i][j]);
     }
   }
@@ -152,14 +165,19 @@ LK_DEVICE LogSum log_sum_merge(const LogSum& p, const LogSum& q) {
   return {least, left + right};
 }
 
+// Seldom a new smallest: only then the sum is rescaled.
 template <int N>
-LK_DEVICE LogSum log_sum_of(const float (&e)[N]) {
-  float least = kLargest, sum = 0.0f;
+LK_DEVICE void log_sum_add(LogSum& sum, const float (&e)[N]) {
+  float least = sum.least, part = 0.0f;
 #pragma unroll
   for (int j = 0; j < N; ++j) least = e[j] < least ? e[j] : least;
+  if (least != sum.least) {
+    sum.sum *= exp(static_cast<double>(least) - sum.least);
+    sum.least = least;
+  }
 #pragma unroll
-  for (int j = 0; j < N; ++j) sum += expf(least - e[j]);
-  return {least, sum};
+  for (int j = 0; j < N; ++j) part += expf(least - e[j]);
+  sum.sum += part;
 }
 
 // Block (b, s): rows from 64 b on, every gridDim.y-th tile of columns from the s-th on.
@@ -174,7 +192,7 @@ LK_DEVICE void gram_row_sums(const lk_gram_sums_args& a) {
     float e[kEach][kEach];
     gram_exponents(shared, a.pairs, a.dtype, row, column, e);
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) sums[i] = log_sum_merge(sums[i], log_sum_of(e[i]));
+    for (int i = 0; i < kEach; ++i) log_sum_add(sums[i], e[i]);
   }
 #pragma unroll
   for (int i = 0; i < kEach; ++i) all[gram_row() + i][threadIdx.x % kSide] = sums[i];
@@ -192,15 +210,14 @@ LK_DEVICE void gram_row_sums(const lk_gram_sums_args& a) {
 
 // A functor has  Weights(term); float weight(e, i, j)  for pairs within bounds.
 //
-// Block (b, g): rows from 64 b on, dimensions from g dims_each on. The sums over the tiles of columns stand in
-// `partial` meanwhile, every element touched by one thread only.
+// Block (b, g, s): rows from 64 b on, dimensions from g dims_each on, every gridDim.z-th tile of columns from the
+// s-th on. The sums stand in `partial`, every element touched by one thread only.
 template <class Weights>
 LK_DEVICE void gram_gradient(const lk_gram_gradient_args& a) {
   __shared__ GramPoints shared;
-  __shared__ float tile[kTile][kPitch];
+  __shared__ GramWeights tile;
   const u64 row = u64(blockIdx.x) * kTile, rows = a.terms[0].pairs.rows, dims = a.terms[0].pairs.spaces[a.space].dims;
   const u64 first = blockIdx.y * a.dims_each, end = first + a.dims_each < dims ? first + a.dims_each : dims;
-  const float factor = static_cast<float>(a.factor * (a.grad_loss ? *a.grad_loss : 1.0f));
   const int mine = gram_row(), there = gram_column();
   bool started = false;
   for (unsigned n = 0; n < a.n_terms; ++n) {
@@ -208,7 +225,7 @@ LK_DEVICE void gram_gradient(const lk_gram_gradient_args& a) {
     const lk_gram_pairs& p = term.pairs;
     const lk_gram_space& space = p.spaces[a.space];
     const Weights weights(term);
-    for (u64 column = 0; column < p.columns; column += kTile) {
+    for (u64 column = u64(blockIdx.z) * kTile; column < p.columns; column += u64(gridDim.z) * kTile) {
       float e[kEach][kEach];
       gram_exponents(shared, p, a.dtype, row, column, e);
 #pragma unroll
@@ -216,45 +233,53 @@ LK_DEVICE void gram_gradient(const lk_gram_gradient_args& a) {
 #pragma unroll
         for (int j = 0; j < kEach; ++j) {
           const u64 r = row + mine + i, c = column + there + j;
-          tile[mine + i][there + j] = r < p.rows && c < p.columns ? weights.weight(e[i][j], r, c) : 0.0f;
+          tile.w[mine + i][there + j] = r < p.rows && c < p.columns ? weights.weight(e[i][j], r, c) : 0.0f;
         }
       }
-      const bool last = n + 1 == a.n_terms && column + kTile >= p.columns;
       for (u64 k = first; k < end; k += kDepth) {
         gram_load(shared.x, space.x, a.dtype, space.x_stride, row, p.rows, k, end);
         gram_load(shared.y, space.y, a.dtype, space.y_stride, column, p.columns, k, end);
         __syncthreads();
         // One dimension and every 16th row for each thread: neighbours write neighbouring elements.
         const int d = static_cast<int>(threadIdx.x) % kDepth, i = static_cast<int>(threadIdx.x) / kDepth;
-        float sum[kEach] = {};
-        for (int j = 0; j < kTile; ++j) {
-          const float y = shared.y[d][j];
+        float sum[kEach] = {}, x[kEach];
+#pragma unroll
+        for (int v = 0; v < kEach; ++v) x[v] = shared.x[d][i + v * kSide];
+        for (int j = 0; j < kTile; j += kEach) {
+          float y[kEach];
+          gram_four(&shared.y[d][j], y);
 #pragma unroll
           for (int v = 0; v < kEach; ++v) {
-            sum[v] = fmaf(tile[i + v * kSide][j], shared.x[d][i + v * kSide] - y, sum[v]);
+            float w[kEach];
+            gram_four(&tile.w[i + v * kSide][j], w);
+#pragma unroll
+            for (int c = 0; c < kEach; ++c) sum[v] = fmaf(w[c], x[v] - y[c], sum[v]);
           }
         }
 #pragma unroll
         for (int v = 0; v < kEach; ++v) {
           const u64 r = row + i + v * kSide;
           if (r >= rows || k + d >= end) continue;
-          float* partial = a.partial + r * dims + k + d;
-          const float total = started ? *partial + sum[v] : sum[v];
-          if (last) {
-            store1(a.gradient, a.dtype, r * a.gradient_stride + k + d, factor * total);
-          } else {
-            *partial = total;
-          }
+          float* partial = a.partial + (blockIdx.z * rows + r) * dims + k + d;
+          *partial = started ? *partial + sum[v] : sum[v];
         }
         __syncthreads();
       }
       started = true;
     }
   }
-  if (started) return;
-  for (u64 i = threadIdx.x; i < kTile * (end - first); i += blockDim.x) {
-    const u64 r = row + i / (end - first), k = first + i % (end - first);
-    if (r < rows) store1(a.gradient, a.dtype, r * a.gradient_stride + k, 0.0f);
+}
+
+// A thread for each element: the parts in their order.
+LK_DEVICE void gram_gradient_combine(const lk_gram_gradient_args& a) {
+  const u64 rows = a.terms[0].pairs.rows, dims = a.terms[0].pairs.spaces[a.space].dims;
+  const float factor = static_cast<float>(a.factor * (a.grad_loss ? *a.grad_loss : 1.0f));
+  for (u64 r = blockIdx.x; r < rows; r += gridDim.x) {
+    for (u64 k = threadIdx.x; k < dims; k += blockDim.x) {
+      float total = 0.0f;
+      for (u64 s = 0; s < a.splits; ++s) total += a.partial[(s * rows + r) * dims + k];
+      store1(a.gradient, a.dtype, r * a.gradient_stride + k, a.splits ? factor * total : 0.0f);
+    }
   }
 }
 

@@ -93,6 +93,9 @@ struct ProductArgs {
     c_stride: u64,
     c_kind: i32,
     lower: i32,
+    splits: u64,
+    k_each: u64,
+    parts: *mut f64,
 }
 
 #[repr(C)]
@@ -125,6 +128,10 @@ pub struct Scale {
 }
 
 const TILE: u64 = 32;
+const DEPTH: u64 = 16;
+/// Blocks that fill the largest GPUs; fixed, so that sums do not depend on the GPU.
+const ENOUGH_BLOCKS: u64 = 528;
+const MAX_SPLITS: u64 = 32;
 const MAX_BLOCKS: u64 = 1 << 20;
 
 /// c = a diag(scale) b + keep; `keep` may be what `c` holds.
@@ -142,17 +149,44 @@ pub fn product(
     }
     let none = Scale { values: ptr::null(), stride: 0, factor: 1.0 };
     let lower = false;
-    launch_product(dev, a, b, scale.unwrap_or(none), keep, c.matrix(a.rows, b.columns), lower)
+    launch_product(dev, a, b, scale.unwrap_or(none), keep, c.matrix(a.rows, b.columns), lower, None)
 }
 
-/// c = a b where it is symmetric: what lies above the diagonal is not known afterwards.
-pub fn lower_product(dev: &dyn Device, a: Matrix, b: Matrix, c: Buffer) -> Result<()> {
-    assert!(a.columns == b.rows && a.rows == b.columns);
+/// Parts of the sums over k, and the length of each.
+fn splits(m: u64, n: u64, k: u64, lower: bool) -> (u64, u64) {
+    let tiles = m.div_ceil(TILE).saturating_mul(n.div_ceil(TILE)).max(1);
+    let wanted = ENOUGH_BLOCKS.div_ceil(if lower { tiles.div_ceil(2) } else { tiles });
+    let wanted = wanted.clamp(1, MAX_SPLITS).min(k.div_ceil(4 * DEPTH)).max(1);
+    let each = k.div_ceil(wanted).next_multiple_of(DEPTH);
+    (k.div_ceil(each.max(1)).max(1), each)
+}
+
+/// Values of room that [`long_product`] needs.
+pub fn parts_len(m: u64, n: u64, k: u64, lower: bool) -> u64 {
+    let (splits, _) = splits(m, n, k, lower);
+    if splits == 1 { 0 } else { m.saturating_mul(n).saturating_mul(splits) }
+}
+
+/// c = a b for a long inner dimension, whose parts are summed side by side in `room`. `lower` where it is symmetric:
+/// what lies above the diagonal is not known afterwards.
+pub fn long_product(
+    dev: &dyn Device,
+    a: Matrix,
+    b: Matrix,
+    c: Buffer,
+    lower: bool,
+    room: *mut f64,
+) -> Result<()> {
+    assert!(a.columns == b.rows && (!lower || a.rows == b.columns));
+    if a.rows == 0 || b.columns == 0 {
+        return Ok(());
+    }
     let none = Scale { values: ptr::null(), stride: 0, factor: 1.0 };
-    launch_product(dev, a, b, none, None, c.matrix(a.rows, b.columns), true)
+    launch_product(dev, a, b, none, None, c.matrix(a.rows, b.columns), lower, Some(room))
 }
 
 /// `c` is a matrix with `column_stride` 1.
+#[allow(clippy::too_many_arguments)]
 fn launch_product(
     dev: &dyn Device,
     a: Matrix,
@@ -161,7 +195,12 @@ fn launch_product(
     keep: Option<Matrix>,
     c: Matrix,
     lower: bool,
+    room: Option<*mut f64>,
 ) -> Result<()> {
+    let (splits, k_each) = match room {
+        Some(_) => splits(a.rows, b.columns, a.columns, lower),
+        None => (1, a.columns),
+    };
     let Scale { values, stride, factor } = scale;
     let args = ProductArgs {
         m: a.rows,
@@ -177,10 +216,19 @@ fn launch_product(
         c_stride: c.raw.row_stride,
         c_kind: c.raw.kind,
         lower: lower.into(),
+        splits,
+        k_each,
+        parts: room.unwrap_or(ptr::null_mut()),
     };
     let tiles = a.rows.div_ceil(TILE).saturating_mul(b.columns.div_ceil(TILE)).min(MAX_BLOCKS);
     // SAFETY: a struct of integers, floats and pointers.
-    dev.launch("dense_product", [tiles as u32, 1, 1], [16, 16, 1], 0, unsafe { bytes_of(&args) })
+    let bytes = unsafe { bytes_of(&args) };
+    dev.launch("dense_product", [tiles as u32, splits as u32, 1], [16, 16, 1], 0, bytes)?;
+    if splits == 1 {
+        return Ok(());
+    }
+    let blocks = (a.rows * b.columns).div_ceil(256).min(4096);
+    dev.launch("dense_parts", [blocks as u32, 1, 1], [256, 1, 1], 0, bytes)
 }
 
 /// `count` values; nothing to do where both are the same.
@@ -246,29 +294,29 @@ const PANEL: u64 = 32;
 /// x <- a^-1 x for `x` [n, columns] and a positive definite `a`, of which the lower half is read and becomes its
 /// factor.
 pub fn cholesky_solve(dev: &dyn Device, a: *mut f64, n: u64, x: *mut f64, columns: u64) -> Result<()> {
-    let launch = |kernel: &str, first: u64, blocks: u64, threads: u32| {
+    let launch = |kernel: &str, first: u64, blocks: u64, [x_threads, y_threads]: [u32; 2]| {
         let args = CholeskyArgs { n, first, columns, a, x };
         // SAFETY: as above.
-        dev.launch(kernel, [blocks as u32, 1, 1], [threads, 1, 1], 0, unsafe { bytes_of(&args) })
+        dev.launch(kernel, [blocks as u32, 1, 1], [x_threads, y_threads, 1], 0, unsafe { bytes_of(&args) })
     };
     for first in (0..n).step_by(PANEL as usize) {
-        launch("dense_cholesky_square", first, 1, PANEL as u32)?;
+        launch("dense_cholesky_square", first, 1, [PANEL as u32, 8])?;
         let next = first + PANEL;
         if next >= n {
             break;
         }
         let rows = n - next;
-        launch("dense_cholesky_panel", first, rows.div_ceil(128), 128)?;
+        launch("dense_cholesky_panel", first, rows.div_ceil(64), [64, 1])?;
         let part = |column: u64, columns: u64| {
             let matrix = Buffer::f64(a.wrapping_add((next * n + column) as usize)).matrix(rows, columns);
             Matrix { raw: RawMatrix { row_stride: n, ..matrix.raw }, ..matrix }
         };
         let (panel, rest) = (part(first, PANEL), part(next, rows));
         let minus = Scale { values: ptr::null(), stride: 0, factor: -1.0 };
-        launch_product(dev, panel, panel.t(), minus, Some(rest), rest, true)?;
+        launch_product(dev, panel, panel.t(), minus, Some(rest), rest, true, None)?;
     }
     if n == 0 || columns == 0 {
         return Ok(());
     }
-    launch("dense_cholesky_solve", 0, columns.min(1 << 16), 256)
+    launch("dense_cholesky_solve", 0, columns.min(1 << 16), [256, 1])
 }

@@ -7,9 +7,13 @@ use super::{Device, Result, align_up, bytes_of};
 
 pub const TILE: u64 = 64;
 const THREADS: u32 = 256;
+/// Few, so that rows spread over the GPU.
+const COMBINE_THREADS: u64 = 64;
 /// Blocks that fill the largest GPUs; fixed, so that sums do not depend on the GPU.
 const BLOCKS: u64 = 264;
 const MAX_SPLITS: u64 = 32;
+/// Most floats of a gradient's parts, where it has several.
+const MAX_PARTIAL: u64 = 1 << 22;
 /// Fewest dimensions of a gradient that a block of its own is worth: it computes all distances again.
 const LEAST_DIMS: u64 = 64;
 
@@ -82,6 +86,7 @@ pub struct GradientArgs {
     partial: *mut f32,
     gradient_stride: u64,
     dims_each: u64,
+    splits: u64,
     grad_loss: *const f32,
     factor: f64,
     dtype: i32,
@@ -100,24 +105,35 @@ pub struct Output {
     pub workspace: *mut c_void,
 }
 
-/// Into how many parts the columns are dealt out.
+/// Into how many parts `wanted` or fewer the columns are dealt out, as equal as they get.
+fn parts(columns: u64, wanted: u64) -> u64 {
+    let tiles = columns.div_ceil(TILE).max(1);
+    tiles.div_ceil(tiles.div_ceil(wanted.clamp(1, MAX_SPLITS)))
+}
+
 fn splits(rows: u64, columns: u64) -> u64 {
+    parts(columns, BLOCKS.div_ceil(rows.div_ceil(TILE).max(1)))
+}
+
+/// Of a gradient: no more than fit [`MAX_PARTIAL`].
+fn gradient_splits(rows: u64, columns: u64, dims: u64) -> u64 {
     let wanted = BLOCKS.div_ceil(rows.div_ceil(TILE).max(1));
-    wanted.min(columns.div_ceil(TILE)).clamp(1, MAX_SPLITS)
+    parts(columns, wanted.min(MAX_PARTIAL / rows.saturating_mul(dims).max(1)))
 }
 
 pub fn grid(blocks: u64) -> u32 {
     blocks.clamp(1, 0x7fff_ffff) as u32
 }
 
-/// Bytes of workspace that [`row_log_sums`] and [`total_log_sum`] need.
+/// Bytes of workspace that [`row_log_sums`] and [`total_log_sum`] need: the splits', then those of rows.
 pub fn sums_bytes(rows: u64, columns: u64) -> u64 {
-    align_up(rows.saturating_mul(splits(rows, columns)).saturating_mul(8).min(u64::MAX / 2))
+    align_up(rows.saturating_mul(splits(rows, columns) + 1).saturating_mul(8).min(u64::MAX / 2))
 }
 
-/// Bytes of workspace that [`gradient`] needs.
-pub fn gradient_bytes(rows: u64, dims: u64) -> u64 {
-    align_up(rows.saturating_mul(dims).saturating_mul(4).min(u64::MAX / 2))
+/// Bytes of workspace that [`gradient`] needs; `columns`: the most of a term.
+pub fn gradient_bytes(rows: u64, columns: u64, dims: u64) -> u64 {
+    let each = rows.saturating_mul(dims).saturating_mul(4);
+    align_up(each.saturating_mul(gradient_splits(rows, columns, dims)).min(u64::MAX / 2))
 }
 
 fn split_sums(dev: &dyn Device, pairs: &Pairs, dtype: i32, sums: *mut f32) -> Result<u64> {
@@ -142,8 +158,8 @@ pub fn row_log_sums(
     }
     let splits = split_sums(dev, pairs, dtype, workspace.cast())?;
     let args = CombineArgs { sums: workspace.cast(), splits, rows: pairs.rows, out };
-    let blocks = [grid(pairs.rows.div_ceil(u64::from(THREADS))), 1, 1];
-    dev.launch("gram_combine", blocks, [THREADS, 1, 1], 0, unsafe { bytes_of(&args) })
+    let blocks = [grid(pairs.rows.div_ceil(COMBINE_THREADS)), 1, 1];
+    dev.launch("gram_combine", blocks, [COMBINE_THREADS as u32, 1, 1], 0, unsafe { bytes_of(&args) })
 }
 
 /// The same over all pairs, to two floats.
@@ -154,8 +170,10 @@ pub fn total_log_sum(
     workspace: *mut c_void,
     out: *mut f32,
 ) -> Result<()> {
-    let splits = split_sums(dev, pairs, dtype, workspace.cast())?;
-    let args = CombineArgs { sums: workspace.cast(), splits, rows: pairs.rows, out };
+    let splits = splits(pairs.rows, pairs.columns);
+    let of_rows = workspace.cast::<f32>().wrapping_add((2 * splits * pairs.rows) as usize);
+    row_log_sums(dev, pairs, dtype, workspace, of_rows)?;
+    let args = CombineArgs { sums: of_rows, splits: 1, rows: pairs.rows, out };
     dev.launch("gram_total", [1, 1, 1], [THREADS, 1, 1], 0, unsafe { bytes_of(&args) })
 }
 
@@ -176,8 +194,9 @@ pub fn gradient(
     let none = Pairs { rows, columns: 0, spaces: [space; 2], n_spaces: 0, skip_self: 0 };
     let mut all = [Term { pairs: none, constants: [ptr::null(); CONSTANTS], factor: 0.0 }; 2];
     all[..terms.len()].copy_from_slice(terms);
-    let blocks = rows.div_ceil(TILE);
-    let groups = BLOCKS.div_ceil(blocks).min(dims.div_ceil(LEAST_DIMS)).max(1);
+    let columns = terms.iter().map(|term| term.pairs.columns).max().unwrap_or(0);
+    let (blocks, splits) = (rows.div_ceil(TILE), gradient_splits(rows, columns, dims));
+    let groups = BLOCKS.div_ceil(blocks.saturating_mul(splits)).min(dims.div_ceil(LEAST_DIMS)).max(1);
     let dims_each = dims.div_ceil(groups).next_multiple_of(16);
     let args = GradientArgs {
         terms: all,
@@ -187,10 +206,16 @@ pub fn gradient(
         partial: output.workspace.cast(),
         gradient_stride: output.stride,
         dims_each,
+        splits: if columns == 0 { 0 } else { splits },
         grad_loss: output.grad_loss,
         factor: output.factor,
         dtype: output.dtype,
     };
-    let grid = [grid(blocks), dims.div_ceil(dims_each) as u32, 1];
-    dev.launch(kernel, grid, [THREADS, 1, 1], 0, unsafe { bytes_of(&args) })
+    // SAFETY: a struct of integers, floats and pointers.
+    let bytes = unsafe { bytes_of(&args) };
+    if columns > 0 {
+        let grid = [grid(blocks), dims.div_ceil(dims_each) as u32, splits as u32];
+        dev.launch(kernel, grid, [THREADS, 1, 1], 0, bytes)?;
+    }
+    dev.launch("gram_gradient_combine", [grid(rows), 1, 1], [128, 1, 1], 0, bytes)
 }

@@ -118,7 +118,7 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
     let pass = Pass::from_code(a.pass);
     let reduction = Reduction::from_code(a.opts.reduction);
     let place = |offset: u64| a.workspace.wrapping_byte_add(offset as usize);
-    let [_, draws, margins, sums] = places(a).map(place);
+    let [_, draws, _, sums] = places(a).map(place);
     let restored = pass == Pass::Backward && !a.saved.is_null();
     if a.n > 0 && !restored {
         let launch = |kernel: &str, count: u64| {
@@ -126,8 +126,8 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
             device.launch(kernel, grid, [256, 1, 1], 0, unsafe { bytes_of(a) })
         };
         launch("ensloss_keys", device_sort::padded(a.n))?;
-        device_sort::run(device, draws.cast(), a.n)?;
-        device_sort::run(device, margins.cast(), a.n)?;
+        // Draws and margins.
+        device_sort::run(device, draws.cast(), a.n, 2)?;
         launch("ensloss_match", a.n)?;
     }
     let plan = ElementsPlan {

@@ -183,7 +183,7 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
     } else {
         let pairs = a.workspace.wrapping_byte_add(bins_bytes(a) as usize).cast();
         launch("expected_calibration_error_keys", device_sort::padded(a.n).div_ceil(2048))?;
-        device_sort::run(device, pairs, a.n)?;
+        device_sort::run(device, pairs, a.n, 1)?;
         launch("expected_calibration_error_ranges", bins)?;
     }
     Ok(launch("expected_calibration_error", 1)?)

@@ -139,6 +139,6 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
 #[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
     let sums = [(a.n, a.n), (a.m, a.m), (a.n, a.m)].map(|(n, m)| tiles::sums_bytes(n, m));
-    let gradient = tiles::gradient_bytes(a.n.max(a.m), a.dims);
-    sums.into_iter().fold(gradient, u64::max).saturating_add(SUMS_BYTES as u64)
+    let gradients = [a.n, a.m].map(|rows| tiles::gradient_bytes(rows, a.n.max(a.m), a.dims));
+    sums.into_iter().chain(gradients).fold(0, u64::max).saturating_add(SUMS_BYTES as u64)
 }

@@ -145,6 +145,6 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
 #[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
     // Asked before it is known whether b is there.
-    let dims = a.dims_a.max(a.dims_b);
-    tiles::sums_bytes(a.n, a.n).max(tiles::gradient_bytes(a.n, dims)).saturating_add(row_sums_bytes(a))
+    let gradients = [a.dims_a, a.dims_b].map(|dims| tiles::gradient_bytes(a.n, a.n, dims));
+    gradients.into_iter().fold(tiles::sums_bytes(a.n, a.n), u64::max).saturating_add(row_sums_bytes(a))
 }

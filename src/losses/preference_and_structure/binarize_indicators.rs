@@ -106,21 +106,23 @@ fn total<L: ElementLoss<2, 0>>(cpu: &Cpu, input: Operand, n: usize, reduction: R
     out[0]
 }
 
-/// Blocks of the two sweeps; fixed, so that the sums do not depend on the GPU.
+/// Blocks of the sweep; of n alone, so that the sums do not depend on the GPU.
 #[cfg(gpu)]
-const BLOCKS: u32 = 256;
+fn blocks(n: u64) -> u32 {
+    n.div_ceil(2048).clamp(1, 1024) as u32
+}
 
 #[cfg(gpu)]
 pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     let args = unsafe { bytes_of(a) };
-    let launch = |kernel, blocks| device.launch(kernel, [blocks, 1, 1], [256, 1, 1], 0, args);
-    launch("binarize_indicators_sums", BLOCKS)?;
-    launch("binarize_indicators_squares", BLOCKS)?;
-    Ok(launch("binarize_indicators_finish", 1)?)
+    let blocks = blocks(a.n);
+    device.launch("binarize_indicators_sums", [blocks, 1, 1], [256, 1, 1], 0, args)?;
+    let threads = blocks.next_multiple_of(32);
+    Ok(device.launch("binarize_indicators_finish", [1, 1, 1], [threads, 1, 1], 0, args)?)
 }
 
-/// Three f64 per block.
+/// Four f64 per block.
 #[cfg(gpu)]
-pub fn cuda_workspace(_: &Args) -> u64 {
-    u64::from(BLOCKS) * 24
+pub fn cuda_workspace(a: &Args) -> u64 {
+    u64::from(blocks(a.n)) * 32
 }

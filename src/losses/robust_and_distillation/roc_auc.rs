@@ -80,7 +80,7 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
     };
     launch("roc_auc_clear", 1)?;
     launch("roc_auc_keys", device_sort::padded(a.n).div_ceil(2048))?;
-    device_sort::run(device, a.workspace.wrapping_byte_add(COUNTS as usize).cast(), a.n)?;
+    device_sort::run(device, a.workspace.wrapping_byte_add(COUNTS as usize).cast(), a.n, 1)?;
     launch("roc_auc_ranks", a.n.div_ceil(2048))?;
     Ok(launch("roc_auc", 1)?)
 }

@@ -20,11 +20,14 @@ struct RidgeArgs {
     parts: *mut f64,
 }
 
-/// Where the matrix, the weights, the dual weights, the residuals and the parts of the loss end.
-fn ends(a: &Args) -> [u64; 5] {
+/// Where the matrix, the weights, the dual weights, the residuals, the parts of the loss and those of products end.
+fn ends(a: &Args) -> [u64; 6] {
     let side = a.n.min(a.m);
     let of_samples = a.n.saturating_mul(a.k);
-    let sizes = [side.saturating_mul(side), a.m.saturating_mul(a.k), of_samples, of_samples, 2 * PARTS];
+    let system = dense::parts_len(side, side, a.n.max(a.m), true);
+    let products = system.max(dense::parts_len(a.m, a.k, a.n, false));
+    let sizes =
+        [side.saturating_mul(side), a.m.saturating_mul(a.k), of_samples, of_samples, 2 * PARTS, products];
     let mut end = 0u64;
     sizes.map(|size| {
         end = end.saturating_add(align_up(size.saturating_mul(8).min(u64::MAX - 256)));
@@ -33,7 +36,7 @@ fn ends(a: &Args) -> [u64; 5] {
 }
 
 pub fn cuda_workspace(a: &Args) -> u64 {
-    ends(a)[4]
+    ends(a)[5]
 }
 
 pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
@@ -43,7 +46,7 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     let ends = ends(a);
     let at =
         |i: usize| a.workspace.wrapping_byte_add(if i == 0 { 0 } else { ends[i - 1] as usize }).cast::<f64>();
-    let [matrix, weights, dual, residuals, parts] = [0, 1, 2, 3, 4].map(at);
+    let [matrix, weights, dual, residuals, parts, room] = [0, 1, 2, 3, 4, 5].map(at);
     let (n, m, k) = (a.n, a.m, a.k);
     let side = n.min(m);
     let args = RidgeArgs { call: *a, matrix, side, weights, residuals, parts };
@@ -56,15 +59,15 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     let of_weights = Buffer::f64(weights);
     let system = Buffer::f64(matrix);
     if m > n && n > 0 {
-        dense::lower_product(device, features, features.t(), system)?;
+        dense::long_product(device, features, features.t(), system, true, room)?;
         launch("ridge_diagonal", side.div_ceil(256))?;
         dense::copy(device, Buffer::of(a.target, a.dtype), Buffer::f64(dual), n * k)?;
         dense::cholesky_solve(device, matrix, n, dual, k)?;
-        dense::product(device, features.t(), Buffer::f64(dual).matrix(n, k), None, None, of_weights)?;
+        dense::long_product(device, features.t(), Buffer::f64(dual).matrix(n, k), of_weights, false, room)?;
     } else {
-        dense::product(device, features.t(), target, None, None, of_weights)?;
+        dense::long_product(device, features.t(), target, of_weights, false, room)?;
         if n > 0 {
-            dense::lower_product(device, features.t(), features, system)?;
+            dense::long_product(device, features.t(), features, system, true, room)?;
             launch("ridge_diagonal", side.div_ceil(256))?;
             dense::cholesky_solve(device, matrix, m, weights, k)?;
         }
