@@ -1,7 +1,8 @@
-// What every kernel uses: storage types chosen at run time, reductions in a fixed order, accurate exp.
+// What every kernel uses: storage types chosen at run time, reductions in a fixed order; accurate exp by the include.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include "exponential.cuh"
 #include "platform.cuh"
 
 // As in losskit.h, which kernels do without: it changes with every entry.
@@ -85,6 +86,41 @@ LK_DEVICE void store1(void* p, int dtype, u64 i, float x) {
   }
 }
 
+// Two in a word, the first in its low half.
+#ifdef __CUDACC__
+LK_DEVICE void word_to_floats(uint32_t w, int dtype, float& lo, float& hi) {
+  if (dtype == LK_DTYPE_F16) {
+    __half2_raw raw;
+    raw.x = static_cast<uint16_t>(w);
+    raw.y = static_cast<uint16_t>(w >> 16);
+    const float2 both = __half22float2(__half2(raw));
+    lo = both.x;
+    hi = both.y;
+  } else {
+    lo = __uint_as_float(w << 16);
+    hi = __uint_as_float(w & 0xffff0000u);
+  }
+}
+LK_DEVICE uint32_t floats_to_word(int dtype, float lo, float hi) {
+  if (dtype == LK_DTYPE_F16) {
+    const __half2_raw both = __floats2half2_rn(lo, hi);
+    return both.x | static_cast<uint32_t>(both.y) << 16;
+  }
+  const __nv_bfloat162_raw both = __floats2bfloat162_rn(lo, hi);
+  return both.x | static_cast<uint32_t>(both.y) << 16;
+}
+#else
+inline void word_to_floats(uint32_t w, int dtype, float& lo, float& hi) {
+  const uint16_t first = static_cast<uint16_t>(w), second = static_cast<uint16_t>(w >> 16);
+  lo = dtype == LK_DTYPE_F16 ? half_bits_to_float(first) : bfloat_bits_to_float(first);
+  hi = dtype == LK_DTYPE_F16 ? half_bits_to_float(second) : bfloat_bits_to_float(second);
+}
+inline uint32_t floats_to_word(int dtype, float lo, float hi) {
+  return dtype == LK_DTYPE_F16 ? float_to_half_bits(lo) | static_cast<uint32_t>(float_to_half_bits(hi)) << 16
+                               : float_to_bfloat_bits(lo) | static_cast<uint32_t>(float_to_bfloat_bits(hi)) << 16;
+}
+#endif
+
 // Eight elements from i on; p + i must be 16-byte aligned.
 LK_DEVICE void load8(const void* p, int dtype, u64 i, float (&x)[kChunk]) {
   if (dtype == LK_DTYPE_F32) {
@@ -98,21 +134,23 @@ LK_DEVICE void load8(const void* p, int dtype, u64 i, float (&x)[kChunk]) {
     return;
   }
   const Vec16 v = *reinterpret_cast<const Vec16*>(static_cast<const uint16_t*>(p) + i);
-  if (dtype == LK_DTYPE_F16) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      x[2 * j] = half_bits_to_float(static_cast<uint16_t>(v.w[j] & 0xffffu));
-      x[2 * j + 1] = half_bits_to_float(static_cast<uint16_t>(v.w[j] >> 16));
-    }
-  } else {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      x[2 * j] = __uint_as_float(v.w[j] << 16);
-      x[2 * j + 1] = __uint_as_float(v.w[j] & 0xffff0000u);
-    }
-  }
+  for (int j = 0; j < 4; ++j) word_to_floats(v.w[j], dtype, x[2 * j], x[2 * j + 1]);
 }
 
+// kOnce: not to be kept in L2, where something else is wanted again.
+template <bool kOnce = false>
+LK_DEVICE void store16(Vec16* p, const Vec16& v) {
+#ifdef __CUDACC__
+  if (kOnce) {
+    __stcs(reinterpret_cast<uint4*>(p), make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]));
+    return;
+  }
+#endif
+  *p = v;
+}
+
+template <bool kOnce = false>
 LK_DEVICE void store8(void* p, int dtype, u64 i, const float (&x)[kChunk]) {
   if (dtype == LK_DTYPE_F32) {
     Vec16* v = reinterpret_cast<Vec16*>(static_cast<float*>(p) + i);
@@ -122,19 +160,30 @@ LK_DEVICE void store8(void* p, int dtype, u64 i, const float (&x)[kChunk]) {
       lo.w[j] = __float_as_uint(x[j]);
       hi.w[j] = __float_as_uint(x[j + 4]);
     }
-    v[0] = lo;
-    v[1] = hi;
+    store16<kOnce>(v, lo);
+    store16<kOnce>(v + 1, hi);
     return;
   }
   Vec16 v;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    const bool half = dtype == LK_DTYPE_F16;
-    const uint32_t lo = half ? float_to_half_bits(x[2 * j]) : float_to_bfloat_bits(x[2 * j]);
-    const uint32_t hi = half ? float_to_half_bits(x[2 * j + 1]) : float_to_bfloat_bits(x[2 * j + 1]);
-    v.w[j] = lo | hi << 16;
+  for (int j = 0; j < 4; ++j) v.w[j] = floats_to_word(dtype, x[2 * j], x[2 * j + 1]);
+  store16<kOnce>(reinterpret_cast<Vec16*>(static_cast<uint16_t*>(p) + i), v);
+}
+
+// f(Storage<dtype>()): loops over many elements are compiled for each storage type, so that they need not ask for it.
+template <int kType>
+struct Storage {
+  static constexpr int dtype = kType;
+};
+template <class F>
+LK_DEVICE void with_storage(int dtype, F f) {
+  if (dtype == LK_DTYPE_F32) {
+    f(Storage<LK_DTYPE_F32>());
+  } else if (dtype == LK_DTYPE_F16) {
+    f(Storage<LK_DTYPE_F16>());
+  } else {
+    f(Storage<LK_DTYPE_BF16>());
   }
-  *reinterpret_cast<Vec16*>(static_cast<uint16_t*>(p) + i) = v;
 }
 
 // ---- Reductions ---------------------------------------------------------------------------------------
@@ -181,29 +230,6 @@ LK_DEVICE T reduce_group(T value, const T& neutral, T* scratch, Merge merge) {
   __syncthreads();
   value = lane < warps ? scratch[lane] : neutral;
   return reduce_lanes(value, 32, merge);
-}
-
-// ---- Mathematics --------------------------------------------------------------------------------------
-
-// exp(z + z_rest - m) for z <= m. The rounding error of the difference, which exp would turn into a relative
-// error of |z - m| half ulps, is computed exactly and put back.
-LK_DEVICE float exp_difference(float z, float m, float z_rest = 0.0f) {
-  const float d = __fsub_rn(z, m);  // never contracted with what z or m come from
-  if (d < -104.0f) return 0.0f;  // also z = -inf
-  const float b = __fsub_rn(z, d);
-  const float error = __fsub_rn(z, d + b) + (b - m);
-  const float e = expf(d);
-  return fmaf(e, error + z_rest, e);
-}
-
-// exp((f + f_rest)(z - m)), with both rounding errors put back.
-LK_DEVICE float exp_scaled_difference(float z, float m, float f, float f_rest = 0.0f) {
-  const float d = __fsub_rn(z, m), x = __fmul_rn(f, d);
-  if (x < -104.0f) return 0.0f;
-  const float b = __fsub_rn(z, d);
-  const float error = __fsub_rn(z, d + b) + (b - m);
-  const float e = expf(x);
-  return fmaf(e, fmaf(f, error, fmaf(f_rest, d, fmaf(f, d, -x))), e);
 }
 
 }  // namespace lk

@@ -25,3 +25,6 @@
 #endif
 
 #define LK_DEVICE __device__ __forceinline__
+// At the start of a block that few threads enter: it stays behind a branch, instead of having each of its instructions
+// executed under a condition.
+#define LK_UNLIKELY_HERE asm volatile("")

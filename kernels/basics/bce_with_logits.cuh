@@ -26,13 +26,13 @@ struct BceWithLogits {
 
   LK_DEVICE float value(const float (&x)[4]) const {
     const float z = x[0], t = x[1], q = x[3], k = fmaf(q, t, 1.0f - t);
-    const float tail = log1pf(expf(-fabsf(z)));
+    const float tail = log1p_of_fraction(exp_of_negative(z));
     return x[2] * fmaf(k, tail, z < 0.0f ? -q * t * z : (1.0f - t) * z);
   }
   LK_DEVICE void gradient(const float (&x)[4], float (&g)[2]) const {
     const float z = x[0], t = x[1], q = x[3], k = fmaf(q, t, 1.0f - t);
-    const float e = expf(-fabsf(z)), small = e / (1.0f + e);
-    const float tail = log1pf(e), above = fmaxf(z, 0.0f) + tail, below = fmaxf(-z, 0.0f) + tail;
+    const float e = exp_of_negative(z), small = ratio(e, 1.0f + e);
+    const float tail = log1p_of_fraction(e), above = fmaxf(z, 0.0f) + tail, below = fmaxf(-z, 0.0f) + tail;
     g[0] = x[2] * (z < 0.0f ? fmaf(k, small, -q * t) : fmaf(-k, small, 1.0f - t));
     g[1] = x[2] * fmaf(q, below, -above);
   }

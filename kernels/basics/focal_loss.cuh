@@ -19,27 +19,31 @@ struct FocalLoss {
     bool positive;
   };
   float gamma, of_positive, of_negative;
+  bool whole;                     // gamma is 0, 1 or 2
+  float constant, linear, square;  // the power's coefficients then
 
   LK_DEVICE explicit FocalLoss(const Args& a) : gamma(static_cast<float>(a.opts.gamma)) {
     const float alpha = static_cast<float>(a.opts.alpha);
     of_positive = alpha < 0.0f ? 1.0f : alpha;
     of_negative = alpha < 0.0f ? 1.0f : 1.0f - alpha;
+    constant = gamma == 0.0f ? 1.0f : 0.0f;
+    linear = gamma == 1.0f ? 1.0f : 0.0f;
+    square = gamma == 2.0f ? 1.0f : 0.0f;
+    whole = constant + linear + square > 0.0f;
   }
 
   LK_DEVICE Terms terms(const float (&x)[2]) const {
     const bool positive = x[1] > 0.5f;
     const float z = fmaf(x[1], 0.0f, x[0]);  // the NaN of a target stays
-    const float m = positive ? z : -z, e = expf(-fabsf(m)), near = 1.0f / (1.0f + e), far = e * near;
-    const float tail = log1pf(e);
+    const float m = positive ? z : -z, e = exp_of_negative(m), near = ratio(1.0f, 1.0f + e), far = e * near;
+    const float tail = log1p_of_fraction(e);
     const float q = m > 0.0f ? far : near, right = m > 0.0f ? near : far;
     return {right, q, relu(-m) + tail, (positive ? of_positive : of_negative) * power(q, m, tail), positive};
   }
   // q^gamma = e^(-gamma softplus(m)), with an exponent of two floats: its rounding error is a relative error of
   // the result.
   LK_DEVICE float power(float q, float m, float tail) const {
-    if (gamma == 0.0f) return 1.0f;
-    if (gamma == 1.0f) return q;
-    if (gamma == 2.0f) return q * q;
+    if (whole) return fmaf(q, fmaf(q, square, linear), constant);
     const float above = relu(m), high = __fadd_rn(above, tail), low = tail - __fsub_rn(high, above);
     const float exponent = __fmul_rn(-gamma, high);
     const float rest = fmaf(-gamma, low, fmaf(-gamma, high, -exponent)), power = expf(exponent);

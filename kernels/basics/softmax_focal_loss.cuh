@@ -8,14 +8,14 @@ namespace lk {
 
 struct SoftmaxFocalLoss {
   using Args = lk_softmax_focal_loss_args;
-  using Acc = LabelSoftmax::Acc;
+  using Acc = LabelSoftmax::Running;
   static constexpr int kSaved = LabelSoftmax::kSaved;
   static constexpr bool kRelative = true;
 
   struct Row {
     LabelSoftmax::Row softmax;
     float weight;
-    float slope, gradient_at;  // -s D / sum, and the label's own
+    float from, slope, gradient_at;  // gradient: slope exp(z - from), and the label's own
   };
 
   const Args& a;
@@ -31,7 +31,7 @@ struct SoftmaxFocalLoss {
     z_label = load1(z, a.dtype, y);
     weight = a.class_weights ? load1(a.class_weights, a.dtype, y) : 1.0f;
   }
-  LK_DEVICE Acc init() const { return LabelSoftmax::empty(); }
+  LK_DEVICE Acc init() const { return LabelSoftmax::start(); }
   template <int N>
   LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const {
     LabelSoftmax::add(acc, x, k, label);
@@ -40,9 +40,9 @@ struct SoftmaxFocalLoss {
   LK_DEVICE void rebase(Acc& acc, float max) const { LabelSoftmax::rebase(acc, fmaxf(max, z_label)); }
   LK_DEVICE Acc merge(const Acc& p, const Acc& q) const { return LabelSoftmax::merge(p, q); }
 
-  LK_DEVICE Row finish(const Acc& acc) const { return {LabelSoftmax::finish(acc, z_label), weight, 0.0f, 0.0f}; }
+  LK_DEVICE Row finish(const Acc& acc) const { return {LabelSoftmax::finish(acc, z_label), weight, 0.0f, 0.0f, 0.0f}; }
   LK_DEVICE void save(const Row& row, float* saved) const { LabelSoftmax::save(row.softmax, saved); }
-  LK_DEVICE Row restore(const float* saved) const { return {LabelSoftmax::restore(saved, z_label), weight, 0.0f, 0.0f}; }
+  LK_DEVICE Row restore(const float* saved) const { return {LabelSoftmax::restore(saved, z_label), weight, 0.0f, 0.0f, 0.0f}; }
 
   // q^exponent, in double: the power multiplies the relative error of its base.
   LK_DEVICE double power(double q, double exponent) const {
@@ -59,12 +59,13 @@ struct SoftmaxFocalLoss {
     double slope = power(q, gamma);
     if (gamma > 0.0 && q != 0.0) slope += gamma * power(q, gamma - 1.0) * p * m.nll;
     slope *= static_cast<double>(s) * row.weight;
-    row.slope = static_cast<float>(slope / m.sum) + m.poison;
+    row.from = m.from();
+    row.slope = static_cast<float>(slope / m.sum * m.shift()) + m.poison;
     row.gradient_at = static_cast<float>(-slope * q) + m.poison;
   }
   LK_DEVICE float gradient(const Row& row, float z, u64, bool is_label) const {
     if (is_label) return row.gradient_at;
-    const float e = exp_difference(z, row.softmax.max);
+    const float e = exp_from_whole(z, row.from);
     return e == 0.0f ? row.softmax.poison : row.slope * e;
   }
 };

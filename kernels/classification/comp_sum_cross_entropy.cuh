@@ -8,14 +8,14 @@ namespace lk {
 
 struct CompSumCrossEntropy {
   using Args = lk_comp_sum_cross_entropy_args;
-  using Acc = LabelSoftmax::Acc;
+  using Acc = LabelSoftmax::Running;
   static constexpr int kSaved = LabelSoftmax::kSaved;
   static constexpr bool kRelative = true;
 
   struct Row {
     LabelSoftmax::Row softmax;
     float power, power_rest;      // (1-tau) v in two floats
-    float slope, root, gradient_at;  // gradient: slope e_k root, and the label's own
+    float from, slope, root, gradient_at;  // gradient: slope exp(z - from) root, and the label's own
   };
 
   double one_minus_tau;
@@ -33,7 +33,7 @@ struct CompSumCrossEntropy {
     label = y;
     z_label = load1(z, dtype, y);
   }
-  LK_DEVICE Acc init() const { return LabelSoftmax::empty(); }
+  LK_DEVICE Acc init() const { return LabelSoftmax::start(); }
   template <int N>
   LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const {
     LabelSoftmax::add(acc, x, k, label);
@@ -88,13 +88,14 @@ struct CompSumCrossEntropy {
     const bool large = row.power > 80.0f;
     const float factor = logistic() ? 1.0f : exp_power(row, large ? 0.5f : 1.0f);
     row.root = large ? factor : 1.0f;
-    row.slope = s / m.sum * factor + m.poison;
+    row.from = m.from();
+    row.slope = static_cast<float>(m.shift() * s / m.sum * factor) + m.poison;
     row.gradient_at = -s * (m.rest / m.sum * factor) * row.root + m.poison;
   }
 
   LK_DEVICE float gradient(const Row& row, float z, u64, bool is_label) const {
     if (is_label) return row.gradient_at;
-    const float e = exp_difference(z, row.softmax.max);
+    const float e = exp_from_whole(z, row.from);
     return e == 0.0f ? row.softmax.poison : row.slope * e * row.root;
   }
 };

@@ -21,32 +21,39 @@ struct CorrectnessAwareCalibration : RowSetBase<lk_correctness_aware_calibration
   };
 
   const Args& a;
-  float temperature, inverse, inverse_rest;
+  float temperature;
+  Scaled scaled;  // by its inverse
   u64 r, y;
 
   static LK_DEVICE const void* input(const Args& a, int) { return a.logits; }
   static LK_DEVICE void* gradient_of(const Args& a, int) { return a.grad_logits; }
   static LK_DEVICE int64_t label(const Args& a, u64 r) { return a.labels[r]; }
 
-  LK_DEVICE explicit CorrectnessAwareCalibration(const Args& args) : a(args), temperature(1), inverse(1), inverse_rest(0), r(0), y(0) {}
+  LK_DEVICE explicit CorrectnessAwareCalibration(const Args& args) : a(args), temperature(1), scaled(1.0f), r(0), y(0) {}
 
   LK_DEVICE void begin(u64 sample, u64 label, const void* const (&)[1]) {
     r = sample;
     y = label;
     temperature = load1(a.temperatures, a.dtype, sample);
-    inverse = 1.0f / temperature;
-    inverse_rest = static_cast<float>(1.0 / temperature - inverse);
+    const float inverse = 1.0f / temperature;
+    scaled = Scaled(inverse, static_cast<float>(1.0 / temperature - inverse));
   }
   LK_DEVICE Acc init() const { return {SoftmaxEntropy::empty(), ~u64(0)}; }
-  LK_DEVICE void add(Acc& acc, const float (&x)[1], u64 k) const {
-    if (x[0] > acc.softmax.max) acc.index = k;
-    if (x[0] == acc.softmax.max && k < acc.index) acc.index = k;
-    SoftmaxEntropy::add(acc.softmax, x, inverse, inverse_rest);
+  // In ascending order of k: equals come later.
+  template <int N>
+  LK_DEVICE void add_chunk(Acc& acc, const float (&x)[1][N], u64 k) const {
+    const float before = acc.softmax.max;
+    SoftmaxEntropy::add(acc.softmax, x[0], scaled);
+    if (acc.softmax.max == before) return;
+#pragma unroll
+    for (int j = N - 1; j >= 0; --j) {
+      if (x[0][j] == acc.softmax.max) acc.index = k + j;
+    }
   }
   LK_DEVICE float max(const Acc& acc, int) const { return acc.softmax.max; }
   LK_DEVICE void rebase(Acc& acc, const float (&m)[1]) const {
     if (acc.softmax.max != m[0]) acc.index = ~u64(0);
-    SoftmaxEntropy::rebase(acc.softmax, m[0], inverse, inverse_rest);
+    SoftmaxEntropy::rebase(acc.softmax, m[0], scaled);
   }
   LK_DEVICE Acc merge(const Acc& p, const Acc& q) const {
     return {SoftmaxEntropy::merge(p.softmax, q.softmax), p.index < q.index ? p.index : q.index};
@@ -68,7 +75,7 @@ struct CorrectnessAwareCalibration : RowSetBase<lk_correctness_aware_calibration
   }
   LK_DEVICE void gradient(const Row& row, const float (&x)[1], float (&g)[1], u64 k) const {
     float unused;
-    const float p = row.softmax.inverse * SoftmaxEntropy::exponential(row.softmax, x[0], unused, inverse, inverse_rest);
+    const float p = row.softmax.inverse * SoftmaxEntropy::exponential(row.softmax, x[0], unused, scaled);
     g[0] = row.slope * (k == row.index ? row.softmax.others : -p);
   }
   LK_DEVICE void clear(u64 sample) const {

@@ -14,7 +14,7 @@ struct EntropyRegularizedCrossEntropy {
   struct Row {
     SoftmaxEntropy::Row softmax;
     float own, lead;              // of the label: probability, and exponent less the largest
-    float slope, constant, at_label;
+    float slope, constant, factor, at_label;  // gradient: slope exp(x) (factor x + constant), and the label's own
   };
 
   double weight;
@@ -36,7 +36,7 @@ struct EntropyRegularizedCrossEntropy {
 
   LK_DEVICE Row complete(const SoftmaxEntropy::Row& softmax) const {
     const float own = softmax.inverse * exp_difference(z_label, softmax.max);
-    return {softmax, own, __fsub_rn(z_label, softmax.max), 0.0f, 0.0f, 0.0f};
+    return {softmax, own, __fsub_rn(z_label, softmax.max), 0.0f, 0.0f, 0.0f, 0.0f};
   }
   LK_DEVICE Row finish(const Acc& acc) const { return complete(SoftmaxEntropy::finish(acc)); }
   LK_DEVICE void save(const Row& row, float* saved) const { SoftmaxEntropy::save(row.softmax, saved); }
@@ -49,6 +49,7 @@ struct EntropyRegularizedCrossEntropy {
   LK_DEVICE void scale(Row& row, float s) const {
     const SoftmaxEntropy::Row& m = row.softmax;
     row.slope = s * m.inverse;
+    row.factor = static_cast<float>(-weight);
     row.constant = static_cast<float>(1.0 + weight * m.mean);
     // 1 - p_y as a sum where p_y is near 1.
     const double others = row.lead == 0.0f ? m.others : 1.0 - row.own;
@@ -59,7 +60,7 @@ struct EntropyRegularizedCrossEntropy {
     if (is_label) return row.at_label;
     float x;
     const float p = row.slope * SoftmaxEntropy::exponential(row.softmax, z, x);
-    return p * fmaf(static_cast<float>(-weight), x, row.constant);
+    return p * fmaf(row.factor, x, row.constant);
   }
 };
 

@@ -45,14 +45,19 @@ struct OpenSetSelect : RowSetBase<lk_open_set_entropy_minimization_args, 2> {
 
   LK_DEVICE void begin(u64 sample, u64, const void* const (&)[2]) { r = sample; }
   LK_DEVICE Acc init() const { return {SoftmaxEntropy::empty(), SoftmaxEntropy::empty(), ~u64(0), 0.0f, 0.0f}; }
-  LK_DEVICE void add(Acc& acc, const float (&x)[2], u64 k) const {
-    if (x[1] > acc.source.max || (x[1] == acc.source.max && k < acc.index)) {
-      acc.index = k;
-      acc.at_index = x[0];
+  // In ascending order of k: equals come later.
+  template <int N>
+  LK_DEVICE void add_chunk(Acc& acc, const float (&x)[2][N], u64 k) const {
+    const float before = acc.source.max;
+    SoftmaxEntropy::add(acc.own, x[0]);
+    SoftmaxEntropy::add(acc.source, x[1]);
+    if (acc.source.max == before) return;
+#pragma unroll
+    for (int j = N - 1; j >= 0; --j) {
+      if (x[1][j] != acc.source.max) continue;
+      acc.index = k + j;
+      acc.at_index = x[0][j];
     }
-    const float z[1] = {x[0]}, w[1] = {x[1]};
-    SoftmaxEntropy::add(acc.own, z);
-    SoftmaxEntropy::add(acc.source, w);
   }
   LK_DEVICE float max(const Acc& acc, int i) const { return i == 0 ? acc.own.max : acc.source.max; }
   LK_DEVICE void rebase(Acc& acc, const float (&m)[2]) const {
@@ -93,16 +98,13 @@ LK_DEVICE void open_set_gradient(const lk_open_set_entropy_minimization_args& a)
     const float weight = upstream(a, header, r) * row.inverse;
     const void* z = at(a.logits, a.dtype, r * a.classes);
     void* g = at(a.grad_logits, a.dtype, r * a.classes);
-    const bool vector = ((reinterpret_cast<uintptr_t>(g) ^ reinterpret_cast<uintptr_t>(z)) & 15) == 0;
-    sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) {
-      constexpr int N = sizeof(x) / sizeof(float);
+    sweep_to(g, z, a.dtype, a.classes, [&](auto& x, u64) {
 #pragma unroll
-      for (int j = 0; j < N; ++j) {
+      for (float& e : x) {
         float u;
-        const float e = SoftmaxEntropy::exponential(row, x[j], u);
-        x[j] = selected ? weight * e * (row.mean - u) : 0.0f;
+        const float p = weight * SoftmaxEntropy::exponential(row, e, u);
+        e = selected ? p * (row.mean - u) : 0.0f;
       }
-      store(g, a.dtype, k, vector, x);
     });
   }
 }

@@ -22,7 +22,8 @@ struct SmoothAdversarialCompSum : RowSetBase<lk_smooth_adversarial_comp_sum_args
 
   const Args& a;
   double c, rho, nu;
-  float inverse, inverse_rest, own[2];
+  Scaled scaled;  // by 1 / rho
+  float own[2];
   u64 y;
 
   static LK_DEVICE const void* input(const Args& a, int i) { return i == 0 ? a.logits : a.adversarial_logits; }
@@ -31,8 +32,7 @@ struct SmoothAdversarialCompSum : RowSetBase<lk_smooth_adversarial_comp_sum_args
 
   LK_DEVICE explicit SmoothAdversarialCompSum(const Args& args)
       : a(args), c(1.0 - args.opts.tau), rho(args.opts.rho), nu(args.opts.nu),
-        inverse(static_cast<float>(1.0 / args.opts.rho)),
-        inverse_rest(static_cast<float>(1.0 / args.opts.rho - inverse)), own{0, 0}, y(0) {}
+        scaled(static_cast<float>(1.0 / rho), static_cast<float>(1.0 / rho - static_cast<float>(1.0 / rho))), own{0, 0}, y(0) {}
 
   LK_DEVICE void begin(u64, u64 label, const void* const (&rows)[2]) {
     y = label;
@@ -43,15 +43,19 @@ struct SmoothAdversarialCompSum : RowSetBase<lk_smooth_adversarial_comp_sum_args
     return __fsub_rn(__fsub_rn(own[1], x[1]), __fsub_rn(own[0], x[0]));
   }
   LK_DEVICE Acc init() const { return {SoftmaxEntropy::empty(), 0.0, 0.0}; }
-  LK_DEVICE void add(Acc& acc, const float (&x)[2], u64) const {
-    const float z[1] = {x[0]};
-    SoftmaxEntropy::add(acc.softmax, z, inverse, inverse_rest);
-    const double d = difference(x);
-    acc.squares = fma(d, d, acc.squares);
-    acc.sum += d;
+  template <int N>
+  LK_DEVICE void add_chunk(Acc& acc, const float (&x)[2][N], u64) const {
+    SoftmaxEntropy::add(acc.softmax, x[0], scaled);
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const float pair[2] = {x[0][j], x[1][j]};
+      const double d = difference(pair);
+      acc.squares = fma(d, d, acc.squares);
+      acc.sum += d;
+    }
   }
   LK_DEVICE float max(const Acc& acc, int i) const { return i == 0 ? acc.softmax.max : 0.0f; }
-  LK_DEVICE void rebase(Acc& acc, const float (&m)[2]) const { SoftmaxEntropy::rebase(acc.softmax, m[0], inverse, inverse_rest); }
+  LK_DEVICE void rebase(Acc& acc, const float (&m)[2]) const { SoftmaxEntropy::rebase(acc.softmax, m[0], scaled); }
   LK_DEVICE Acc merge(const Acc& p, const Acc& q) const {
     return {SoftmaxEntropy::merge(p.softmax, q.softmax), p.squares + q.squares, p.sum + q.sum};
   }
@@ -87,7 +91,7 @@ struct SmoothAdversarialCompSum : RowSetBase<lk_smooth_adversarial_comp_sum_args
       return;
     }
     float unused;
-    const float e = SoftmaxEntropy::exponential(row.softmax, x[0], unused, inverse, inverse_rest);
+    const float e = SoftmaxEntropy::exponential(row.softmax, x[0], unused, scaled);
     const float t = row.direction * difference(x);
     g[0] = (e == 0.0f ? e : row.slope * e * row.more) + t;
     g[1] = -t;

@@ -35,11 +35,11 @@ struct SphericalSoftmax {
   }
   LK_DEVICE Acc init() const { return {0.0, 0.0}; }
   template <int N>
-  LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const {
-    const int own = position<N>(k, label);
+  LK_DEVICE void add(Acc& acc, float (&x)[N], u64 k) const {
+    replace_label(x, k, label, 0.0f);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const double z = j == own ? 0.0 : static_cast<double>(x[j]);
+      const double z = x[j];
       if (taylor) acc.sum += z;
       acc.squares = fma(z, z, acc.squares);
     }

@@ -46,11 +46,11 @@ struct ZLoss {
   LK_DEVICE Acc init() const { return {0.0, 0.0}; }
 
   template <int N>
-  LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const {
-    const int own = position<N>(k, label);
+  LK_DEVICE void add(Acc& acc, float (&x)[N], u64 k) const {
+    replace_label(x, k, label, static_cast<float>(shift));
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const double d = j == own ? 0.0 : static_cast<double>(x[j]) - shift;
+      const double d = static_cast<double>(x[j]) - shift;
       acc.sum += d;
       acc.squares = fma(d, d, acc.squares);
     }

@@ -47,6 +47,7 @@ LK_DEVICE float upstream(const SequenceRows& a, const double*, u64 r) {
 
 struct SequenceLogProb : LabelSoftmax {
   using Args = SequenceRows;
+  using Acc = LabelSoftmax::Running;
   static constexpr bool kRelative = true;
 
   float z_label;
@@ -56,7 +57,7 @@ struct SequenceLogProb : LabelSoftmax {
   LK_DEVICE SequenceLogProb(const Args& a, const double*) : z_label(0), label(0), dtype(a.dtype) {}
 
   struct Row : LabelSoftmax::Row {
-    float slope, at_own;
+    float start, slope, at_own;  // gradient: slope exp(z - start), and the label's own
   };
   static LK_DEVICE Row row_of(const LabelSoftmax::Row& m) {
     Row row;
@@ -68,7 +69,7 @@ struct SequenceLogProb : LabelSoftmax {
     label = y;
     z_label = load1(z, dtype, y);
   }
-  LK_DEVICE Acc init() const { return empty(); }
+  LK_DEVICE Acc init() const { return start(); }
   template <int N>
   LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k) const { LabelSoftmax::add(acc, x, k, label); }
   LK_DEVICE float max(const Acc& acc) const { return acc.max; }
@@ -77,11 +78,12 @@ struct SequenceLogProb : LabelSoftmax {
   LK_DEVICE Row restore(const float* saved) const { return row_of(LabelSoftmax::restore(saved, z_label)); }
   LK_DEVICE float loss(const Row& row) const { return row.nll; }
   LK_DEVICE void scale(Row& row, float s) const {
-    row.slope = s / row.sum + row.poison;
+    row.start = row.from();
+    row.slope = static_cast<float>(row.shift() * s / row.sum) + row.poison;
     row.at_own = -s * (row.rest / row.sum) + row.poison;
   }
   LK_DEVICE float gradient(const Row& row, float z, u64, bool is_label) const {
-    return is_label ? row.at_own : row.slope * exp_difference(z, row.LabelSoftmax::Row::max);
+    return is_label ? row.at_own : row.slope * exp_from_whole(z, row.start);
   }
 };
 

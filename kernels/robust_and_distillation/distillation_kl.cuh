@@ -23,7 +23,8 @@ struct DistillationKl : RowSetBase<lk_distillation_kl_args, 2> {
 
   LK_DEVICE void begin(u64, u64, const void* const (&)[2]) {}
   LK_DEVICE Acc init() const { return PairSoftmax::empty(); }
-  LK_DEVICE void add(Acc& acc, const float (&x)[2], u64) const {
+  template <int N>
+  LK_DEVICE void add_chunk(Acc& acc, const float (&x)[2][N], u64) const {
     PairSoftmax::add(acc, x[0], x[1], inverse);
   }
   LK_DEVICE float max(const Acc& acc, int i) const { return acc.m[i]; }

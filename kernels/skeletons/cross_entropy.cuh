@@ -11,14 +11,17 @@ struct CrossEntropy {
   static constexpr bool kRelative = true;
 
   // For label smoothing the sums of w_k (max - z_k), no term of which is negative, and of w_k; k != y.
-  struct Acc {
-    LabelSoftmax::Acc softmax;
+  template <class Softmax>
+  struct AccOf {
+    Softmax softmax;
     float gap, weight;
   };
+  using Acc = AccOf<LabelSoftmax::Acc>;
+  using Running = AccOf<LabelSoftmax::Running>;
   struct Row {
     LabelSoftmax::Row softmax;
     float gap;                            // over all classes
-    float slope, smoothing, gradient_at;  // gradient: slope e_k - smoothing w_k, and the label's own
+    float from, slope, smoothing, gradient_at;  // gradient: slope exp(z_k - from) - smoothing w_k, and the label's own
   };
 
   const void* class_weights;
@@ -55,28 +58,58 @@ struct CrossEntropy {
 
   LK_DEVICE Acc init() const { return {LabelSoftmax::empty(), 0.0f, 0.0f}; }
 
-  template <int N>
-  LK_DEVICE void add(Acc& acc, float (&x)[N], u64 k) const {
-    const float before = acc.softmax.max;
-    if (cap > 0.0f) {
-      float rest[N];
+  template <class A, int N>
+  LK_DEVICE void add(A& acc, float (&x)[N], u64 k) const {
+    if (cap > 0.0f) With<true>{*this}.add(acc, x, k); else With<false>{*this}.add(acc, x, k);
+  }
+
+  // kCap: there may be a cap.
+  template <bool kCap, bool kSmooth = true>
+  struct With {
+    static constexpr bool kChunks = !kCap;
+    const CrossEntropy& loss;
+
+    template <class A, int N>
+    LK_DEVICE void add(A& acc, float (&x)[N], u64 k) const {
+      const float before = acc.softmax.max;
+      if constexpr (kCap) {
+        float rest[N];
 #pragma unroll
-      for (int j = 0; j < N; ++j) {
-        const Capped capped = soft_cap(x[j], cap);
-        x[j] = capped.hi;
-        rest[j] = capped.lo;
+        for (int j = 0; j < N; ++j) {
+          const Capped capped = soft_cap(x[j], loss.cap);
+          x[j] = capped.hi;
+          rest[j] = capped.lo;
+        }
+        LabelSoftmax::add(acc.softmax, x, k, loss.label, rest);
+        if (loss.smooth > 0.0f) loss.add_gaps(acc, x, k, before, rest);
+      } else {
+        LabelSoftmax::add(acc.softmax, x, k, loss.label);
+        if (kSmooth && loss.smooth > 0.0f) loss.add_gaps(acc, x, k, before, nullptr);
       }
-      LabelSoftmax::add(acc.softmax, x, k, label, rest);
-      if (smooth > 0.0f) add_gaps(acc, x, k, before, rest);
-    } else {
-      LabelSoftmax::add(acc.softmax, x, k, label);
-      if (smooth > 0.0f) add_gaps(acc, x, k, before, LabelSoftmax::NoRest());
     }
+    LK_DEVICE float gradient(const Row& row, float z, u64 k) const {
+      float g, slope = 1.0f;
+      if constexpr (kCap) {
+        const Capped x = soft_cap(z, loss.cap);
+        g = row.slope * exp_from_whole(x.hi, row.from, x.lo);
+        slope = x.slope;
+      } else {
+        g = row.slope * exp_from_whole(z, row.from);
+      }
+      if (kSmooth && loss.smooth > 0.0f) g = fmaf(-row.smoothing, loss.weight(k), g);
+      return kCap ? g * slope : g;
+    }
+  };
+  template <class F>
+  LK_DEVICE void with_options(F f) const {
+    if (cap > 0.0f) f(With<true>{*this});
+    else if (smooth > 0.0f) f(With<false>{*this});
+    else f(With<false, false>{*this});
   }
 
   // A weight of 0 leaves its class out, so that it may have -inf.
-  template <int N, class Rest>
-  LK_DEVICE void add_gaps(Acc& acc, const float (&x)[N], u64 k, float before, const Rest& rest) const {
+  template <class A, int N>
+  LK_DEVICE void add_gaps(A& acc, const float (&x)[N], u64 k, float before, const float* rest) const {
     const float max = acc.softmax.max;
     const int own = position<N>(k, label);
     if (acc.weight > 0.0f && max != before) acc.gap = fmaf(acc.weight, max - before, acc.gap);
@@ -85,26 +118,30 @@ struct CrossEntropy {
     for (int j = 0; j < N; ++j) {
       const float w = j == own ? 0.0f : weight(k + j);
       if (w == 0.0f) continue;
-      gaps = fmaf(w, x[j] == -infinity() ? infinity() : (max - x[j]) - rest[j], gaps);
+      gaps = fmaf(w, x[j] == -infinity() ? infinity() : rest ? (max - x[j]) - rest[j] : max - x[j], gaps);
       weights += w;
     }
     acc.gap += gaps;
     acc.weight += weights;
   }
 
-  LK_DEVICE float max(const Acc& acc) const { return acc.softmax.max; }
-  LK_DEVICE void rebase(Acc& acc, float max) const {
+  template <class A>
+  LK_DEVICE float max(const A& acc) const { return acc.softmax.max; }
+  template <class A>
+  LK_DEVICE void rebase(A& acc, float max) const {
     max = fmaxf(max, z_label);
     if (acc.weight > 0.0f && max != acc.softmax.max) {
       acc.gap = fmaf(acc.weight, max - acc.softmax.max, acc.gap);
     }
     LabelSoftmax::rebase(acc.softmax, max);
   }
-  LK_DEVICE Acc merge(const Acc& p, const Acc& q) const {
+  template <class A>
+  LK_DEVICE A merge(const A& p, const A& q) const {
     return {LabelSoftmax::merge(p.softmax, q.softmax), p.gap + q.gap, p.weight + q.weight};
   }
 
-  LK_DEVICE Row finish(const Acc& acc) const {
+  template <class A>
+  LK_DEVICE Row finish(const A& acc) const {
     Row row;
     row.softmax = LabelSoftmax::finish(acc.softmax, z_label, z_rest);
     row.gap = w_label > 0.0f ? fmaf(w_label, (row.softmax.max - z_label) - z_rest, acc.gap) : acc.gap;
@@ -122,7 +159,7 @@ struct CrossEntropy {
   // From the maximum and the sum of the others alone.
   LK_DEVICE Row restored(float max, float rest) const {
     const float at_label = exp_difference(z_label, LabelSoftmax::reference(max), z_rest);
-    return {LabelSoftmax::complete(max, rest, at_label, z_label, z_rest), 0.0f, 0.0f, 0.0f, 0.0f};
+    return {LabelSoftmax::complete(max, rest, at_label, z_label, z_rest), 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
   }
 
   LK_DEVICE float loss(const Row& row) const {
@@ -138,7 +175,9 @@ struct CrossEntropy {
     const LabelSoftmax::Row& m = row.softmax;
     const float own = keep * w_label, lse_slope = 2.0f * penalty * (m.max + m.log_sum);
     const float p_label = m.at_label / m.sum;
-    row.slope = s * (fmaf(smooth, weight_sum, own) + (penalty > 0.0f ? lse_slope : 0.0f)) / m.sum + m.poison;
+    row.from = m.from();
+    const float slope = s * (fmaf(smooth, weight_sum, own) + (penalty > 0.0f ? lse_slope : 0.0f));
+    row.slope = static_cast<float>(m.shift() * slope / m.sum) + m.poison;
     row.smoothing = s * smooth;
     float g = -own * (m.rest / m.sum) + m.poison;
     if (smooth > 0.0f) g += smooth * fmaf(weight_sum, p_label, -w_label);
@@ -148,11 +187,7 @@ struct CrossEntropy {
 
   LK_DEVICE float gradient(const Row& row, float z, u64 k, bool is_label) const {
     if (is_label) return row.gradient_at;
-    Capped x = {z, 0.0f, 1.0f};
-    if (cap > 0.0f) x = soft_cap(z, cap);
-    float g = row.slope * exp_difference(x.hi, row.softmax.max, x.lo);
-    if (smooth > 0.0f) g = fmaf(-row.smoothing, weight(k), g);
-    return g * x.slope;
+    return cap > 0.0f ? With<true>{*this}.gradient(row, z, k) : With<false>{*this}.gradient(row, z, k);
   }
 };
 

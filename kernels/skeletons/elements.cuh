@@ -16,41 +16,43 @@ struct Operand {
 };
 
 // Eight at a time for every pointer, so that sums group alike; i is a multiple of 8 then, and a pointer
-// that is not 16-byte aligned costs scalar accesses.
-template <int N>
+// that is not 16-byte aligned costs scalar accesses. kAligned: none is.
+template <bool kAligned = false, int N>
 LK_DEVICE void load(const Operand& in, int dtype, u64 i, float (&x)[N]) {
   if (!in.data) {
 #pragma unroll
     for (int j = 0; j < N; ++j) x[j] = in.absent;
-  } else if (in.period) {
-    u64 k = i % in.period;
-#pragma unroll
-    for (int j = 0; j < N; ++j) {
-      x[j] = load1(in.data, dtype, k);
-      if (++k == in.period) k = 0;
-    }
-  } else {
-    if constexpr (N == kChunk) {
-      if (aligned16(in.data)) {
-        load8(in.data, dtype, i, x);
-        return;
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < N; ++j) x[j] = load1(in.data, dtype, i + j);
+    return;
   }
-}
-
-template <int N>
-LK_DEVICE void put(void* out, int dtype, u64 i, const float (&x)[N]) {
+  const u64 period = in.period;
+  u64 k = period ? i % period : i;
   if constexpr (N == kChunk) {
-    if (aligned16(out)) {
-      store8(out, dtype, i, x);
+    if ((kAligned || aligned16(in.data)) && period % kChunk == 0) {
+      load8(in.data, dtype, k, x);
       return;
     }
   }
 #pragma unroll
-  for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
+  for (int j = 0; j < N; ++j) {
+    x[j] = load1(in.data, dtype, k);
+    if (++k == period) k = 0;
+  }
+}
+
+template <bool kAligned = false, int N>
+LK_DEVICE void put(void* out, int dtype, u64 i, const float (&x)[N]) {
+  if constexpr (kAligned && N == kChunk) {
+    store8(out, dtype, i, x);
+  } else {
+    if constexpr (N == kChunk) {
+      if (aligned16(out)) {
+        store8(out, dtype, i, x);
+        return;
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < N; ++j) store1(out, dtype, i + j, x[j]);
+  }
 }
 
 template <int kCount>
@@ -58,12 +60,22 @@ struct Width {
   static constexpr int N = kCount;
 };
 
-// each(Width<N>, i) for this thread's share of n elements: for elements i .. i + N - 1, eight or, at the end, one.
+// each(i) for this thread's share of n elements: eight from i on, or one after the last eight.
+template <class Each>
+LK_DEVICE void each_whole_chunk(u64 n, Each each) {
+  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
+  for (u64 i = me * kChunk; i < n / kChunk * kChunk; i += step * kChunk) each(i);
+}
+template <class Each>
+LK_DEVICE void each_last(u64 n, Each each) {
+  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x;
+  for (u64 i = n / kChunk * kChunk + me; i < n; i += step) each(i);
+}
+// Both: each(Width<N>, i) for elements i .. i + N - 1.
 template <class Each>
 LK_DEVICE void each_chunk(u64 n, Each each) {
-  const u64 me = u64(blockIdx.x) * blockDim.x + threadIdx.x, step = u64(gridDim.x) * blockDim.x, chunks = n / kChunk;
-  for (u64 c = me; c < chunks; c += step) each(Width<kChunk>(), c * kChunk);
-  for (u64 i = chunks * kChunk + me; i < n; i += step) each(Width<1>(), i);
+  each_whole_chunk(n, [&](u64 i) { each(Width<kChunk>(), i); });
+  each_last(n, [&](u64 i) { each(Width<1>(), i); });
 }
 
 template <class Loss, class Args>
@@ -91,7 +103,7 @@ struct Elements {
   float* losses;       // reduction none
   const float* grads;  // reduction none
   float scale;
-  bool sums, backward;
+  bool sums, backward, aligned;
 
   LK_DEVICE explicit Elements(const typename Loss::Args& args) : a(args), loss(args) {
     const bool none = a.opts.reduction == LK_REDUCTION_NONE, forward = a.pass != kPassBackward && a.loss;
@@ -100,12 +112,17 @@ struct Elements {
     grads = none ? a.grad_loss : nullptr;
     scale = 1.0f;
     backward = false;
+    aligned = aligned16(losses) && aligned16(grads);
 #pragma unroll
-    for (int i = 0; i < Loss::kInputs; ++i) in[i] = Loss::input(a, i);
+    for (int i = 0; i < Loss::kInputs; ++i) {
+      in[i] = Loss::input(a, i);
+      aligned &= aligned16(in[i].data);
+    }
 #pragma unroll
     for (int i = 0; i < Loss::kGradients; ++i) {
       out[i] = a.pass != kPassForward ? Loss::gradient_of(a, i) : nullptr;
       backward |= out[i] != nullptr;
+      aligned &= aligned16(out[i]);
     }
     if (backward && !none) {
       const double g = a.grad_loss ? *a.grad_loss : 1.0;
@@ -113,30 +130,25 @@ struct Elements {
     }
   }
 
-  // Elements i .. i+N-1: everything is read before anything is written, so a gradient may lie over an input.
+  // Elements i .. i+N-1, more than one if all is aligned: everything is read before anything is written, so a gradient
+  // may lie over an input. Value and gradient in one place, for what they have in common.
   template <int N>
-  LK_DEVICE float run(u64 i) const {
-    float x[Loss::kInputs][N], sum = 0.0f;
+  LK_DEVICE float run(int dtype, u64 i) const {
+    constexpr bool kAligned = N > 1;
+    float x[Loss::kInputs][N], l[N], sum = 0.0f;
 #pragma unroll
-    for (int n = 0; n < Loss::kInputs; ++n) load(in[n], a.dtype, i, x[n]);
-    if (losses || sums) {
-      float l[N];
+    for (int n = 0; n < Loss::kInputs; ++n) load<kAligned>(in[n], dtype, i, x[n]);
+    if (!backward) {
 #pragma unroll
-      for (int j = 0; j < N; ++j) {
-        float e[Loss::kInputs];
-#pragma unroll
-        for (int n = 0; n < Loss::kInputs; ++n) e[n] = x[n][j];
-        l[j] = loss.value(e);
-        sum += l[j];
-      }
-      if (losses) put(losses, LK_DTYPE_F32, i, l);
+      for (int j = 0; j < N; ++j) sum += l[j] = value(x, j);
+      if (losses) put<kAligned>(losses, LK_DTYPE_F32, i, l);
+      return sum;
     }
-    if (!backward) return sum;
-    float s[N];
-    load(Operand{grads, 0, scale}, LK_DTYPE_F32, i, s);
-    float g[Loss::kGradients][N];
+    float s[N], g[Loss::kGradients][N];
+    load<kAligned>(Operand{grads, 0, scale}, LK_DTYPE_F32, i, s);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
+      sum += l[j] = value(x, j);
       float e[Loss::kInputs], d[Loss::kGradients];
 #pragma unroll
       for (int n = 0; n < Loss::kInputs; ++n) e[n] = x[n][j];
@@ -144,11 +156,19 @@ struct Elements {
 #pragma unroll
       for (int n = 0; n < Loss::kGradients; ++n) g[n][j] = s[j] * d[n];
     }
+    if (losses) put<kAligned>(losses, LK_DTYPE_F32, i, l);
 #pragma unroll
     for (int n = 0; n < Loss::kGradients; ++n) {
-      if (out[n]) put(out[n], a.dtype, i, g[n]);
+      if (out[n]) put<kAligned>(out[n], dtype, i, g[n]);
     }
     return sum;
+  }
+  template <int N>
+  LK_DEVICE float value(const float (&x)[Loss::kInputs][N], int j) const {
+    float e[Loss::kInputs];
+#pragma unroll
+    for (int n = 0; n < Loss::kInputs; ++n) e[n] = x[n][j];
+    return loss.value(e);
   }
 };
 
@@ -157,7 +177,20 @@ LK_DEVICE void elements_kernel(const typename Loss::Args& a) {
   __shared__ double scratch[32];
   const Elements<Loss> elements(a);
   double sum = 0.0;
-  each_chunk(Loss::count(a), [&](auto width, u64 i) { sum += elements.template run<decltype(width)::N>(i); });
+  const u64 n = Loss::count(a);
+  if (elements.aligned) {
+    with_storage(a.dtype, [&](auto storage) {
+      each_whole_chunk(n, [&](u64 i) { sum += elements.template run<kChunk>(storage.dtype, i); });
+    });
+  } else {
+    each_whole_chunk(n, [&](u64 i) {
+      float part = 0.0f;
+#pragma unroll 1
+      for (int j = 0; j < kChunk; ++j) part += elements.template run<1>(a.dtype, i + j);
+      sum += part;
+    });
+  }
+  each_last(n, [&](u64 i) { sum += elements.template run<1>(a.dtype, i); });
   if (!elements.sums) return;
   sum = reduce_group(sum, 0.0, scratch, [](double x, double y) { return x + y; });
   if (threadIdx.x != 0) return;

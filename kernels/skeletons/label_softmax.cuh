@@ -13,40 +13,84 @@ struct LabelSoftmax {
   struct Acc {
     float max, sum;
   };
+  // The same while a row is swept: relative to `from`, a whole number at most kSlack below the maximum. So it seldom has to
+  // be raised, and exponentials are cheap.
+  struct Running {
+    float max, sum, from;
+  };
+  static constexpr float kSlack = 32.0f;
+
   struct Row {
     float max, rest, at_label;
     float sum, log_sum, nll;  // log_sum = lse - max, nll = -log p_y
     float poison;             // NaN for a row without a finite maximum, else 0
+
+    // exp(z - max) = shift exp(z - from), `from` whole.
+    LK_DEVICE float from() const { return whole(max); }
+    LK_DEVICE double shift() const { return exp(static_cast<double>(from()) - max); }
   };
 
   static LK_DEVICE Acc empty() { return {-infinity(), 0.0f}; }
+  static LK_DEVICE Running start() { return {-infinity(), 0.0f, quiet_nan()}; }
 
   // Where a row so far has nothing but -inf: exp(z - 0) is 0 for those and keeps a NaN.
   static LK_DEVICE float reference(float max) { return max == -infinity() ? 0.0f : max; }
 
-  struct NoRest {
-    LK_DEVICE float operator[](int) const { return 0.0f; }
-  };
+  static LK_DEVICE float whole(float max) { return reference(floorf(max)); }
+
+  struct NoRest {};
+
+  static LK_DEVICE bool settled(const Acc& acc, float top) { return top == acc.max; }
+  static LK_DEVICE void raise(Acc& acc, float top) {
+    acc.sum *= exp_difference(acc.max, reference(top));
+    acc.max = top;
+  }
+  static LK_DEVICE float exponential(const Acc& acc, float z, const NoRest&, int) {
+    return exp_difference(z, reference(acc.max));
+  }
+  static LK_DEVICE float exponential(const Acc& acc, float z, const float* rest, int j) {
+    return exp_difference(z, reference(acc.max), rest[j]);
+  }
+
+  // 0 <= top - from <= kSlack; not while there is no `from`.
+  static LK_DEVICE bool settled(const Running& acc, float top) {
+    return __float_as_uint(top - acc.from) <= __float_as_uint(kSlack);
+  }
+  static LK_DEVICE void raise(Running& acc, float top) {
+    const float from = whole(top);
+    if (acc.sum != 0.0f) acc.sum *= exp_difference(acc.from, from);
+    acc.from = from;
+  }
+  static LK_DEVICE float exponential(const Running& acc, float z, const NoRest&, int) { return exp_from_whole(z, acc.from); }
+  static LK_DEVICE float exponential(const Running& acc, float z, const float* rest, int j) {
+    return exp_from_whole(z, acc.from, rest[j]);
+  }
 
   // Takes elements k .. k+N-1; `rest` holds what f32 cannot of each.
-  template <int N, class Rest = NoRest>
-  static LK_DEVICE void add(Acc& acc, const float (&x)[N], u64 k, u64 label, const Rest& rest = Rest()) {
-    const int own = position<N>(k, label);
+  template <class A, int N, class Rest = NoRest>
+  static LK_DEVICE void add(A& acc, const float (&x)[N], u64 k, u64 label, const Rest& rest = Rest()) {
+    float z[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j) z[j] = x[j];
     float top = acc.max;
 #pragma unroll
-    for (int j = 0; j < N; ++j) top = fmaxf(top, j == own ? -infinity() : x[j]);
-    const float ref = reference(top);
-    if (top != acc.max) acc.sum *= exp_difference(acc.max, ref);
+    for (int j = 0; j < N; ++j) top = fmaxf(top, z[j]);
+    // Rare both, so one branch. That the label counts for the maximum does no harm: it will in the end.
+    if (!settled(acc, top) || label - k < N) {
+      LK_UNLIKELY_HERE;
+      if (!settled(acc, top)) raise(acc, top);
+      replace_label(z, k, label, -infinity());
+    }
+    acc.max = top;
     float e[N];
 #pragma unroll
-    for (int j = 0; j < N; ++j) e[j] = j == own ? 0.0f : exp_difference(x[j], ref, rest[j]);
+    for (int j = 0; j < N; ++j) e[j] = exponential(acc, z[j], rest, j);
     // A tree: half the additions' rounding, and they do not wait for each other.
 #pragma unroll
     for (int width = N / 2; width > 0; width /= 2) {
 #pragma unroll
       for (int j = 0; j < width; ++j) e[j] += e[j + width];
     }
-    acc.max = top;
     acc.sum += e[0];
   }
 
@@ -54,12 +98,19 @@ struct LabelSoftmax {
     if (acc.max != max) acc.sum *= exp_difference(acc.max, reference(max));
     acc.max = max;
   }
+  // In double: losses that raise probabilities to a power multiply the sum's error.
+  static LK_DEVICE void rebase(Running& acc, float max) {
+    if (acc.sum != 0.0f) acc.sum = static_cast<float>(acc.sum * exp(static_cast<double>(acc.from) - reference(max)));
+    acc.max = max;
+  }
 
   // Of two with the same maximum.
   static LK_DEVICE Acc merge(const Acc& p, const Acc& q) { return {p.max, p.sum + q.sum}; }
+  static LK_DEVICE Running merge(const Running& p, const Running& q) { return {p.max, p.sum + q.sum, p.from}; }
 
   // After a rebase to a maximum that includes the label's.
-  static LK_DEVICE Row finish(const Acc& acc, float z_label, float z_rest = 0.0f) {
+  template <class A>
+  static LK_DEVICE Row finish(const A& acc, float z_label, float z_rest = 0.0f) {
     return complete(acc.max, acc.sum, exp_difference(z_label, reference(acc.max), z_rest), z_label, z_rest);
   }
 

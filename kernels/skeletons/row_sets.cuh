@@ -7,7 +7,8 @@
 //   static float* losses(args)               its first output
 //   Loss(args); int64 label(args, r)         0 where there are no labels
 //   void begin(r, y, rows[kRows])            the sample, its label and its rows
-//   Acc init(); void add(acc, x[kRows], k); Acc merge(acc, acc)
+//   Acc init(); Acc merge(acc, acc)
+//   void add(acc, x[kRows], k) or add_chunk(acc, x[kRows][N], k)      an element, or k .. k+N-1, N = 1 or 8
 //   float max(acc, i); void rebase(acc, float max[kRows])        where sums are relative to maxima
 //   Row finish(acc); float loss(row); void scale(row, s); void gradient(row, x[kRows], g[kRows], k)
 //   void outputs(row)                        the sample's own outputs, by one thread
@@ -40,24 +41,43 @@ struct Maxima {
   float m[N];
 };
 
-// f(x, k) for the elements of N rows at a time: chunks of 8 where every row is aligned, else single ones.
+// f(x, k, dtype) for the elements of N rows at a time: chunks of 8 where every row is aligned, and what f writes to
+// (NULL = nothing) as well, else single ones.
 template <int N, class F>
-LK_DEVICE void sweep_set(const void* const (&rows)[N], int dtype, u64 n, F f) {
+LK_DEVICE void sweep_set(const void* const (&rows)[N], void* const (&out)[N], int dtype, u64 n, F f) {
   bool aligned = true;
 #pragma unroll
-  for (int i = 0; i < N; ++i) aligned &= aligned16(rows[i]);
+  for (int i = 0; i < N; ++i) aligned &= aligned16(rows[i]) && aligned16(out[i]);
   const u64 chunks = aligned ? n / kChunk : 0;
-  for (u64 c = threadIdx.x; c < chunks; c += blockDim.x) {
-    float x[N][kChunk];
+  with_storage(dtype, [&](auto storage) {
+    for (u64 k = threadIdx.x * kChunk; k < chunks * kChunk; k += blockDim.x * kChunk) {
+      float x[N][kChunk];
 #pragma unroll
-    for (int i = 0; i < N; ++i) load8(rows[i], dtype, c * kChunk, x[i]);
-    f.template operator()<kChunk>(x, c * kChunk);
-  }
+      for (int i = 0; i < N; ++i) load8(rows[i], storage.dtype, k, x[i]);
+      f.template operator()<kChunk>(x, k, storage.dtype);
+    }
+  });
   for (u64 k = chunks * kChunk + threadIdx.x; k < n; k += blockDim.x) {
     float x[N][1];
 #pragma unroll
     for (int i = 0; i < N; ++i) x[i][0] = load1(rows[i], dtype, k);
-    f.template operator()<1>(x, k);
+    f.template operator()<1>(x, k, dtype);
+  }
+}
+
+template <class Loss, int W>
+LK_DEVICE auto add_to_set(const Loss& loss, typename Loss::Acc& acc, const float (&x)[Loss::kRows][W], u64 k, int)
+    -> decltype(loss.add_chunk(acc, x, k)) {
+  loss.add_chunk(acc, x, k);
+}
+template <class Loss, int W>
+LK_DEVICE void add_to_set(const Loss& loss, typename Loss::Acc& acc, const float (&x)[Loss::kRows][W], u64 k, long) {
+#pragma unroll
+  for (int j = 0; j < W; ++j) {
+    float e[Loss::kRows];
+#pragma unroll
+    for (int i = 0; i < Loss::kRows; ++i) e[i] = x[i][j];
+    loss.add(acc, e, k + j);
   }
 }
 
@@ -66,39 +86,47 @@ struct RowSetAdd {
   const Loss& loss;
   typename Loss::Acc& acc;
   template <int W>
-  LK_DEVICE void operator()(const float (&x)[Loss::kRows][W], u64 k) const {
-#pragma unroll
-    for (int j = 0; j < W; ++j) {
-      float e[Loss::kRows];
-#pragma unroll
-      for (int i = 0; i < Loss::kRows; ++i) e[i] = x[i][j];
-      loss.add(acc, e, k + j);
-    }
+  LK_DEVICE void operator()(const float (&x)[Loss::kRows][W], u64 k, int) const {
+    add_to_set(loss, acc, x, k, 0);
   }
 };
+
+template <int N, int W>
+LK_DEVICE void store_set(void* const (&out)[N], int dtype, u64 k, const float (&g)[N][W]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    if (out[i]) store(out[i], dtype, k, true, g[i]);
+  }
+}
 
 template <class Loss>
 struct RowSetGradient {
   const Loss& loss;
-  const typename Loss::Row* row;  // NULL: zeros
+  const typename Loss::Row& row;
   void* const (&out)[Loss::kRows];
-  int dtype;
   template <int W>
-  LK_DEVICE void operator()(const float (&x)[Loss::kRows][W], u64 k) const {
+  LK_DEVICE void operator()(const float (&x)[Loss::kRows][W], u64 k, int dtype) const {
     float g[Loss::kRows][W];
 #pragma unroll
     for (int j = 0; j < W; ++j) {
       float e[Loss::kRows], d[Loss::kRows];
 #pragma unroll
       for (int i = 0; i < Loss::kRows; ++i) e[i] = x[i][j], d[i] = 0.0f;
-      if (row) loss.gradient(*row, e, d, k + j);
+      loss.gradient(row, e, d, k + j);
 #pragma unroll
       for (int i = 0; i < Loss::kRows; ++i) g[i][j] = d[i];
     }
-#pragma unroll
-    for (int i = 0; i < Loss::kRows; ++i) {
-      if (out[i]) store(out[i], dtype, k, aligned16(out[i]), g[i]);
-    }
+    store_set(out, dtype, k, g);
+  }
+};
+
+template <int N>
+struct RowSetClear {
+  void* const (&out)[N];
+  template <int W>
+  LK_DEVICE void operator()(const float (&)[N][W], u64 k, int dtype) const {
+    const float zeros[N][W] = {};
+    store_set(out, dtype, k, zeros);
   }
 };
 
@@ -129,7 +157,8 @@ LK_DEVICE void row_sets_kernel(const typename Loss::Args& a) {
     if (valid) loss.begin(r, static_cast<u64>(label), rows);
 
     typename Loss::Acc acc = loss.init();
-    if (valid) sweep_set(rows, a.dtype, Loss::classes(a), RowSetAdd<Loss>{loss, acc});
+    void* out[N] = {};
+    if (valid) sweep_set(rows, out, a.dtype, Loss::classes(a), RowSetAdd<Loss>{loss, acc});
     Maxima<N> most;
 #pragma unroll
     for (int i = 0; i < N; ++i) most.m[i] = loss.max(acc, i);
@@ -159,7 +188,6 @@ LK_DEVICE void row_sets_kernel(const typename Loss::Args& a) {
     }
     if (!backward) continue;
 
-    void* out[N];
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       void* g = Loss::gradient_of(a, i);
@@ -173,8 +201,10 @@ LK_DEVICE void row_sets_kernel(const typename Loss::Args& a) {
       }
       loss.scale(row, s);
       if (threadIdx.x == 0) loss.gradients(row);
+      sweep_set(rows, out, a.dtype, Loss::classes(a), RowSetGradient<Loss>{loss, row, out});
+    } else {
+      sweep_set(rows, out, a.dtype, Loss::classes(a), RowSetClear<N>{out});
     }
-    sweep_set(rows, a.dtype, Loss::classes(a), RowSetGradient<Loss>{loss, valid ? &row : nullptr, out, a.dtype});
   }
 }
 
@@ -204,12 +234,30 @@ struct PairSoftmax {
   }
 
   static LK_DEVICE void add(Acc& acc, float z, float w, float f = 1.0f) {
-    raise(acc, 0, fmaxf(acc.m[0], z), f);
-    raise(acc, 1, fmaxf(acc.m[1], w), f);
-    const float p = exp_scaled_difference(z, reference(acc.m[0]), f);
-    acc.sum[0] += p;
-    acc.sum[1] += exp_scaled_difference(w, reference(acc.m[1]), f);
-    if (p != 0.0f) acc.lead = fmaf(p, z - w, acc.lead);
+    const float one[1] = {z}, other[1] = {w};
+    add(acc, one, other, f);
+  }
+  template <int N>
+  static LK_DEVICE void add(Acc& acc, const float (&z)[N], const float (&w)[N], float f = 1.0f) {
+    float top[2] = {acc.m[0], acc.m[1]};
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      top[0] = fmaxf(top[0], z[j]);
+      top[1] = fmaxf(top[1], w[j]);
+    }
+    if (top[0] != acc.m[0] || top[1] != acc.m[1]) {
+      LK_UNLIKELY_HERE;
+      raise(acc, 0, top[0], f);
+      raise(acc, 1, top[1], f);
+    }
+    const float first = reference(top[0]), second = reference(top[1]);
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const float p = exp_scaled_difference(z[j], first, f);
+      acc.sum[0] += p;
+      acc.sum[1] += exp_scaled_difference(w[j], second, f);
+      if (p != 0.0f) acc.lead = fmaf(p, z[j] - w[j], acc.lead);
+    }
   }
   static LK_DEVICE void rebase(Acc& acc, const float (&top)[2], float f = 1.0f) {
     raise(acc, 0, top[0], f);

@@ -11,6 +11,7 @@
 //   Row finish(acc); void save(row, f32*); Row restore(f32*)
 //   float loss(row); void scale(row, s); float gradient(row, z, k, k is the label)
 #pragma once
+#include <type_traits>
 #include "../common.cuh"
 
 namespace lk {
@@ -23,27 +24,70 @@ constexpr int kHeaderNormaliser = 0, kHeaderWeightSum = 1;
 template <int N>
 LK_DEVICE int position(u64 k, u64 label) { return label - k < N ? static_cast<int>(label - k) : N; }
 
-// f(x, k) for the row's elements, in single ones up to the first 16-byte boundary, then in chunks of 8,
-// then singly. Which thread gets which element depends on nothing but the pointer and n.
-template <class F>
-LK_DEVICE void sweep(const void* z, int dtype, u64 n, F f) {
-  const u64 per_vector = 16 / element_size(dtype), off = (reinterpret_cast<uintptr_t>(z) & 15) / element_size(dtype);
-  u64 head = off ? per_vector - off : 0;
-  if (head > n) head = n;
-  const u64 chunks = (n - head) / kChunk, singles = n - chunks * kChunk;
-  for (u64 c = threadIdx.x; c < chunks; c += blockDim.x) {
-    float x[kChunk];
-    load8(z, dtype, head + c * kChunk, x);
-    f(x, head + c * kChunk);
+// `value` in place of the label among elements k .. k+N-1. Behind a branch, as one chunk of a row has it.
+template <int N>
+LK_DEVICE void replace_label(float (&x)[N], u64 k, u64 label, float value) {
+  if (label - k >= N) return;
+  LK_UNLIKELY_HERE;
+  const unsigned place = static_cast<unsigned>(label - k);
+#pragma unroll
+  for (unsigned j = 0; j < N; ++j) x[j] = j == place ? value : x[j];
+}
+
+// f(x, k) for the row's elements, in single ones up to the first 16-byte boundary, then in chunks of 8, then singly; with
+// kWrites, what f leaves in x goes to g. Which thread gets which element depends on nothing but the pointers and n, and
+// it is read before it is written by the same one, so g may be z. blockDim.x is a power of two. Without kChunks all
+// elements are single: for long f.
+template <bool kWrites, bool kChunks, class F>
+LK_DEVICE void sweep_row(void* g, const void* z, int dtype, u64 n, F f) {
+  const unsigned size = element_size(dtype);
+  const uintptr_t address = reinterpret_cast<uintptr_t>(z);
+  u64 head = (16 - (address & 15)) % 16 / size;
+  // No chunk of z is aligned where that of g is.
+  if (!kChunks || head > n || (kWrites && (address ^ reinterpret_cast<uintptr_t>(g)) & 15)) head = n;
+  const u64 chunks = (n - head) / kChunk, end = head + chunks * kChunk;
+  if constexpr (kChunks) {
+    with_storage(dtype, [&](auto storage) {
+      const u64 first = head + threadIdx.x * kChunk, step = blockDim.x * kChunk;
+      if (first >= end) return;
+      // Writing sweeps go backwards, as what was read last is the likeliest to be in L2 still.
+      u64 k = kWrites ? first + ((end - 1 - first) & ~(step - 1)) : first;
+      const ptrdiff_t bytes = static_cast<ptrdiff_t>(step * element_size(storage.dtype)) * (kWrites ? -1 : 1);
+      const unsigned char* from = static_cast<const unsigned char*>(at(z, storage.dtype, k));
+      unsigned char* to = static_cast<unsigned char*>(at(g, storage.dtype, kWrites ? k : 0));
+      for (bool more = true; more; from += bytes) {
+        float x[kChunk];
+        load8(from, storage.dtype, 0, x);
+        f(x, k);
+        if constexpr (kWrites) {
+          store8<true>(to, storage.dtype, 0, x);
+          to += bytes;
+          more = k != first;
+          k -= step;
+        } else {
+          k += step;
+          more = k < end;
+        }
+      }
+    });
   }
-  for (u64 i = threadIdx.x; i < singles; i += blockDim.x) {
+  for (u64 i = threadIdx.x; i < n - chunks * kChunk; i += blockDim.x) {
     const u64 k = i < head ? i : i + chunks * kChunk;
     float x[1] = {load1(z, dtype, k)};
     f(x, k);
+    if constexpr (kWrites) store1(g, dtype, k, x[0]);
   }
 }
 
-// Writes over the row are by the thread that read the element, so g may be z.
+template <bool kChunks = true, class F>
+LK_DEVICE void sweep(const void* z, int dtype, u64 n, F f) {
+  sweep_row<false, kChunks>(nullptr, z, dtype, n, f);
+}
+template <bool kChunks = true, class F>
+LK_DEVICE void sweep_to(void* g, const void* z, int dtype, u64 n, F f) {
+  sweep_row<true, kChunks>(g, z, dtype, n, f);
+}
+
 template <int N>
 LK_DEVICE void store(void* g, int dtype, u64 k, bool vector, const float (&x)[N]) {
   if constexpr (N == kChunk) {
@@ -61,6 +105,25 @@ LK_DEVICE float upstream(const Args& a, const double* header, u64 r) {
   const float g = a.grad_loss ? a.grad_loss[a.opts.reduction == LK_REDUCTION_NONE ? r : 0] : 1.0f;
   if (a.opts.reduction != LK_REDUCTION_MEAN) return g;
   return static_cast<float>(header[kHeaderNormaliser] != 0.0 ? g / header[kHeaderNormaliser] : 0.0);
+}
+
+template <class Loss>
+struct AsItIs {
+  static constexpr bool kChunks = true;
+  const Loss& loss;
+  template <class Acc, class X>
+  LK_DEVICE void add(Acc& acc, X& x, u64 k) const { loss.add(acc, x, k); }
+  template <class Row>
+  LK_DEVICE float gradient(const Row& row, float z, u64 k) const { return loss.gradient(row, z, k, false); }
+};
+// f(loss), or f(the loss with its options as constants); kChunks: see with_storage.
+template <class Loss, class F>
+LK_DEVICE auto with_options(const Loss& loss, F f, int) -> decltype(loss.with_options(f)) {
+  loss.with_options(f);
+}
+template <class Loss, class F>
+LK_DEVICE void with_options(const Loss& loss, F f, long) {
+  f(AsItIs<Loss>{loss});
 }
 
 template <class Loss>
@@ -89,7 +152,11 @@ LK_DEVICE void rows_kernel(const typename Loss::Args& a) {
     typename Loss::Row row;
     if (!restored) {
       typename Loss::Acc acc = loss.init();
-      if (valid) sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) { loss.add(acc, x, k); });
+      if (valid) {
+        with_options(loss, [&](const auto& l) {
+          sweep<std::remove_reference_t<decltype(l)>::kChunks>(z, a.dtype, a.classes, [&](auto& x, u64 k) { l.add(acc, x, k); });
+        }, 0);
+      }
       if constexpr (Loss::kRelative) {
         // First the group's maximum: one rescaling per thread rather than one per merge, in time and error.
         const float max = reduce_group(loss.max(acc), -infinity(), maxima, [](float x, float y) { return fmaxf(x, y); });
@@ -115,21 +182,21 @@ LK_DEVICE void rows_kernel(const typename Loss::Args& a) {
     if (!backward) continue;
 
     void* g = at(a.grad_logits, a.dtype, r * a.logits_stride);
-    const bool vector = ((reinterpret_cast<uintptr_t>(g) ^ reinterpret_cast<uintptr_t>(z)) & 15) == 0;
     if (valid) {
       loss.scale(row, upstream(a, header, r));
-      sweep(z, a.dtype, a.classes, [&](auto& x, u64 k) {
-        constexpr int N = sizeof(x) / sizeof(float);
-        const int own = position<N>(k, static_cast<u64>(label));
+      const float own = loss.gradient(row, 0.0f, static_cast<u64>(label), true);
+      with_options(loss, [&](const auto& l) {
+        sweep_to<std::remove_reference_t<decltype(l)>::kChunks>(g, z, a.dtype, a.classes, [&](auto& x, u64 k) {
+          constexpr int N = sizeof(x) / sizeof(float);
 #pragma unroll
-        for (int j = 0; j < N; ++j) x[j] = loss.gradient(row, x[j], k + j, j == own);
-        store(g, a.dtype, k, vector, x);
-      });
+          for (int j = 0; j < N; ++j) x[j] = l.gradient(row, x[j], k + j);
+          replace_label(x, k, static_cast<u64>(label), own);
+        });
+      }, 0);
     } else {
       // g stands in for z: only its address counts, the loaded values do not.
-      sweep(g, a.dtype, a.classes, [&](auto& x, u64 k) {
+      sweep_to(g, g, a.dtype, a.classes, [&](auto& x, u64) {
         for (auto& e : x) e = 0.0f;
-        store(g, a.dtype, k, true, x);
       });
     }
   }

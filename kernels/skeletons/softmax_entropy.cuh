@@ -21,11 +21,12 @@ struct SoftmaxEntropy {
   static LK_DEVICE Acc empty() { return {-infinity(), 0.0f, 0.0f, 0.0f}; }
   static LK_DEVICE float reference(float max) { return max == -infinity() ? 0.0f : max; }
 
-  static LK_DEVICE void rebase(Acc& acc, float max, float f = 1.0f, float f_rest = 0.0f) {
+  template <class Scale = Unscaled>
+  static LK_DEVICE void rebase(Acc& acc, float max, const Scale& scale = Scale()) {
     if (acc.max == max) return;
     if (acc.max != -infinity()) {
-      const float shrink = exp_scaled_difference(acc.max, max, f, f_rest), all = acc.rest + acc.tops;
-      const float step = fmaxf(__fmul_rn(f, __fsub_rn(acc.max, max)), -1e4f);
+      float step;
+      const float shrink = scale.exponential(acc.max, max, step), all = acc.rest + acc.tops;
       acc.cross = shrink * fmaf(all, step, acc.cross);
       acc.rest = shrink * all;
       acc.tops = 0.0f;
@@ -33,23 +34,29 @@ struct SoftmaxEntropy {
     acc.max = max;
   }
 
-  template <int N>
-  static LK_DEVICE void add(Acc& acc, const float (&z)[N], float f = 1.0f, float f_rest = 0.0f) {
+  template <int N, class Scale = Unscaled>
+  static LK_DEVICE void add(Acc& acc, const float (&z)[N], const Scale& scale = Scale()) {
     float top = acc.max;
 #pragma unroll
     for (int j = 0; j < N; ++j) top = fmaxf(top, z[j]);
-    rebase(acc, top, f, f_rest);
-    const float about = reference(top);
+    if (top != acc.max) {
+      LK_UNLIKELY_HERE;
+      rebase(acc, top, scale);
+    }
+    const float about = reference(top), one = top == -infinity() ? 0.0f : 1.0f;
+    float rest = 0.0f, cross = 0.0f;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
+      float x, e = scale.exponential(z[j], about, x);
       if (z[j] == top) {
-        acc.tops += top == -infinity() ? 0.0f : 1.0f;
-        continue;
+        acc.tops += one;
+        e = 0.0f;
       }
-      const float e = exp_scaled_difference(z[j], about, f, f_rest);
-      acc.rest += e;
-      if (e != 0.0f) acc.cross = fmaf(e, __fmul_rn(f, __fsub_rn(z[j], about)), acc.cross);
+      rest += e;
+      cross = fmaf(e, x, cross);
     }
+    acc.rest += rest;
+    acc.cross += cross;
   }
 
   // Of two with the same maximum.
@@ -81,11 +88,10 @@ struct SoftmaxEntropy {
   }
   static LK_DEVICE Row restore(const float* saved) { return complete(saved[0], saved[1], saved[2]); }
 
-  // exp(x) and x of an element; 0 and 0 where it has no probability.
-  static LK_DEVICE float exponential(const Row& row, float z, float& x, float f = 1.0f, float f_rest = 0.0f) {
-    const float e = exp_scaled_difference(z, row.max, f, f_rest);
-    x = e == 0.0f ? 0.0f : __fmul_rn(f, __fsub_rn(z, row.max));
-    return e;
+  // exp(x) and x of an element.
+  template <class Scale = Unscaled>
+  static LK_DEVICE float exponential(const Row& row, float z, float& x, const Scale& scale = Scale()) {
+    return scale.exponential(z, row.max, x);
   }
 };
 
