@@ -2,7 +2,7 @@
 //! at a time; the others take one after the other.
 
 use crate::cpu::simd::Simd;
-use crate::cpu::storage;
+use crate::cpu::storage::{self, ahead};
 use crate::registry::DType;
 
 /// Values of a row in memory.
@@ -32,6 +32,25 @@ impl Block {
     pub fn floats(&self) -> *const f32 {
         assert!(self.dtype == DType::F32);
         self.ptr.cast()
+    }
+
+    pub fn is_f32(&self) -> bool {
+        self.dtype == DType::F32
+    }
+
+    /// Four vectors of values of f32 from `k` on; asks for those some way beyond.
+    ///
+    /// # Safety
+    /// There are so many.
+    #[inline(always)]
+    pub unsafe fn floats_at<S: Simd>(&self, s: S, k: usize) -> [S::F; 4] {
+        let from = self.ptr.cast::<f32>().wrapping_add(k);
+        ahead(from.cast(), 4 * S::LANES * size_of::<f32>());
+        let mut z = [s.zero(); 4];
+        for v in 0..4 {
+            z[v] = unsafe { s.load(from.add(v * S::LANES)) };
+        }
+        z
     }
 
     /// At most `most` values from `at` on.
@@ -74,7 +93,7 @@ impl Block {
         z
     }
 
-    /// Folds the block four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
+    /// Folds the block, four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
     /// `between()` is called for every four whole vectors.
     #[inline(always)]
     pub fn fold_without<S: Simd, A: Copy>(
@@ -82,10 +101,10 @@ impl Block {
         s: S,
         skip: usize,
         fill: f32,
-        mut acc: [A; 4],
+        mut acc: A,
         mut between: impl FnMut(),
-        step: impl Fn([A; 4], [S::F; 4], usize) -> [A; 4],
-    ) -> [A; 4] {
+        step: impl Fn(A, [S::F; 4], usize) -> A,
+    ) -> A {
         let mut k = 0;
         while k < self.len {
             if k + 4 * S::LANES <= self.len {

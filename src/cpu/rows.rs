@@ -9,7 +9,7 @@ use crate::cpu::reduction::{self, Upstream};
 use crate::cpu::row::{Cache, GROUP, HALF, group_size};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
+use crate::cpu::storage::{BLOCK, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
 use bytemuck::{Pod, Zeroable};
 
@@ -108,7 +108,6 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     let want_loss = problem.loss.is_some();
     let (losses, reduced) = reduction::losses(problem.loss, reduction);
     let row_bytes = classes * logits.dtype.size();
-    let in_place = problem.grad_logits.is_some_and(|g| g.ptr.cast_const() == logits.ptr);
     let pass = Sweep {
         loss,
         logits,
@@ -118,7 +117,6 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         want_loss,
         saved_in: problem.saved_in,
         saved_out: problem.saved_out.map(Cells::new),
-        stream: rows * row_bytes > STREAM_BYTES && !in_place,
         upstream: Upstream::new(problem.grad_loss, reduction, scale),
         grad_logits: problem.grad_logits,
     };
@@ -140,8 +138,6 @@ struct Sweep<'a, L> {
     want_loss: bool,
     saved_in: Option<&'a [f32]>,
     saved_out: Option<Cells<'a>>,
-    /// Whether gradients that are written later go around the cache.
-    stream: bool,
     upstream: Upstream<'a>,
     grad_logits: Option<FloatsMut<'a>>,
 }
@@ -165,7 +161,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let lanes = pass.loss.lanes().filter(|_| narrow::fits::<S>(pass.logits.columns));
         let group = if lanes.is_some() { S::Wide::LANES } else { group_size(pass.logits.columns) };
         let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
-        let later = can_wait.then(|| Later::new(pass.stream));
+        let later = can_wait.then(Later::new);
         let mut total = 0.0;
         // Filled slot by slot: to clear all of them for every group costs long rows a tenth of their time, and once is
         // too often where all rows go into lanes.
@@ -236,7 +232,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
             }
         }
         if let Some(later) = later {
-            later.finish(s);
+            later.flush(s);
         }
         total
     }

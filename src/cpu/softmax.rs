@@ -126,7 +126,7 @@ pub struct Accumulator<S: Simd, const SCALED: bool = false> {
 pub const NO_LABEL: usize = NO_ELEMENT;
 
 /// Values looked at for a first reference.
-const SAMPLE: usize = 256;
+const SAMPLE: usize = 64;
 
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 pub const LARGEST: f32 = 2980.0;
@@ -220,29 +220,54 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
         let s = self.s;
         // Where there was nothing but -inf so far, terms are 0 about anything, and a NaN stays one.
         let about = if self.about == f32::NEG_INFINITY { 0.0 } else { self.about };
-        let (about, factor) = (s.splat(about), s.splat(self.factor));
-        let acc = block.fold_without(
-            s,
-            own,
-            f32::NEG_INFINITY,
-            [s.zero(); 4],
-            #[inline(always)]
-            || part.some(s),
-            #[inline(always)]
-            |mut sums, z, k| {
-                let term =
-                    if SCALED { math::exp_scaled(s, z, about, factor) } else { math::exp_about(s, z, about) };
-                for v in 0..4 {
-                    if !terms.is_null() {
-                        // SAFETY: the cache has room for the block, rounded up to four vectors.
-                        unsafe { s.store(terms.add(k + v * S::LANES), term[v]) };
-                    }
-                    sums[v] = s.add(sums[v], term[v]);
-                }
-                sums
-            },
-        );
-        s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
+        let about = s.splat(about);
+        let group = 4 * S::LANES;
+        let (mut sum, mut k) = (s.zero(), 0);
+        while k < block.len() {
+            // Whole groups of f32 without the label, one after the other.
+            let end = if own < k { block.len() } else { own.min(block.len()) };
+            let plain = if block.is_f32() { (end - k) / group } else { 0 };
+            let done = part.floats_and(
+                s,
+                plain,
+                #[inline(always)]
+                || {
+                    // SAFETY: within the block; terms are kept of rows that follow one that waits.
+                    let z = unsafe { block.floats_at(s, k) };
+                    sum = self.group(z, about, terms.wrapping_add(k), sum);
+                    k += group;
+                },
+            );
+            for _ in done..plain {
+                // SAFETY: within the block.
+                sum = self.group(unsafe { block.floats_at(s, k) }, about, place(terms, k), sum);
+                k += group;
+            }
+            if k < block.len() {
+                part.some(s);
+                sum = self.group(block.four(s, k, own, f32::NEG_INFINITY), about, place(terms, k), sum);
+                k += group;
+            }
+        }
+        s.reduce_add(sum)
+    }
+
+    /// Adds the exponentials of four vectors, and keeps them unless `to` is null.
+    #[inline(always)]
+    fn group(&self, z: [S::F; 4], about: S::F, to: *mut f32, sum: S::F) -> S::F {
+        let s = self.s;
+        let term = match SCALED {
+            true => math::exp_scaled(s, z, about, s.splat(self.factor)),
+            false => math::exp_about(s, z, about),
+        };
+        if !to.is_null() {
+            for v in 0..4 {
+                // SAFETY: the cache has room for the block, rounded up to four vectors.
+                unsafe { s.store(to.add(v * S::LANES), term[v]) };
+            }
+        }
+        // One accumulator: registers are short.
+        s.add(sum, s.add(s.add(term[0], term[1]), s.add(term[2], term[3])))
     }
 
     /// The reference and the sum about it.
@@ -255,6 +280,12 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
         // A row of NaN and -inf alone is not one without a term.
         (if self.rest.is_nan() && self.about == f32::NEG_INFINITY { 0.0 } else { self.about }, self.rest)
     }
+}
+
+/// Place `k` of what is kept, if anything is.
+#[inline(always)]
+fn place(terms: *mut f32, k: usize) -> *mut f32 {
+    if terms.is_null() { terms } else { terms.wrapping_add(k) }
 }
 
 /// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
