@@ -10,8 +10,10 @@ use std::cell::Cell;
 /// What is still to be written.
 pub struct Later {
     row: Cell<Option<Pending>>,
-    /// Half of the cache for the row in work: not that of the one that waits.
-    half: Cell<usize>,
+    /// Which of its two places in the cache the row in work has: not that of the one that waits.
+    place: Cell<usize>,
+    /// Where these are: the first values, and the first blocks.
+    places: [(usize, usize); 2],
 }
 
 /// `weight exp(z_k - top)` for every element of a row but `own`.
@@ -32,17 +34,18 @@ pub struct Pending {
 pub const NONE: usize = NO_ELEMENT;
 
 impl Later {
-    pub fn new() -> Later {
-        Later { row: Cell::new(None), half: Cell::new(0) }
+    pub fn new(places: [(usize, usize); 2]) -> Later {
+        Later { row: Cell::new(None), place: Cell::new(0), places }
     }
 
     pub fn put(&self, row: Pending) {
         assert!(self.row.replace(Some(row)).is_none());
-        self.half.set(1 - self.half.get());
+        self.place.set(1 - self.place.get());
     }
 
-    pub fn half(&self) -> usize {
-        self.half.get()
+    /// Where the row in work keeps its values and blocks.
+    pub fn place(&self) -> (usize, usize) {
+        self.places[self.place.get()]
     }
 
     /// Notes the label's element of the row at `out`; false if that is not the one that waits.
@@ -201,7 +204,7 @@ mod tests {
             let mut memory = vec![0x55; (LEN + 96) * size];
             let align = memory.as_ptr().addr().wrapping_neg() % size;
             let out = memory[align + shift * size..].as_mut_ptr();
-            let later = Later::new();
+            let later = Later::new([(0, 0); 2]);
             later.put(Pending {
                 terms: terms.as_ptr(),
                 about: about.as_ptr(),
