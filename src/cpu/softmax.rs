@@ -5,6 +5,7 @@ use crate::cpu::later::Part;
 use crate::cpu::row::Block;
 use crate::cpu::rows::{self, Row, RowOut};
 use crate::cpu::simd::{Simd, math};
+use crate::cpu::storage::BLOCK;
 use bytemuck::{Pod, Zeroable};
 
 /// Kept apart so that neither 1 - p_y nor log p_y near 0 suffers from cancellation, and taken about the
@@ -200,17 +201,16 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
     /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
     fn sweep(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
-        if S::LANES > 1 {
+        // With few lanes a block's sum is too long a chain for f32.
+        let most = const { 16 * S::LANES * S::LANES };
+        if most >= BLOCK {
             return self.sweep_short(block, own, terms, part);
         }
-        // With one lane a block's sum is too long a chain for f32.
-        const SHORT: usize = 128;
         let (mut sum, mut at) = (0.0, 0);
         while at < block.len() {
-            let terms = if terms.is_null() { terms } else { terms.wrapping_add(at) };
-            let short = block.part(at, SHORT);
-            sum += f64::from(self.sweep_short(short, own.wrapping_sub(at), terms, part));
-            at += SHORT;
+            let short = block.part(at, most);
+            sum += f64::from(self.sweep_short(short, own.wrapping_sub(at), place(terms, at), part));
+            at += most;
         }
         sum as f32
     }
@@ -224,9 +224,7 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
         let group = 4 * S::LANES;
         let (mut sum, mut k) = (s.zero(), 0);
         while k < block.len() {
-            // Whole groups of f32 without the label, one after the other.
-            let end = if own < k { block.len() } else { own.min(block.len()) };
-            let plain = if block.is_f32() { (end - k) / group } else { 0 };
+            let plain = block.plain::<S>(k, own);
             let done = part.floats_and(
                 s,
                 plain,
