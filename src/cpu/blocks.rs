@@ -41,12 +41,19 @@ impl Block {
     #[inline(always)]
     pub unsafe fn floats_at<S: Simd>(&self, s: S, k: usize) -> [S::F; 4] {
         let from = self.ptr.cast::<f32>().wrapping_add(k);
-        ahead(from.cast(), 4 * S::LANES * size_of::<f32>());
+        self.group_ahead::<S>(k);
         let mut z = [s.zero(); 4];
         for v in 0..4 {
             z[v] = unsafe { s.load(from.add(v * S::LANES)) };
         }
         z
+    }
+
+    /// Asks for what lies some way beyond four vectors from `k` on.
+    #[inline(always)]
+    pub fn group_ahead<S: Simd>(&self, k: usize) {
+        let size = self.dtype.size();
+        ahead(self.ptr.wrapping_add(k * size), 4 * S::LANES * size);
     }
 
     /// At most `most` values from `at` on.
@@ -111,7 +118,7 @@ impl Block {
             }
             if k < self.len {
                 if k + group <= self.len {
-                    ahead(self.ptr.wrapping_add(k * self.dtype.size()), group * self.dtype.size());
+                    self.group_ahead::<S>(k);
                     between();
                 }
                 acc = step(acc, self.four(s, k, skip, fill), k);

@@ -242,6 +242,7 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
                 k += group;
             }
             if k < block.len() {
+                block.group_ahead::<S>(k);
                 part.some(s);
                 sum = self.group(block.four(s, k, own, f32::NEG_INFINITY), about, place(terms, k), sum);
                 k += group;
