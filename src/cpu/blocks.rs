@@ -2,7 +2,7 @@
 //! at a time; the others take one after the other.
 
 use crate::cpu::simd::Simd;
-use crate::cpu::storage;
+use crate::cpu::storage::{self, ahead};
 use crate::registry::DType;
 
 /// Values of a row in memory.
@@ -32,6 +32,28 @@ impl Block {
     pub fn floats(&self) -> *const f32 {
         assert!(self.dtype == DType::F32);
         self.ptr.cast()
+    }
+
+    /// Four vectors of values of f32 from `k` on; asks for those some way beyond.
+    ///
+    /// # Safety
+    /// There are so many.
+    #[inline(always)]
+    pub unsafe fn floats_at<S: Simd>(&self, s: S, k: usize) -> [S::F; 4] {
+        let from = self.ptr.cast::<f32>().wrapping_add(k);
+        self.group_ahead::<S>(k);
+        let mut z = [s.zero(); 4];
+        for v in 0..4 {
+            z[v] = unsafe { s.load(from.add(v * S::LANES)) };
+        }
+        z
+    }
+
+    /// Asks for what lies some way beyond four vectors from `k` on.
+    #[inline(always)]
+    pub fn group_ahead<S: Simd>(&self, k: usize) {
+        let size = self.dtype.size();
+        ahead(self.ptr.wrapping_add(k * size), 4 * S::LANES * size);
     }
 
     /// At most `most` values from `at` on.
@@ -74,7 +96,7 @@ impl Block {
         z
     }
 
-    /// Folds the block four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
+    /// Folds the block, four vectors at a time; element `skip`, if it is one, and lanes beyond the end show as `fill`.
     /// `between()` is called for every four whole vectors.
     #[inline(always)]
     pub fn fold_without<S: Simd, A: Copy>(
@@ -82,23 +104,36 @@ impl Block {
         s: S,
         skip: usize,
         fill: f32,
-        mut acc: [A; 4],
+        mut acc: A,
         mut between: impl FnMut(),
-        step: impl Fn([A; 4], [S::F; 4], usize) -> [A; 4],
-    ) -> [A; 4] {
-        let mut k = 0;
+        step: impl Fn(A, [S::F; 4], usize) -> A,
+    ) -> A {
+        let (mut k, group) = (0, 4 * S::LANES);
         while k < self.len {
-            if k + 4 * S::LANES <= self.len {
-                for line in (0..4 * S::LANES * self.dtype.size()).step_by(64) {
-                    storage::line_ahead(self.ptr.wrapping_add(k * self.dtype.size() + line));
-                }
+            for _ in 0..self.plain::<S>(k, skip) {
                 between();
+                // SAFETY: as was asked.
+                acc = step(acc, unsafe { self.floats_at(s, k) }, k);
+                k += group;
             }
-            let z = self.four(s, k, skip, fill);
-            acc = step(acc, z, k);
-            k += 4 * S::LANES;
+            if k < self.len {
+                if k + group <= self.len {
+                    self.group_ahead::<S>(k);
+                    between();
+                }
+                acc = step(acc, self.four(s, k, skip, fill), k);
+                k += group;
+            }
         }
         acc
+    }
+
+    /// How often four vectors of values of f32 follow from `k` on, all of them whole and without element `skip`: a loop
+    /// over these is spared half of the instructions.
+    #[inline(always)]
+    pub fn plain<S: Simd>(&self, k: usize, skip: usize) -> usize {
+        let end = if skip < k { self.len } else { skip.min(self.len) };
+        if self.dtype == DType::F32 { (end - k) / (4 * S::LANES) } else { 0 }
     }
 }
 

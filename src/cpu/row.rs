@@ -39,6 +39,25 @@ pub fn group_size(len: usize) -> usize {
     if len <= NARROW { GROUP } else { 1 }
 }
 
+/// How many are done together where each writes what another left: so many that their values and those of as many
+/// more stay in the first-level cache.
+pub fn pending_group_size(len: usize) -> usize {
+    (PENDING / len.max(1)).clamp(1, MOST_PENDING)
+}
+
+const PENDING: usize = 1024;
+pub const MOST_PENDING: usize = 8;
+
+/// Where row `slot` of such a group keeps its values and blocks, one time and the next.
+pub fn pending_places(len: usize, slot: usize) -> [(usize, usize); 2] {
+    let (values, blocks) = match pending_group_size(len) {
+        1 => (HALF, HALF / BLOCK),
+        // A line apart from a power of two: their lines would be of the same set.
+        _ => (len.next_multiple_of(64) + 16, len.div_ceil(BLOCK)),
+    };
+    [2 * slot, 2 * slot + 1].map(|i| (i * values, i * blocks))
+}
+
 /// Longest row whose values are kept between the sweeps; half a second-level cache.
 const CACHED: usize = 64 << 10;
 /// Longest row that leaves room for another.
@@ -115,9 +134,10 @@ impl Row {
     /// Has the first sweep write what waits in `later`.
     ///
     /// # Safety
-    /// `later` outlives the row, which is no longer than [`HALF`].
+    /// `later` outlives the row, for which it has room.
     pub unsafe fn meanwhile(self, later: &Later) -> Row {
-        Row { later, ..self.in_half(later.half()) }
+        let (first, first_block) = later.place();
+        Row { later, first, first_block, ..self }
     }
 
     /// What waits to be written during the first sweep.

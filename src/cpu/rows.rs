@@ -6,10 +6,10 @@ use crate::cpu::later::Later;
 use crate::cpu::narrow::{self, Group, LaneLoss, Narrow, Never};
 use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::reduction::{self, Upstream};
-use crate::cpu::row::{Cache, GROUP, HALF, group_size};
+use crate::cpu::row::{Cache, GROUP, HALF, MOST_PENDING, group_size, pending_group_size, pending_places};
 pub use crate::cpu::row::{Row, RowOut, fold, fold_without, map_into, total};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{BLOCK, STREAM_BYTES, Scratch};
+use crate::cpu::storage::{BLOCK, Scratch};
 use crate::registry::{Floats, FloatsMut, Reduction};
 use bytemuck::{Pod, Zeroable};
 
@@ -108,7 +108,6 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
     let want_loss = problem.loss.is_some();
     let (losses, reduced) = reduction::losses(problem.loss, reduction);
     let row_bytes = classes * logits.dtype.size();
-    let in_place = problem.grad_logits.is_some_and(|g| g.ptr.cast_const() == logits.ptr);
     let pass = Sweep {
         loss,
         logits,
@@ -118,7 +117,6 @@ pub fn run<L: RowLoss>(cpu: &Cpu, loss: &L, problem: Problem) {
         want_loss,
         saved_in: problem.saved_in,
         saved_out: problem.saved_out.map(Cells::new),
-        stream: rows * row_bytes > STREAM_BYTES && !in_place,
         upstream: Upstream::new(problem.grad_loss, reduction, scale),
         grad_logits: problem.grad_logits,
     };
@@ -140,8 +138,6 @@ struct Sweep<'a, L> {
     want_loss: bool,
     saved_in: Option<&'a [f32]>,
     saved_out: Option<Cells<'a>>,
-    /// Whether gradients that are written later go around the cache.
-    stream: bool,
     upstream: Upstream<'a>,
     grad_logits: Option<FloatsMut<'a>>,
 }
@@ -163,9 +159,13 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
         let keeps = pass.grad_logits.is_some() && pass.saved_in.is_none();
         let cache = if keeps { Cache::of_thread(pass.logits.columns) } else { std::ptr::null_mut() };
         let lanes = pass.loss.lanes().filter(|_| narrow::fits::<S>(pass.logits.columns));
-        let group = if lanes.is_some() { S::Wide::LANES } else { group_size(pass.logits.columns) };
-        let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && pass.logits.columns <= HALF;
-        let later = can_wait.then(|| Later::new(pass.stream));
+        let columns = pass.logits.columns;
+        let mut group = if lanes.is_some() { S::Wide::LANES } else { group_size(columns) };
+        let can_wait = L::POSTPONES && group == 1 && !cache.is_null() && columns <= HALF;
+        let later = can_wait.then(|| {
+            group = pending_group_size(columns);
+            std::array::from_fn::<_, MOST_PENDING, _>(|slot| Later::new(pending_places(columns, slot)))
+        });
         let mut total = 0.0;
         // Filled slot by slot: to clear all of them for every group costs long rows a tenth of their time, and once is
         // too often where all rows go into lanes.
@@ -193,7 +193,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                 let mut row = unsafe { Row::new(&pass.logits, r, read_scratch.ptr(), cache, slot) };
                 if let Some(later) = &later {
                     // SAFETY: it lives to the end.
-                    row = unsafe { row.meanwhile(later) };
+                    row = unsafe { row.meanwhile(&later[slot]) };
                 }
                 let label = pass.labels[r];
                 entries[slot] = None;
@@ -225,7 +225,7 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                     };
                     // SAFETY: row r is within the checked buffers, and only this block writes it.
                     let mut out = unsafe { RowOut::new(gradients, r, write_scratch.ptr()) };
-                    if let Some(later) = &later {
+                    if let Some(later) = later.as_ref().map(|later| &later[slot]) {
                         // Not with what a loss that knows nothing of it left.
                         later.flush(s);
                         // SAFETY: it lives to the end.
@@ -235,8 +235,8 @@ impl<L: RowLoss> Kernel for SweepBlock<'_, L> {
                 }
             }
         }
-        if let Some(later) = later {
-            later.finish(s);
+        for later in later.iter().flatten() {
+            later.flush(s);
         }
         total
     }

@@ -5,6 +5,7 @@ use crate::cpu::later::Part;
 use crate::cpu::row::Block;
 use crate::cpu::rows::{self, Row, RowOut};
 use crate::cpu::simd::{Simd, math};
+use crate::cpu::storage::BLOCK;
 use bytemuck::{Pod, Zeroable};
 
 /// Kept apart so that neither 1 - p_y nor log p_y near 0 suffers from cancellation, and taken about the
@@ -126,7 +127,7 @@ pub struct Accumulator<S: Simd, const SCALED: bool = false> {
 pub const NO_LABEL: usize = NO_ELEMENT;
 
 /// Values looked at for a first reference.
-const SAMPLE: usize = 256;
+const SAMPLE: usize = 64;
 
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 pub const LARGEST: f32 = 2980.0;
@@ -200,17 +201,16 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
     /// Sum of the exponentials of a block without the label's; kept in `terms` unless that is null.
     #[inline(always)]
     fn sweep(&self, block: Block, own: usize, terms: *mut f32, part: &mut Part<S>) -> f32 {
-        if S::LANES > 1 {
+        // With few lanes a block's sum is too long a chain for f32.
+        let most = const { 16 * S::LANES * S::LANES };
+        if most >= BLOCK {
             return self.sweep_short(block, own, terms, part);
         }
-        // With one lane a block's sum is too long a chain for f32.
-        const SHORT: usize = 128;
         let (mut sum, mut at) = (0.0, 0);
         while at < block.len() {
-            let terms = if terms.is_null() { terms } else { terms.wrapping_add(at) };
-            let short = block.part(at, SHORT);
-            sum += f64::from(self.sweep_short(short, own.wrapping_sub(at), terms, part));
-            at += SHORT;
+            let short = block.part(at, most);
+            sum += f64::from(self.sweep_short(short, own.wrapping_sub(at), place(terms, at), part));
+            at += most;
         }
         sum as f32
     }
@@ -220,29 +220,53 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
         let s = self.s;
         // Where there was nothing but -inf so far, terms are 0 about anything, and a NaN stays one.
         let about = if self.about == f32::NEG_INFINITY { 0.0 } else { self.about };
-        let (about, factor) = (s.splat(about), s.splat(self.factor));
-        let acc = block.fold_without(
-            s,
-            own,
-            f32::NEG_INFINITY,
-            [s.zero(); 4],
-            #[inline(always)]
-            || part.some(s),
-            #[inline(always)]
-            |mut sums, z, k| {
-                let term =
-                    if SCALED { math::exp_scaled(s, z, about, factor) } else { math::exp_about(s, z, about) };
-                for v in 0..4 {
-                    if !terms.is_null() {
-                        // SAFETY: the cache has room for the block, rounded up to four vectors.
-                        unsafe { s.store(terms.add(k + v * S::LANES), term[v]) };
-                    }
-                    sums[v] = s.add(sums[v], term[v]);
-                }
-                sums
-            },
-        );
-        s.reduce_add(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
+        let about = s.splat(about);
+        let group = 4 * S::LANES;
+        let (mut sum, mut k) = (s.zero(), 0);
+        while k < block.len() {
+            let plain = block.plain::<S>(k, own);
+            let done = part.floats_and(
+                s,
+                plain,
+                #[inline(always)]
+                || {
+                    // SAFETY: within the block; terms are kept of rows that follow one that waits.
+                    let z = unsafe { block.floats_at(s, k) };
+                    sum = self.group(z, about, terms.wrapping_add(k), sum);
+                    k += group;
+                },
+            );
+            for _ in done..plain {
+                // SAFETY: within the block.
+                sum = self.group(unsafe { block.floats_at(s, k) }, about, place(terms, k), sum);
+                k += group;
+            }
+            if k < block.len() {
+                block.group_ahead::<S>(k);
+                part.some(s);
+                sum = self.group(block.four(s, k, own, f32::NEG_INFINITY), about, place(terms, k), sum);
+                k += group;
+            }
+        }
+        s.reduce_add(sum)
+    }
+
+    /// Adds the exponentials of four vectors, and keeps them unless `to` is null.
+    #[inline(always)]
+    fn group(&self, z: [S::F; 4], about: S::F, to: *mut f32, sum: S::F) -> S::F {
+        let s = self.s;
+        let term = match SCALED {
+            true => math::exp_scaled(s, z, about, s.splat(self.factor)),
+            false => math::exp_about(s, z, about),
+        };
+        if !to.is_null() {
+            for v in 0..4 {
+                // SAFETY: the cache has room for the block, rounded up to four vectors.
+                unsafe { s.store(to.add(v * S::LANES), term[v]) };
+            }
+        }
+        // One accumulator: registers are short.
+        s.add(sum, s.add(s.add(term[0], term[1]), s.add(term[2], term[3])))
     }
 
     /// The reference and the sum about it.
@@ -255,6 +279,12 @@ impl<S: Simd, const SCALED: bool> Accumulator<S, SCALED> {
         // A row of NaN and -inf alone is not one without a term.
         (if self.rest.is_nan() && self.about == f32::NEG_INFINITY { 0.0 } else { self.about }, self.rest)
     }
+}
+
+/// Place `k` of what is kept, if anything is.
+#[inline(always)]
+fn place(terms: *mut f32, k: usize) -> *mut f32 {
+    if terms.is_null() { terms } else { terms.wrapping_add(k) }
 }
 
 /// Largest value of a block without element `own`. A NaN may get lost; the sums find it.
