@@ -3,7 +3,7 @@
 // chunks' sums, all in fixed order. Bound: memory.
 #include "dice_loss.cuh"
 
-LK_KERNEL(dice_loss_sums, lk_dice_loss_args, 256) { lk::maps_sums<lk::DiceLoss>(a); }
+LK_KERNEL(dice_loss_sums, lk_dice_loss_args, 256, 3) { lk::maps_sums<lk::DiceLoss>(a); }
 LK_KERNEL(dice_loss_totals, lk_dice_loss_args) { lk::maps_totals<lk::DiceLoss>(a); }
 LK_KERNEL(dice_loss_factors, lk_dice_loss_args) { lk::dice_factors(a); }
-LK_KERNEL(dice_loss_gradient, lk_dice_loss_args, 256) { lk::maps_gradient<lk::DiceLoss>(a); }
+LK_KERNEL(dice_loss_gradient, lk_dice_loss_args, 256, 3) { lk::maps_gradient<lk::DiceLoss>(a); }

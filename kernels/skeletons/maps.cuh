@@ -116,12 +116,29 @@ LK_DEVICE Pixel pixel(const MapsCall& c, int dtype, const Softmax& softmax, u64 
   return activated(c, softmax, z, e, target_of(c, dtype, index, k, label));
 }
 
+// f(storage, Width<N>()): few classes at most N, and the storage type, as constants: loads wait for nothing then.
+template <int N>
+struct Width {
+  static constexpr int kMost = N;
+};
+template <class F>
+LK_DEVICE void with_few(const MapsCall& c, int dtype, F f) {
+  with_storage(dtype, [&](auto storage) {
+    if (c.classes <= kFew / 2) {
+      f(storage, Width<kFew / 2>());
+    } else {
+      f(storage, Width<kFew>());
+    }
+  });
+}
+
 // All classes of a pixel, where they are few: each is read once.
-LK_DEVICE void few_pixels(const MapsCall& c, int dtype, u64 first, int64_t label, Pixel (&x)[kFew]) {
+template <int N>
+LK_DEVICE void few_pixels(const MapsCall& c, int dtype, u64 first, int64_t label, Pixel (&x)[N]) {
   const int classes = static_cast<int>(c.classes);
-  float z[kFew], e[kFew], t[kFew];
+  float z[N], e[N], t[N];
 #pragma unroll
-  for (int k = 0; k < kFew; ++k) {
+  for (int k = 0; k < N; ++k) {
     z[k] = k < classes ? load1(c.pred, dtype, first + k * c.pixels) : -infinity();
     t[k] = k < classes ? target_of(c, dtype, first + k * c.pixels, k, label) : 0.0f;
     e[k] = 0.0f;
@@ -130,16 +147,16 @@ LK_DEVICE void few_pixels(const MapsCall& c, int dtype, u64 first, int64_t label
   if (c.activation == kSoftmax) {
     float sum = 0.0f;
 #pragma unroll
-    for (int k = 0; k < kFew; ++k) softmax.max = fmaxf(softmax.max, z[k]);
+    for (int k = 0; k < N; ++k) softmax.max = fmaxf(softmax.max, z[k]);
 #pragma unroll
-    for (int k = 0; k < kFew; ++k) {
+    for (int k = 0; k < N; ++k) {
       if (k < classes) sum += e[k] = exp_difference(z[k], softmax.max);
     }
     softmax.inverse = 1.0f / sum;
     softmax.log_sum = logf(sum);
   }
 #pragma unroll
-  for (int k = 0; k < kFew; ++k) {
+  for (int k = 0; k < N; ++k) {
     if (k < classes) x[k] = activated(c, softmax, z[k], e[k], t[k]);
   }
 }
@@ -196,24 +213,27 @@ LK_DEVICE void maps_sums_of_few(const typename Loss::Args& a, const MapsCall& c)
   const u64 chunks = maps_chunks(c.pixels);
   for (u64 block = blockIdx.x; block < c.images * chunks; block += gridDim.x) {
     const u64 image = block / chunks, start = block % chunks * maps_chunk(c.pixels) + threadIdx.x;
-    float bad = 0.0f, sums[kFew][Loss::kSums] = {};
+    with_few(c, a.dtype, [&](auto storage, auto width) {
+      constexpr int kMost = decltype(width)::kMost;
+      float bad = 0.0f, sums[kMost][Loss::kSums] = {};
 #pragma unroll 2
-    for (int j = 0; j < kPixelsPerThread; ++j) {
-      const u64 i = start + u64(j) * blockDim.x;
-      const bool present = i < c.pixels;
-      const int64_t label = present && c.labels ? c.labels[image * c.pixels + i] : 0;
-      if (!maps_counts(a, c, present, label, bad)) continue;
-      Pixel x[kFew];
-      few_pixels(c, a.dtype, image * c.classes * c.pixels + i, label, x);
+      for (int j = 0; j < kPixelsPerThread; ++j) {
+        const u64 i = start + u64(j) * blockDim.x;
+        const bool present = i < c.pixels;
+        const int64_t label = present && c.labels ? c.labels[image * c.pixels + i] : 0;
+        if (!maps_counts(a, c, present, label, bad)) continue;
+        Pixel x[kMost];
+        few_pixels(c, storage.dtype, image * c.classes * c.pixels + i, label, x);
 #pragma unroll
-      for (int k = 0; k < kFew; ++k) {
-        if (k < classes) loss.add(sums[k], x[k]);
+        for (int k = 0; k < kMost; ++k) {
+          if (k < classes) loss.add(sums[k], x[k]);
+        }
       }
-    }
 #pragma unroll
-    for (int k = 0; k < kFew; ++k) {
-      if (k < classes) maps_put(w, c, block, k, sums[k], bad, scratch);
-    }
+      for (int k = 0; k < kMost; ++k) {
+        if (k < classes) maps_put(w, c, block, k, sums[k], bad, scratch);
+      }
+    });
     __syncthreads();
   }
 }
@@ -298,20 +318,23 @@ LK_DEVICE void maps_gradient(const typename Loss::Args& a) {
       return c.activation == kSoftmax ? x.p * (slope - mean) : c.activation == kSigmoid ? x.p * x.q * slope : slope;
     };
     if (c.classes <= kFew) {
-      const int classes = static_cast<int>(c.classes);
-      Pixel x[kFew];
-      few_pixels(c, a.dtype, first, label, x);
-      float slopes[kFew];
+      with_few(c, a.dtype, [&](auto storage, auto width) {
+        constexpr int kMost = decltype(width)::kMost;
+        const int classes = static_cast<int>(c.classes);
+        Pixel x[kMost];
+        few_pixels(c, storage.dtype, first, label, x);
+        float slopes[kMost];
 #pragma unroll
-      for (int k = 0; k < kFew; ++k) {
-        if (k >= classes) continue;
-        slopes[k] = loss.slope(factors + k * Loss::kFactors, x[k]);
-        if (c.activation == kSoftmax) mean = fmaf(x[k].p, slopes[k], mean);
-      }
+        for (int k = 0; k < kMost; ++k) {
+          if (k >= classes) continue;
+          slopes[k] = loss.slope(factors + k * Loss::kFactors, x[k]);
+          if (c.activation == kSoftmax) mean = fmaf(x[k].p, slopes[k], mean);
+        }
 #pragma unroll
-      for (int k = 0; k < kFew; ++k) {
-        if (k < classes) store1(c.gradient, a.dtype, first + k * c.pixels, slope_in_logit(x[k], slopes[k]));
-      }
+        for (int k = 0; k < kMost; ++k) {
+          if (k < classes) store1(c.gradient, storage.dtype, first + k * c.pixels, slope_in_logit(x[k], slopes[k]));
+        }
+      });
       continue;
     }
     if (c.activation == kSoftmax) {

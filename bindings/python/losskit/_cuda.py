@@ -71,7 +71,7 @@ class DeviceMemory:
     """The memory of one device, on the stream of a context."""
 
     def __init__(self, ordinal, stream):
-        driver = _load()
+        driver = self._driver = _load()
         self.stream = stream or 0
         self._device, self._context = ctypes.c_int(), _HANDLE()
         _check("cuInit", driver.cuInit(0))
@@ -79,10 +79,11 @@ class DeviceMemory:
         retained = driver.cuDevicePrimaryCtxRetain(ctypes.byref(self._context), self._device)
         _check("cuDevicePrimaryCtxRetain", retained)
 
+    # May run when the interpreter ends and module globals are gone.
     def close(self):
-        context, self._context = self._context, _HANDLE()
-        if context:
-            _driver.cuDevicePrimaryCtxRelease_v2(self._device)
+        context, self._context = self._context, None
+        if context and self._driver:
+            self._driver.cuDevicePrimaryCtxRelease_v2(self._device)
 
     def call(self, function, workspace_size, handle, opts, dtype, dims, rest, writes):
         """Calls `function(handle, opts, dtype, *dims, *rest, workspace, bytes)` with copies on the device of
