@@ -18,7 +18,7 @@ struct Moments {
 // ---- Sizes and the workspace; mirrored by src/cuda/windows.rs ------------------------------------------
 
 constexpr int kColumns = 64;   // threads of a block
-constexpr int kColumnRows = 16;  // rows of a thread
+constexpr int kColumnRows = 8;  // rows of a thread
 constexpr int kTaps = 128;     // taps of the window that are staged at a time
 
 struct WindowSizes {
@@ -80,25 +80,9 @@ LK_DEVICE void windows_prepare(const Args& a) {
       return exp(-0.5 * distance * distance);
     };
     const bool of_plane = plane < z.planes;
-    if (of_plane) {
-      const void *pred = at(a.pred, a.dtype, plane * pixels), *target = at(a.target, a.dtype, plane * pixels);
-      const u64 chunks = aligned16(pred) && aligned16(target) ? pixels / kChunk : 0;
-      for (u64 c = threadIdx.x; c < chunks; c += blockDim.x) {
-        float p[kChunk], t[kChunk];
-        load8(pred, a.dtype, c * kChunk, p);
-        load8(target, a.dtype, c * kChunk, t);
-#pragma unroll
-        for (int j = 0; j < kChunk; ++j) {
-          x += p[j];
-          y += t[j];
-        }
-      }
-      for (u64 i = chunks * kChunk + threadIdx.x; i < pixels; i += blockDim.x) {
-        x += load1(pred, a.dtype, i);
-        y += load1(target, a.dtype, i);
-      }
-    } else {
-      for (u64 i = threadIdx.x; i < z.window; i += blockDim.x) x += weight(i);
+    for (u64 i = threadIdx.x; i < (of_plane ? pixels : z.window); i += blockDim.x) {
+      x += of_plane ? load1(a.pred, a.dtype, plane * pixels + i) : weight(i);
+      if (of_plane) y += load1(a.target, a.dtype, plane * pixels + i);
     }
     x = reduce_group(x, 0.0, scratch[0], add);
     y = reduce_group(y, 0.0, scratch[1], add);
@@ -122,82 +106,49 @@ LK_DEVICE void centred(const Args& a, const Center& c, u64 index, float& sum, fl
   difference = (x - y) - c.difference;
 }
 
-// The part of the window that is staged: all of it once for a block, where it fits.
-struct StagedWindow {
-  const float* weights;
-  unsigned window;
-  float* staged;
-
-  LK_DEVICE bool whole() const { return window <= kTaps; }
-  LK_DEVICE unsigned taps(unsigned first) const { return window - first < kTaps ? window - first : kTaps; }
-  LK_DEVICE void stage(unsigned first) const {
-    for (unsigned i = threadIdx.x; i < taps(first); i += blockDim.x) staged[i] = weights[first + i];
-  }
-  // Adds row r, filtered along the window, to the rows of a block that see it.
-  LK_DEVICE void add_row(float (&maps)[kColumnRows][4], const float (&along)[4], unsigned r) const {
-    if (whole()) add_row(maps, along, r, staged); else add_row(maps, along, r, weights);
-  }
-  LK_DEVICE void add_row(float (&maps)[kColumnRows][4], const float (&along)[4], unsigned r, const float* from) const {
-#pragma unroll
-    for (unsigned i = 0; i < kColumnRows; ++i) {
-      if (r - i >= window) continue;  // also where r is below i
-      const float weight = from[r - i];
-#pragma unroll
-      for (int m = 0; m < 4; ++m) maps[i][m] = fmaf(weight, along[m], maps[i][m]);
-    }
-  }
-};
-
-struct alignas(8) TwoFloats {
-  float sum, difference;
-};
-struct alignas(16) FourFloats {
-  float of[4];
-};
-
 // A block: kColumns x kColumnRows positions.
 template <class Loss>
 LK_DEVICE void windows_positions(const typename Loss::Args& a) {
-  __shared__ TwoFloats row[kColumns + kTaps];
-  __shared__ float staged[kTaps];
+  __shared__ float row_sum[kColumns + kTaps], row_difference[kColumns + kTaps], window[kTaps];
   __shared__ double scratch[32];
   const WindowSizes z(a);
   const WindowWorkspace w(a.workspace, z, a.batch);
   const Loss loss(a);
-  const StagedWindow window = {w.weights, static_cast<unsigned>(z.window), staged};
   const bool backward = a.pass != kPassForward && (a.grad_pred || a.grad_target);
   const u64 across = WindowSizes::across(z.columns), per_plane = WindowSizes::blocks(z.rows, z.columns);
-  if (window.whole()) window.stage(0);
   for (u64 block = blockIdx.x; block < z.planes * per_plane; block += gridDim.x) {
     const u64 plane = block / per_plane, in_plane = block % per_plane;
     const u64 top = in_plane / across * kColumnRows, left = in_plane % across * kColumns, x = left + threadIdx.x;
     const Center center = w.centers[plane];
     float maps[kColumnRows][4] = {};
-    for (unsigned r = 0; r < kColumnRows + window.window - 1 && top + r < z.height; ++r) {
+    for (u64 r = 0; r < kColumnRows + z.window - 1 && top + r < z.height; ++r) {
       float along[4] = {};
-      const u64 start = (plane * z.height + top + r) * z.width;
-      for (unsigned first = 0; first < window.window; first += kTaps) {
-        const unsigned taps = window.taps(first);
+      for (u64 first = 0; first < z.window; first += kTaps) {
+        const u64 taps = z.window - first < kTaps ? z.window - first : kTaps;
         __syncthreads();
-        for (unsigned i = threadIdx.x; i < kColumns + taps; i += blockDim.x) {
+        for (u64 i = threadIdx.x; i < kColumns + taps; i += blockDim.x) {
+          row_sum[i] = row_difference[i] = 0.0f;
           const u64 column = left + first + i;
-          TwoFloats pixel = {0.0f, 0.0f};
-          if (column < z.width) centred(a, center, start + column, pixel.sum, pixel.difference);
-          row[i] = pixel;
+          if (column < z.width) centred(a, center, (plane * z.height + top + r) * z.width + column, row_sum[i], row_difference[i]);
         }
-        if (!window.whole()) window.stage(first);
+        for (u64 i = threadIdx.x; i < taps; i += blockDim.x) window[i] = w.weights[first + i];
         __syncthreads();
-#pragma unroll 4
-        for (unsigned t = 0; t < taps; ++t) {
-          const TwoFloats pixel = row[threadIdx.x + t];
-          const float s = pixel.sum, d = pixel.difference, ws = staged[t] * s, wd = staged[t] * d;
+        for (u64 t = 0; t < taps; ++t) {
+          const float s = row_sum[threadIdx.x + t], d = row_difference[threadIdx.x + t];
+          const float ws = window[t] * s, wd = window[t] * d;
           along[0] += ws;
           along[1] += wd;
           along[2] = fmaf(ws, s, along[2]);
           along[3] = fmaf(wd, d, along[3]);
         }
       }
-      window.add_row(maps, along, r);
+#pragma unroll
+      for (u64 i = 0; i < kColumnRows; ++i) {
+        if (r < i || r - i >= z.window) continue;
+        const float weight = w.weights[r - i];
+#pragma unroll
+        for (int m = 0; m < 4; ++m) maps[i][m] = fmaf(weight, along[m], maps[i][m]);
+      }
     }
     double total = 0.0;
 #pragma unroll
@@ -236,46 +187,43 @@ LK_DEVICE double windows_mean(const Args& a, u64 image) {
 // A block: kColumns x kColumnRows pixels. Gradients times `factor` of the image.
 template <class Args, class Factor>
 LK_DEVICE void windows_gradient(const Args& a, Factor factor) {
-  __shared__ FourFloats row[kColumns + kTaps];
-  __shared__ float staged[kTaps];
+  __shared__ float row[4][kColumns + kTaps], window[kTaps];
   const WindowSizes z(a);
   const WindowWorkspace w(a.workspace, z, a.batch);
-  const StagedWindow window = {w.weights, static_cast<unsigned>(z.window), staged};
   const u64 across = WindowSizes::across(z.width), per_plane = WindowSizes::blocks(z.height, z.width);
-  const u64 count = z.rows * z.columns, map = z.planes * count;
-  const unsigned reach = window.window - 1;
-  if (window.whole()) window.stage(0);
+  const u64 count = z.rows * z.columns, reach = z.window - 1;
   for (u64 block = blockIdx.x; block < z.planes * per_plane; block += gridDim.x) {
     const u64 plane = block / per_plane, in_plane = block % per_plane;
     const u64 top = in_plane / across * kColumnRows, left = in_plane % across * kColumns, x = left + threadIdx.x;
     float maps[kColumnRows][4] = {};
     // Positions from `reach` above the block's first row to its last row.
-    for (unsigned r = 0; r < kColumnRows + reach; ++r) {
+    for (u64 r = 0; r < kColumnRows + reach; ++r) {
       if (top + r < reach || top + r - reach >= z.rows) continue;
-      const u64 start = plane * count + (top + r - reach) * z.columns;
+      const u64 y = top + r - reach;
       float along[4] = {};
-      for (unsigned first = 0; first < window.window; first += kTaps) {
-        const unsigned taps = window.taps(first);
+      for (u64 first = 0; first < z.window; first += kTaps) {
+        const u64 taps = z.window - first < kTaps ? z.window - first : kTaps;
         __syncthreads();
-        for (unsigned i = threadIdx.x; i < kColumns + taps; i += blockDim.x) {
+        for (u64 i = threadIdx.x; i < kColumns + taps; i += blockDim.x) {
           const u64 column = left + first + i;  // plus `reach`
-          FourFloats slopes = {};
-          if (column >= reach && column - reach < z.columns) {
-#pragma unroll
-            for (int m = 0; m < 4; ++m) slopes.of[m] = w.slopes[start + (column - reach) + m * map];
-          }
-          row[i] = slopes;
+          const bool inside = column >= reach && column - reach < z.columns;
+          const u64 at = plane * count + y * z.columns + (column - reach);
+          for (int m = 0; m < 4; ++m) row[m][i] = inside ? w.slopes[at + m * z.planes * count] : 0.0f;
         }
-        if (!window.whole()) window.stage(first);
+        for (u64 i = threadIdx.x; i < taps; i += blockDim.x) window[i] = w.weights[first + i];
         __syncthreads();
-#pragma unroll 4
-        for (unsigned t = 0; t < taps; ++t) {
-          const FourFloats slopes = row[threadIdx.x + t];
+        for (u64 t = 0; t < taps; ++t) {
 #pragma unroll
-          for (int m = 0; m < 4; ++m) along[m] = fmaf(staged[t], slopes.of[m], along[m]);
+          for (int m = 0; m < 4; ++m) along[m] = fmaf(window[t], row[m][threadIdx.x + t], along[m]);
         }
       }
-      window.add_row(maps, along, r);  // the window is symmetric
+#pragma unroll
+      for (u64 i = 0; i < kColumnRows; ++i) {
+        if (r < i || r - i >= z.window) continue;
+        const float weight = w.weights[r - i];  // the window is symmetric
+#pragma unroll
+        for (int m = 0; m < 4; ++m) maps[i][m] = fmaf(weight, along[m], maps[i][m]);
+      }
     }
     const Center center = w.centers[plane];
     const float scale = factor(plane / a.channels);

@@ -7,7 +7,7 @@ use super::{Device, Result, align_up};
 use crate::registry::{Pass, Reduction};
 
 const COLUMNS: u64 = 64;
-const COLUMN_ROWS: u64 = 16;
+const COLUMN_ROWS: u64 = 8;
 const MAX_BLOCKS: u64 = 1 << 20;
 
 /// What a call wants, beside the kernels' own arguments.
