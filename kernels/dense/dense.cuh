@@ -61,14 +61,14 @@ LK_DEVICE void dense_store(void* p, int type, u64 i, double x) {
   if (type == kDenseF64) static_cast<double*>(p)[i] = x; else store1(p, type, i, static_cast<float>(x));
 }
 
-constexpr int kDenseTile = 64, kDenseDepth = 16, kDenseThreads = 16, kDenseEach = kDenseTile / kDenseThreads;
+constexpr int kDenseTile = 32, kDenseDepth = 16, kDenseThreads = 16;
 
 LK_DEVICE void dense_put(const lk_dense_product_args& p, u64 r, u64 c, double sum) {
   const double kept = p.keep.values ? dense_load(p.keep.values, p.keep.type, r * p.keep.row_stride + c) : 0.0;
   dense_store(p.c, p.c_type, r * p.c_stride + c, kept + sum);
 }
 
-// A tile of 64 x 64 by 16 x 16 threads, 4 x 4 sums each; blockIdx.y: the part of k.
+// A tile of 32 x 32 by 16 x 16 threads, 2 x 2 sums each; blockIdx.y: the part of k.
 LK_DEVICE void dense_product(const lk_dense_product_args& p) {
   __shared__ double a[kDenseDepth][kDenseTile + 1], b[kDenseDepth][kDenseTile + 1];
   const u64 across = (p.n + kDenseTile - 1) / kDenseTile, down = (p.m + kDenseTile - 1) / kDenseTile;
@@ -77,7 +77,7 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
   for (u64 tile = blockIdx.x; tile < across * down; tile += gridDim.x) {
     const u64 row = tile / across * kDenseTile, column = tile % across * kDenseTile;
     if (p.lower && column > row) continue;
-    double sums[kDenseEach][kDenseEach] = {};
+    double sums[2][2] = {};
     for (u64 k0 = k_first; k0 < k_end; k0 += kDenseDepth) {
       for (unsigned e = t; e < kDenseDepth * kDenseTile; e += kDenseThreads * kDenseThreads) {
         // Neighbouring threads read neighbouring memory, whichever way the matrix lies.
@@ -94,17 +94,15 @@ LK_DEVICE void dense_product(const lk_dense_product_args& p) {
 #pragma unroll
       for (int k = 0; k < kDenseDepth; ++k) {
 #pragma unroll
-        for (int i = 0; i < kDenseEach; ++i) {
+        for (int i = 0; i < 2; ++i) {
 #pragma unroll
-          for (int j = 0; j < kDenseEach; ++j) sums[i][j] = fma(a[k][ty + i * kDenseThreads], b[k][tx + j * kDenseThreads], sums[i][j]);
+          for (int j = 0; j < 2; ++j) sums[i][j] = fma(a[k][ty + i * kDenseThreads], b[k][tx + j * kDenseThreads], sums[i][j]);
         }
       }
       __syncthreads();
     }
-#pragma unroll
-    for (int i = 0; i < kDenseEach; ++i) {
-#pragma unroll
-      for (int j = 0; j < kDenseEach; ++j) {
+    for (int i = 0; i < 2; ++i) {
+      for (int j = 0; j < 2; ++j) {
         const u64 r = row + ty + i * kDenseThreads, c = column + tx + j * kDenseThreads;
         if (r >= p.m || c >= p.n) continue;
         if (p.splits > 1) p.parts[(blockIdx.y * p.m + r) * p.n + c] = sums[i][j]; else dense_put(p, r, c, sums[i][j]);

@@ -127,10 +127,10 @@ pub struct Scale {
     pub factor: f64,
 }
 
-const TILE: u64 = 64;
+const TILE: u64 = 32;
 const DEPTH: u64 = 16;
 /// Blocks that fill the largest GPUs; fixed, so that sums do not depend on the GPU.
-const ENOUGH_BLOCKS: u64 = 264;
+const ENOUGH_BLOCKS: u64 = 528;
 const MAX_SPLITS: u64 = 32;
 const MAX_BLOCKS: u64 = 1 << 20;
 
