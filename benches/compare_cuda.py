@@ -69,6 +69,11 @@ def measure(case, shape, dtype, context, chosen):
     return result
 
 
+def ratio(r):
+    """How many times as long torch takes."""
+    return r["torch_ms"] / r["losskit_ms"] if r.get("torch_ms") else None
+
+
 def table(results, sentence):
     """The table of README.md."""
     dtypes = [d for d in calls.DTYPES if any(r["dtype"] == d for r in results)]
@@ -81,8 +86,7 @@ def table(results, sentence):
             if r is None:
                 cells += ["-"] * 3
                 continue
-            ratio = r["torch_ms"] / r["losskit_ms"] if r.get("torch_ms") else None
-            cells += [report.number(r["losskit_ms"]), report.number(r["losskit_ms"] / r["copy_ms"]), report.number(ratio)]
+            cells += [report.number(r["losskit_ms"]), report.number(r["losskit_ms"] / r["copy_ms"]), report.number(ratio(r))]
         rows.append(cells)
     titles = ["forward and backward", "size"]
     for dtype in dtypes:
@@ -91,9 +95,8 @@ def table(results, sentence):
 
 
 def line(r):
-    ratio = r["torch_ms"] / r["losskit_ms"] if r.get("torch_ms") else None
     extra = report.pair(*(None if r.get(k) is None else r[k] / 2**20 for k in ("losskit_extra", "torch_extra")), "{:.0f}")
-    times = [r["losskit_ms"], r["losskit_ms"] / r["copy_ms"], r.get("torch_ms"), ratio]
+    times = [r["losskit_ms"], r["losskit_ms"] / r["copy_ms"], r.get("torch_ms"), ratio(r)]
     text = f"{r['case']:44}  {r['size']:18}  {r['dtype']:4}" + "".join(f"  {report.number(t):>7}" for t in times) + f"  {extra:>12}"
     text += f"  LOSSKIT: {r['problem']}" if r.get("problem") else ""
     return text + (f"  {r['note']}" if r.get("note") else "")

@@ -149,9 +149,8 @@ LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
   __shared__ TallShared shared;
   __shared__ u64 label[kTallTile];
   const LinearRows rows{a};
-  const u64 n = rows.count(), i0 = u64(blockIdx.x) * kTallTile, tiles = (a.classes + kTile - 1) / kTile;
-  const u64 each = (tiles + a.splits - 1) / a.splits * kTile, start = blockIdx.y * each;
-  const u64 end = start + each < a.classes ? start + each : a.classes;
+  const u64 n = rows.count(), i0 = u64(blockIdx.x) * kTallTile;
+  const PartOf part(a.classes, static_cast<u64>(a.splits), blockIdx.y);
   if (threadIdx.x < kTallTile) {
     const u64 i = i0 + threadIdx.x;
     label[threadIdx.x] = i < n && rows.valid(rows.row(i)) ? static_cast<u64>(a.labels[rows.row(i)]) : a.classes;
@@ -161,10 +160,10 @@ LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
   CrossEntropy::Acc acc[kMicro];
 #pragma unroll
   for (auto& e : acc) e = loss.init();
-  for (u64 k0 = start; k0 < end; k0 += kTile) {
+  for (u64 k0 = part.start; k0 < part.end; k0 += kTile) {
     TallTile::Sum z;
-    rows.logits(shared, i0, k0, end, z);
-    each_run_of_tile<kTallTile>(i0, k0, n, end, z, [&](u64 row, u64 k, u64 left, int i, const Floats4& run) {
+    rows.logits(shared, i0, k0, part.end, z);
+    each_run_of_tile<kTallTile>(i0, k0, n, part.end, z, [&](u64 row, u64 k, u64 left, int i, const Floats4& run) {
       const u64 own = label[row - i0];
       if (own == a.classes) return;
       loss.label = own;
@@ -310,15 +309,14 @@ LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
   const LinearRows rows{a};
   const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, last = first + a.tile_rows / samples;
   const u64 r0 = first + u64(blockIdx.y) * kTallTile, j0 = u64(blockIdx.x) * kTile;
-  const u64 parts = static_cast<u64>(a.parts_of_x), each = (a.tile_classes + parts * kTile - 1) / (parts * kTile) * kTile;
-  const u64 start = blockIdx.z * each, end = start + each < a.tile_classes ? start + each : a.tile_classes;
+  const PartOf part(a.tile_classes, static_cast<u64>(a.parts_of_x), blockIdx.z);
   TallTile::Sum total = {};
   for (u64 m = 0; m < samples; ++m) {
     TallTile::Sum sum = {};
-    if (start < end) {
+    if (part.start < part.end) {
       product_tile<true, false>(
-          shared, LinearTile{rows, r0, last, m, start, end}, rows.weight(a.first_class + start, a.first_class + end, j0),
-          end - start, sum, rows.operands(Operands::kFloatsHalves));
+          shared, LinearTile{rows, r0, last, m, part.start, part.end},
+          rows.weight(a.first_class + part.start, a.first_class + part.end, j0), part.end - part.start, sum, rows.operands(Operands::kFloatsHalves));
     }
 #pragma unroll
     for (int i = 0; i < kMicro; ++i) {

@@ -72,10 +72,7 @@ LK_DEVICE void load_run(const void* from, int dtype, u64 left, float (&x)[4]) {
     };
     const Words words = *static_cast<const Words*>(from);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const uint16_t bits = static_cast<uint16_t>(words.w[j / 2] >> (j % 2 * 16));
-      x[j] = dtype == LK_DTYPE_F16 ? half_bits_to_float(bits) : bfloat_bits_to_float(bits);
-    }
+    for (int j = 0; j < 2; ++j) word_to_floats(words.w[j], dtype, x[2 * j], x[2 * j + 1]);
     return;
   }
 #pragma unroll
@@ -147,6 +144,16 @@ struct Share {
         *reinterpret_cast<Floats4*>(&strip[depth()][place]) = {{x[run][0], x[run][1], x[run][2], x[run][3]}};
       }
     }
+  }
+};
+
+// Part `index` of `count` of n elements, in whole runs of 64; empty where start >= end.
+struct PartOf {
+  u64 start, end;
+  LK_DEVICE PartOf(u64 n, u64 count, u64 index) {
+    const u64 each = (n + count * kTile - 1) / (count * kTile) * kTile;
+    start = index * each;
+    end = start + each < n ? start + each : n;
   }
 };
 

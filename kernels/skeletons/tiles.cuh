@@ -67,16 +67,15 @@ LK_DEVICE void tile_statistics(const typename Loss::Args& a) {
   const lk_tiles& t = a.tiles;
   using Stat = typename Loss::Stat;
   Loss loss(a);
-  const u64 first = u64(blockIdx.x) * kTallTile, tiles = (t.others + kTile - 1) / kTile;
-  const u64 each = (tiles + t.splits - 1) / t.splits * kTile, start = blockIdx.y * each;
-  const u64 end = start + each < t.others ? start + each : t.others;
+  const u64 first = u64(blockIdx.x) * kTallTile;
+  const PartOf part(t.others, static_cast<u64>(t.splits), blockIdx.y);
   Stat stats[kMicro];
 #pragma unroll
   for (Stat& stat : stats) stat = loss.init();
-  for (u64 second = start; second < end; second += kTile) {
+  for (u64 second = part.start; second < part.end; second += kTile) {
     TallTile::Sum s;
     similarities(t, first, second, shared, s);
-    each_run_of_tile<kTallTile>(first, second, t.owners, end, s, [&](u64 owner, u64 other, u64 left, int i, const Floats4& x) {
+    each_run_of_tile<kTallTile>(first, second, t.owners, part.end, s, [&](u64 owner, u64 other, u64 left, int i, const Floats4& x) {
       loss.add(stats[i], owner, other, x.v, left < kMicro ? static_cast<int>(left) : kMicro);
     });
   }

@@ -45,13 +45,13 @@ struct GatherWeights {
 
 template <bool kColumnsOwn>
 LK_DEVICE void gather(const lk_gather_args& a, ProductMemory<kTallTile>& shared) {
-  const u64 depth = gather_depth(a), count = static_cast<u64>(a.count), each = (depth + count * kTile - 1) / (count * kTile) * kTile;
-  const u64 start = blockIdx.z * each, end = start + each < depth ? start + each : depth;
+  const PartOf part(gather_depth(a), static_cast<u64>(a.count), blockIdx.z);
   const u64 i0 = u64(blockIdx.y) * kTallTile, j0 = u64(blockIdx.x) * kTile, owners = gather_owners(a);
   TallTile::Sum sum = {};
-  if (start < end) {
+  if (part.start < part.end) {
     product_tile<!kColumnsOwn, false>(
-        shared, GatherWeights{a, i0, start, end}, Matrix{a.values, LK_DTYPE_F32, a.d, end, a.d, start, j0}, end - start, sum,
+        shared, GatherWeights{a, i0, part.start, part.end},
+        Matrix{a.values, LK_DTYPE_F32, a.d, part.end, a.d, part.start, j0}, part.end - part.start, sum,
         a.halves ? Operands::kFloatsHalves : Operands::kFloats);
   }
   float* out = a.parts + blockIdx.z * owners * a.d;

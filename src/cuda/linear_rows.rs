@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 use super::reduce::{self, ReduceArgs};
+use super::tiles::{BLOCK, ENOUGH_BLOCKS, MOST_BLOCKS, TALL, THREADS, gather_parts, parts};
 use super::{Device, Result, align_up, bytes_of};
 use crate::registry::{Pass, Reduction};
 
@@ -12,15 +13,7 @@ const HEADER_BYTES: u64 = 256;
 /// Rows and classes of the tile whose gradients are in memory at a time.
 const ROWS: u64 = 2048;
 const CLASSES: u64 = 4096;
-/// Rows and columns of the product that a block of threads works on, and its threads.
-const TALL: u64 = 128;
-const BLOCK: u64 = 64;
-const THREADS: u32 = 256;
-/// Enough blocks to fill the largest GPUs; fixed, so that the sums do not depend on the GPU.
-const ENOUGH_BLOCKS: u64 = 512;
 const MOST_SPLITS: u64 = 64;
-const MOST_PARTS: u64 = 8;
-const MOST_BLOCKS: u64 = 4096;
 
 /// Mirrors kernels/linear_rows/linear_rows.cuh.
 #[repr(C)]
@@ -117,13 +110,7 @@ fn tile_rows(samples: u64) -> u64 {
 
 /// Parts that the classes are cut into, so that few rows still fill the GPU.
 fn splits(rows: u64, classes: u64) -> u64 {
-    ENOUGH_BLOCKS.div_ceil(rows.div_ceil(TALL).max(1)).clamp(1, MOST_SPLITS).min(classes.div_ceil(4 * BLOCK))
-}
-
-/// Parts of a tile's classes whose shares in the gradient of x are computed side by side, for the same reason.
-fn parts_of_x(rows: u64, d: u64, tile_classes: u64) -> u64 {
-    let blocks = rows.div_ceil(TALL).saturating_mul(d.div_ceil(BLOCK)).max(1);
-    (ENOUGH_BLOCKS / 2).div_ceil(blocks).clamp(1, MOST_PARTS).min(tile_classes.div_ceil(4 * BLOCK)).max(1)
+    parts(rows.div_ceil(TALL), ENOUGH_BLOCKS, MOST_SPLITS, classes)
 }
 
 fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout {
@@ -141,7 +128,7 @@ fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout
     let partials = piece(all.saturating_mul(splits(all, classes)), 16);
     let tile = piece(tile_rows.saturating_mul(tile_classes), 4);
     let of_call = tile_rows / samples;
-    let parts = piece(parts_of_x(of_call, d, tile_classes).saturating_mul(of_call).saturating_mul(d), 4);
+    let of_x = piece(gather_parts(of_call, d, tile_classes).saturating_mul(of_call).saturating_mul(d), 4);
     let bias_sums = piece(tile_classes, 8);
     let x_sums = piece(rows.saturating_mul(d).saturating_mul(wide), 4);
     let weight_sums = piece(tile_classes.saturating_mul(d).saturating_mul(wide), 4);
@@ -151,7 +138,7 @@ fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout
         stats,
         partials,
         tile,
-        parts,
+        parts: of_x,
         bias_sums,
         x_sums,
         weight_sums,
@@ -240,7 +227,7 @@ impl<'a> Call<'a> {
         call.args.bias_sums = call.place(at.bias_sums);
         call.args.splits = splits(all, args.classes) as i32;
         call.args.parts_of_x =
-            parts_of_x(all.min(tile_rows(samples)) / samples, args.d, args.classes.min(CLASSES)) as i32;
+            gather_parts(all.min(tile_rows(samples)) / samples, args.d, args.classes.min(CLASSES)) as i32;
         call
     }
 

@@ -6,18 +6,18 @@ use std::ptr;
 
 use super::{Device, Result, align_up, bytes_of, reduce};
 
-/// Rows and columns that a block of threads works on, and its threads.
-const TALL: u64 = 128;
-const BLOCK: u64 = 64;
-const THREADS: u32 = 256;
+/// Rows and columns of a tall tile of kernels/skeletons/product_tile.cuh, and the threads of its block.
+pub const TALL: u64 = 128;
+pub const BLOCK: u64 = 64;
+pub const THREADS: u32 = 256;
 /// Rows and columns of the part of dloss/dS that is in memory at a time.
 const ROWS: u64 = 2048;
 const COLUMNS: u64 = 4096;
 /// Enough blocks to fill the largest GPUs; fixed, so that the sums do not depend on the GPU.
-const ENOUGH_BLOCKS: u64 = 512;
+pub const ENOUGH_BLOCKS: u64 = 512;
 const MOST_SPLITS: u64 = 32;
 const MOST_PARTS: u64 = 8;
-const MOST_BLOCKS: u64 = 4096;
+pub const MOST_BLOCKS: u64 = 4096;
 
 /// Mirrors `lk_tiles`.
 #[repr(C)]
@@ -62,7 +62,7 @@ struct GatherArgs {
 }
 
 /// Parts that `n` times of `work` blocks are cut into to fill the GPU.
-fn parts(blocks: u64, enough: u64, most: u64, depth: u64) -> u64 {
+pub fn parts(blocks: u64, enough: u64, most: u64, depth: u64) -> u64 {
     enough.div_ceil(blocks.max(1)).clamp(1, most).min(depth.div_ceil(4 * BLOCK)).max(1)
 }
 
@@ -70,8 +70,8 @@ fn splits(owners: u64, others: u64) -> u64 {
     parts(owners.div_ceil(TALL), ENOUGH_BLOCKS, MOST_SPLITS, others)
 }
 
-/// Of the gradient of `owners` of a tile, summed over `depth`.
-fn gather_parts(owners: u64, d: u64, depth: u64) -> u64 {
+/// Of a product of `owners` rows and `d` columns, summed over `depth`.
+pub fn gather_parts(owners: u64, d: u64, depth: u64) -> u64 {
     let blocks = owners.div_ceil(TALL).saturating_mul(d.div_ceil(BLOCK));
     parts(blocks, ENOUGH_BLOCKS / 2, MOST_PARTS, depth)
 }
