@@ -186,6 +186,16 @@ LK_DEVICE void with_storage(int dtype, F f) {
   }
 }
 
+// Part `index` of `count` of n elements, in whole runs of 64; empty where start >= end.
+struct PartOf {
+  u64 start, end;
+  LK_DEVICE PartOf(u64 n, u64 count, u64 index) {
+    const u64 each = (n + count * 64 - 1) / (count * 64) * 64;
+    start = index * each;
+    end = start + each < n ? start + each : n;
+  }
+};
+
 // ---- Reductions ---------------------------------------------------------------------------------------
 
 // Any plain struct of 32-bit words.

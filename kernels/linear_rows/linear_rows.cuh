@@ -3,7 +3,7 @@
 #pragma once
 #include "../philox.cuh"
 #include "../skeletons/cross_entropy.cuh"
-#include "../skeletons/product_tile.cuh"
+#include "../skeletons/matrix_product.cuh"
 
 // Mirrored by src/cuda/linear_rows.rs.
 struct lk_linear_rows_args {
@@ -19,30 +19,34 @@ struct lk_linear_rows_args {
   const double* header;        // constants over all rows
   float* losses;               // [rows] or NULL
   float* stats;                // [rows x samples][3]: maximum, sum of the others, the label's logit before the cap
-  float* partials;             // [rows x samples][splits][4]
-  float* tile;                 // [tile_rows][tile_classes]: gradient of the logits
-  float* parts;                // [parts_of_x][tile_rows / samples][d]: of the gradient of x
+  float* partials;             // [rows x samples][partials_of_row][4]
+  void* tile;                  // [parts][tile_rows][tile_stride]: gradient of the logits, for f16 scaled
+  float* undo;                 // for f16 [tile_rows]: times the row of the tile
+  void* inputs;                // [tile_rows][stride]: x as products want it
+  float* maxima;               // for f16 [tile_rows]: of x times `undo`, and then one number that undoes the scale of `inputs`
+  float* x_parts;              // [parts_of_x x samples][tile_rows / samples][d]: of the gradient of x
   void* out;                   // the gradient that a kernel writes
   float* sums;                 // what it is before it is rounded; NULL where `out` is f32
   double* bias_sums;           // [tile_classes]
   uint32_t* device_flags;
   uint64_t rows, d, classes, sequences;
   uint64_t first_row, tile_rows, first_class, tile_classes;  // the tile, in rows x samples
+  uint64_t tile_stride, stride;
   uint64_t seed, offset, kept_from;
   int64_t ignore_index;
   double label_smoothing, z_weight, softcap;
   float factor;                // of dropout
   float sign;                  // of the gradients
   int32_t dtype, reduction, samples, splits;
-  int32_t parts_of_x, padding;
+  int32_t parts_of_x, partials_of_row;
+  int32_t counted;             // `inputs` are 0 in rows that do not count (those may hold anything), and for f16 scaled
+  int32_t parts;               // of the tile
   uint8_t ignores, drops, first, last;  // first and last tile that adds to `out`
 };
 
 namespace lk {
 
 constexpr int kStats = 3, kPartial = 4;
-using TallShared = ProductMemory<kTallTile>;
-
 struct LinearRows {
   const lk_linear_rows_args& a;
 
@@ -64,17 +68,26 @@ struct LinearRows {
   // Without dropout's factor, which products get as a whole: what is left is as exact as it was.
   LK_DEVICE float x(u64 i, u64 p) const { return dropped(i, p) ? 0.0f : load1(a.x, a.dtype, row(i) * a.d + p); }
   LK_DEVICE float factor() const { return a.drops ? a.factor : 1.0f; }
-  LK_DEVICE Operands operands(Operands of_halves) const { return a.dtype == LK_DTYPE_F32 ? Operands::kFloats : of_halves; }
-
-  // Classes below `end` as rows of a matrix, from class k0 and feature j0 on.
-  LK_DEVICE Matrix weight(u64 k0, u64 end, u64 j0 = 0) const { return {a.weight, a.dtype, a.d, end, a.d, k0, j0}; }
-
   LK_DEVICE CrossEntropy loss() const {
     return CrossEntropy(a.class_weights, a.dtype, a.classes, a.label_smoothing, a.z_weight, a.softcap, a.header);
   }
 
-  // Logits of rows i0 .. and classes k0 .. below `end`; 0 beyond.
-  LK_DEVICE void logits(TallShared& shared, u64 i0, u64 k0, u64 end, TallTile::Sum& z) const;
+  // Logits of rows i0 .. of the tile and classes k0 .. below `end`, without factor and bias.
+  template <class P>
+  LK_DEVICE void logits(unsigned char* shared, u64 i0, u64 k0, u64 end, typename P::Sum& z) const {
+    const u64 first = a.first_row + i0;
+    const Panel x = a.drops ? panel(a.inputs, P::kDtype, a.stride, a.tile_rows, a.d, i0, 0)
+                            : panel(a.x, P::kDtype, a.d, a.rows, a.d, first, 0);
+    matrix_product<P, true, true>(shared, x, panel(a.weight, P::kDtype, a.d, end, a.d, k0, 0), a.d, z);
+  }
+  // And with them: element e of a chunk from class k on.
+  LK_DEVICE void complete(float (&z)[8], u64 k, int left) const {
+    if (!a.bias && !a.drops) return;
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+      if (e < left) z[e] = fmaf(z[e], factor(), a.bias ? load1(a.bias, a.dtype, k + e) : 0.0f);
+    }
+  }
 
   // What the gradient of row r is multiplied by.
   LK_DEVICE float upstream(u64 r) const {
@@ -88,115 +101,65 @@ struct LinearRows {
   }
 };
 
-// Rows i0 .. of x, 0 where they are dropped.
-struct LinearInput {
-  const LinearRows& rows;
-  u64 i0;
-
-  template <bool kAlongDepth>
-  LK_DEVICE void load(int i, u64 p, float (&x)[4]) const {
-    static_assert(kAlongDepth, "features lie side by side");
-    load_features(i0 + i, p, x);
-  }
-  LK_DEVICE void load_features(u64 i, u64 p, float (&x)[4]) const {
-    const u64 d = rows.a.d, left = i < rows.count() && p < d ? d - p : 0;
-    load_run(at(rows.a.x, rows.a.dtype, left ? rows.row(i) * d + p : 0), rows.a.dtype, left, x);
-    if (!rows.a.drops) return;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (static_cast<u64>(j) < left && rows.dropped(i, p + j)) x[j] = 0.0f;
-    }
-  }
-};
-
-// The same, features j0 .. and rows along the depth, 0 in rows that do not count: those may hold anything.
-struct LinearInputDown {
-  const LinearRows& rows;
-  u64 j0;
-
-  template <bool kAlongDepth>
-  LK_DEVICE void load(int i, u64 p, float (&x)[4]) const {
-    static_assert(!kAlongDepth, "features lie side by side");
-    const u64 r = rows.a.first_row + p;
-    if (p < rows.a.tile_rows && rows.valid(rows.row(r))) {
-      LinearInput{rows, 0}.load_features(r, j0 + i, x);
-    } else {
-#pragma unroll
-      for (float& e : x) e = 0.0f;
-    }
-  }
-};
-
-LK_DEVICE void LinearRows::logits(TallShared& shared, u64 i0, u64 k0, u64 end, TallTile::Sum& z) const {
-#pragma unroll
-  for (auto& row : z) {
-#pragma unroll
-    for (float& e : row) e = 0.0f;
-  }
-  product_tile<true, true>(shared, LinearInput{*this, i0}, weight(k0, end), a.d, z, operands(Operands::kHalves));
-  if (!a.bias && !a.drops) return;
-#pragma unroll
-  for (int j = 0; j < TallTile::kColumns; ++j) {
-    const u64 k = k0 + TallTile::column(j);
-    const float bias = a.bias && k < end ? load1(a.bias, a.dtype, k) : 0.0f;
-#pragma unroll
-    for (int i = 0; i < kMicro; ++i) z[i][j] = fmaf(z[i][j], factor(), bias);
-  }
-}
-
-// Of classes [split * width, ...) of a block's 128 rows: the running statistics, for linear_rows_losses to merge.
+// Of classes [split * width, ...) of a block's 128 rows: the running statistics, for linear_losses to merge.
+template <int kDtype>
 LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
-  __shared__ TallShared shared;
-  __shared__ u64 label[kTallTile];
+  using P = Product<kDtype>;
+  constexpr int kPerRow = 2 * P::kAcross;
+  LK_DYNAMIC_SHARED(unsigned char, shared);
+  __shared__ u64 label[kSide];
+  __shared__ CrossEntropy::Acc running[kSide][kPerRow];
   const LinearRows rows{a};
-  const u64 n = rows.count(), i0 = u64(blockIdx.x) * kTallTile;
+  const u64 i0 = u64(blockIdx.x) * kSide;
   const PartOf part(a.classes, static_cast<u64>(a.splits), blockIdx.y);
-  if (threadIdx.x < kTallTile) {
-    const u64 i = i0 + threadIdx.x;
-    label[threadIdx.x] = i < n && rows.valid(rows.row(i)) ? static_cast<u64>(a.labels[rows.row(i)]) : a.classes;
+  CrossEntropy loss = rows.loss();
+  for (int n = static_cast<int>(threadIdx.x); n < kSide; n += P::kThreads) {
+    const u64 i = a.first_row + i0 + n;
+    label[n] = i0 + n < a.tile_rows && rows.valid(rows.row(i)) ? static_cast<u64>(a.labels[rows.row(i)]) : a.classes;
+    for (CrossEntropy::Acc& acc : running[n]) acc = loss.init();
   }
   __syncthreads();
-  CrossEntropy loss = rows.loss();
-  CrossEntropy::Acc acc[kMicro];
+  const int own = P::warp_column() / (8 * P::kColumnBlocks) * 2 + P::lane() % 2;
+  for (u64 k0 = part.start; k0 < part.end; k0 += kSide) {
+    typename P::Sum z;
+    rows.logits<P>(shared, i0, k0, part.end, z);
+    each_row<P>(shared, z, a.tile_rows - i0, part.end - k0, [&](int row, auto chunks) {
+      if (label[row] == a.classes) return;
+      loss.label = label[row];
+      CrossEntropy::Acc acc = running[row][own];
+      chunks([&](int column, int left, float (&x)[8]) {
+        const u64 k = k0 + column;
+        rows.complete(x, k, left);
+        if (loss.label - k < static_cast<u64>(left)) {
 #pragma unroll
-  for (auto& e : acc) e = loss.init();
-  for (u64 k0 = part.start; k0 < part.end; k0 += kTile) {
-    TallTile::Sum z;
-    rows.logits(shared, i0, k0, part.end, z);
-    each_run_of_tile<kTallTile>(i0, k0, n, part.end, z, [&](u64 row, u64 k, u64 left, int i, const Floats4& run) {
-      const u64 own = label[row - i0];
-      if (own == a.classes) return;
-      loss.label = own;
-      Floats4 x = run;
-#pragma unroll
-      for (int j = 0; j < kMicro; ++j) {
-        if (k + j == own) a.stats[row * kStats + 2] = x.v[j];
-      }
-      if (left >= kMicro) {
-        loss.add(acc[i], x.v, k);
-      } else {
-#pragma unroll
-        for (int j = 0; j < kMicro; ++j) {
-          float one[1] = {x.v[j]};
-          if (static_cast<u64>(j) < left) loss.add(acc[i], one, k + j);
+          for (int e = 0; e < 8; ++e) {
+            if (k + e == loss.label) a.stats[(a.first_row + i0 + row) * kStats + 2] = x[e];
+          }
         }
-      }
+        if (left == 8) {
+          loss.add(acc, x, k);
+        } else {
+#pragma unroll 1
+          for (int e = 0; e < left; ++e) {
+            float one[1] = {x[0]};
+#pragma unroll
+            for (int n = 0; n < 7; ++n) x[n] = x[n + 1];
+            loss.add(acc, one, k + e);
+          }
+        }
+      });
+      running[row][own] = acc;
     });
   }
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-    const float max = reduce_lanes(loss.max(acc[i]), TallTile::kAcross, [](float x, float y) { return fmaxf(x, y); });
-    loss.rebase(acc[i], max);
-    const CrossEntropy::Acc all = reduce_lanes(
-        acc[i], TallTile::kAcross, [&](const CrossEntropy::Acc& x, const CrossEntropy::Acc& y) { return loss.merge(x, y); });
-    const u64 row = i0 + TallTile::row(i);
-    if (threadIdx.x % TallTile::kAcross == 0 && row < n) {
-      float* to = a.partials + (row * a.splits + blockIdx.y) * kPartial;
-      to[0] = all.softmax.max;
-      to[1] = all.softmax.sum;
-      to[2] = all.gap;
-      to[3] = all.weight;
-    }
+  for (int n = static_cast<int>(threadIdx.x); n < kSide * kPerRow; n += P::kThreads) {
+    const u64 row = i0 + n / kPerRow;
+    if (row >= a.tile_rows) continue;
+    const CrossEntropy::Acc& all = running[n / kPerRow][n % kPerRow];
+    float* to = a.partials + ((a.first_row + row) * a.partials_of_row + blockIdx.y * kPerRow + n % kPerRow) * kPartial;
+    to[0] = all.softmax.max;
+    to[1] = all.softmax.sum;
+    to[2] = all.gap;
+    to[3] = all.weight;
   }
 }
 
@@ -216,11 +179,11 @@ LK_DEVICE void linear_losses(const lk_linear_rows_args& a) {
     }
     CrossEntropy loss = rows.loss();
     float max = -infinity();
-    const float* from = a.partials + i * a.splits * kPartial;
-    for (int s = 0; s < a.splits; ++s) max = fmaxf(max, from[s * kPartial]);
+    const float* from = a.partials + i * a.partials_of_row * kPartial;
+    for (int s = 0; s < a.partials_of_row; ++s) max = fmaxf(max, from[s * kPartial]);
     CrossEntropy::Acc acc = loss.init();
     loss.rebase(acc, max);
-    for (int s = 0; s < a.splits; ++s) {
+    for (int s = 0; s < a.partials_of_row; ++s) {
       const float* p = from + s * kPartial;
       CrossEntropy::Acc part = {{p[0], p[1]}, p[2], p[3]};
       loss.rebase(part, max);
@@ -236,42 +199,114 @@ LK_DEVICE void linear_losses(const lk_linear_rows_args& a) {
   if (a.losses) a.losses[r] = valid ? total / a.samples : ignored ? 0.0f : quiet_nan();
 }
 
+// Of the gradient of the logits.
+template <int kDtype>
+constexpr int kGradientParts = kDtype == LK_DTYPE_F32 ? 1 : kDtype == LK_DTYPE_F16 ? 2 : 3;
+
 // The tile: gradient of the logits, 0 in rows that do not count.
+template <int kDtype>
 LK_DEVICE void linear_gradient(const lk_linear_rows_args& a) {
-  __shared__ TallShared shared;
-  __shared__ CrossEntropy::Row row[kTallTile];
-  __shared__ u64 label[kTallTile];
+  using P = Product<kDtype>;
+  LK_DYNAMIC_SHARED(unsigned char, shared);
+  __shared__ CrossEntropy::Row row[kSide];
+  __shared__ u64 label[kSide];
+  __shared__ float times[kSide];
   const LinearRows rows{a};
-  const u64 i0 = a.first_row + u64(blockIdx.y) * kTallTile, k0 = a.first_class + u64(blockIdx.x) * kTile;
-  const u64 last_row = a.first_row + a.tile_rows, end = a.first_class + a.tile_classes;
+  const u64 i0 = u64(blockIdx.y) * kSide, k0 = a.first_class + u64(blockIdx.x) * kSide;
+  const u64 end = a.first_class + a.tile_classes;
   CrossEntropy loss = rows.loss();
-  if (threadIdx.x < kTallTile) {
-    const u64 i = i0 + threadIdx.x, r = rows.row(i);
-    label[threadIdx.x] = a.classes;
-    if (i < last_row && rows.valid(r)) {
+  for (int n = static_cast<int>(threadIdx.x); n < kSide; n += P::kThreads) {
+    const u64 i = a.first_row + i0 + n, r = rows.row(i);
+    label[n] = a.classes;
+    if (i0 + n >= a.tile_rows) continue;
+    float bound = 0.0f;
+    if (rows.valid(r)) {
       const float* stats = a.stats + i * kStats;
-      label[threadIdx.x] = static_cast<u64>(a.labels[r]);
-      loss.begin(stats[2], label[threadIdx.x]);
-      row[threadIdx.x] = loss.restored(stats[0], stats[1]);
-      loss.scale(row[threadIdx.x], rows.upstream(r));
-    } else if (i < last_row && !rows.ignored(r) && k0 == 0) {
+      label[n] = static_cast<u64>(a.labels[r]);
+      loss.begin(stats[2], label[n]);
+      row[n] = loss.restored(stats[0], stats[1]);
+      const float upstream = rows.upstream(r);
+      loss.scale(row[n], upstream);
+      bound = loss.bound(row[n], upstream);
+    } else if (!rows.ignored(r) && blockIdx.x == 0) {
       atomicOr(a.device_flags, kFlagLabel);
     }
+    const HalfScale scale(bound);
+    times[n] = scale.times;
+    if (kDtype == LK_DTYPE_F16 && blockIdx.x == 0) a.undo[i0 + n] = scale.undo;
   }
-  TallTile::Sum z;
-  rows.logits(shared, i0, k0, end, z);
-  if (a.d == 0) __syncthreads();  // else its barriers publish `row` and `label`
-  each_run_of_tile<kTallTile>(i0, k0, last_row, end, z, [&](u64 r, u64 k, u64 left, int, const Floats4& x) {
-    const u64 own = label[r - i0];
-    Floats4 g;
+  typename P::Sum z;
+  rows.logits<P>(shared, i0, k0, end, z);  // its barriers publish what is shared
+  each_row<P>(shared, z, a.tile_rows - i0, end - k0, [&](int r, auto chunks) {
+    const u64 own = label[r];
+    chunks([&](int column, int left, float (&x)[8]) {
+      const u64 k = k0 + column, place = (i0 + r) * a.tile_stride + (k - a.first_class);
+      rows.complete(x, k, left);
+      float g[8];
 #pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const bool wanted = static_cast<u64>(j) < left && own != a.classes;
-      g.v[j] = wanted ? loss.gradient(row[r - i0], x.v[j], k + j, k + j == own) : 0.0f;
-    }
-    put_run(a.tile + (r - a.first_row) * a.tile_classes + (k - a.first_class), g, left);
+      for (int e = 0; e < 8; ++e) {
+        g[e] = own != a.classes && e < left ? loss.gradient(row[r], x[e], k + e, k + e == own) : 0.0f;
+      }
+      if constexpr (P::kFloats) {
+        put_chunk(a.tile, LK_DTYPE_F32, place, left, g);
+      } else {
+#pragma unroll
+        for (int e = 0; e < 8; ++e) g[e] *= kDtype == LK_DTYPE_F16 ? times[r] : 1.0f;
+#pragma unroll
+        for (int n = 0; n < kGradientParts<kDtype>; ++n) {
+          float part[8];
+          take_halves(kDtype, g, part);
+          put_chunk(a.tile, kDtype, n * a.tile_rows * a.tile_stride + place, left, part);
+        }
+      }
+    });
   });
 }
+
+// ---- Inputs of the gradients ----------------------------------------------------------------------------
+
+LK_DEVICE float linear_input(const LinearRows& rows, u64 i, u64 p) {
+  const u64 r = rows.a.first_row + i;
+  return rows.a.counted && !rows.valid(rows.row(r)) ? 0.0f : rows.x(r, p);
+}
+
+// The largest of each row with what undoes the scale of its gradient, a warp per row.
+LK_DEVICE void linear_maxima(const lk_linear_rows_args& a) {
+  const LinearRows rows{a};
+  const u64 warps = u64(gridDim.x) * (blockDim.x / 32), lane = threadIdx.x % 32;
+  for (u64 i = u64(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; i < a.tile_rows; i += warps) {
+    float most = 0.0f;
+    for (u64 p = lane; p < a.d; p += 32) most = fmaxf(most, fabsf(linear_input(rows, i, p)));
+    most = reduce_lanes(most, 32, [](float x, float y) { return fmaxf(x, y); });
+    if (lane == 0) a.maxima[i] = most * a.undo[i];
+  }
+}
+
+LK_DEVICE void linear_inputs(const lk_linear_rows_args& a) {
+  __shared__ float of_warps[32];
+  const LinearRows rows{a};
+  const bool scaled = a.counted && a.dtype == LK_DTYPE_F16;
+  float times = 1.0f;
+  if (scaled) {
+    float most = 0.0f;
+    for (u64 i = threadIdx.x; i < a.tile_rows; i += blockDim.x) most = fmaxf(most, a.maxima[i]);
+    const HalfScale scale(reduce_group(most, 0.0f, of_warps, [](float x, float y) { return fmaxf(x, y); }));
+    times = scale.times;
+    if (blockIdx.x == 0 && threadIdx.x == 0) a.maxima[a.tile_rows] = scale.undo;
+  }
+  const u64 runs = (a.d + 7) / 8, n = a.tile_rows * runs;
+  for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < n; e += u64(gridDim.x) * blockDim.x) {
+    const u64 i = e / runs, p = e % runs * 8;
+    const int left = a.d - p < 8 ? static_cast<int>(a.d - p) : 8;
+    const float undo = scaled ? a.undo[i] : 1.0f;
+    float x[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) x[j] = j < left ? linear_input(rows, i, p + j) * undo * times : 0.0f;
+    put_chunk(a.inputs, a.dtype, i * a.stride + p, left, x);
+  }
+}
+
+// ---- Gradients ------------------------------------------------------------------------------------------
 
 // Adds to element e of a gradient: f32 in place, others in sums that the last tile rounds.
 LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, float value) {
@@ -288,49 +323,55 @@ LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, float va
   }
 }
 
-// Sample m of the tile's rows, from row r0 on.
-struct LinearTile {
-  const LinearRows& rows;
-  u64 r0, last, m, start, end;
-
-  template <bool kAlongDepth>
-  LK_DEVICE void load(int i, u64 p, float (&x)[4]) const {
-    static_assert(kAlongDepth, "classes lie side by side");
-    const u64 r = r0 + i, k = start + p, left = r < last && k < end ? end - k : 0;
-    const u64 row = left ? r * static_cast<u64>(rows.a.samples) + m - rows.a.first_row : 0;
-    load_run(rows.a.tile + (left ? row * rows.a.tile_classes + k : 0), LK_DTYPE_F32, left, x);
+// The same for a chunk.
+LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, int left, float (&x)[8]) {
+  const void* from = a.first ? nullptr : a.sums ? at(static_cast<const void*>(a.sums), LK_DTYPE_F32, sum) : at(static_cast<const void*>(a.out), LK_DTYPE_F32, e);
+  if (from && left == 8 && aligned16(from)) {
+    float before[8];
+    load8(from, LK_DTYPE_F32, 0, before);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) x[j] += before[j];
+  } else if (from) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      if (j < left) x[j] += static_cast<const float*>(from)[j];
+    }
   }
-};
+  if (a.sums && !a.last) {
+    put_chunk(a.sums, LK_DTYPE_F32, sum, left, x);
+  } else {
+    put_chunk(a.out, a.dtype, e, left, x);
+  }
+}
 
-// Part z of the gradient of x: rows of the call in blocks of 128 by 64 features, the samples of a row one after the
-// other. A part takes its share of the tile's classes.
+// Part of the gradient of x: rows of the call in blocks of 128 by 128 features, of one of their samples and a share of the
+// tile's classes.
+template <int kDtype>
 LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
-  __shared__ TallShared shared;
+  using P = Product<kDtype, kGradientParts<kDtype>>;
+  LK_DYNAMIC_SHARED(unsigned char, shared);
   const LinearRows rows{a};
-  const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, last = first + a.tile_rows / samples;
-  const u64 r0 = first + u64(blockIdx.y) * kTallTile, j0 = u64(blockIdx.x) * kTile;
-  const PartOf part(a.tile_classes, static_cast<u64>(a.parts_of_x), blockIdx.z);
-  TallTile::Sum total = {};
-  for (u64 m = 0; m < samples; ++m) {
-    TallTile::Sum sum = {};
-    if (part.start < part.end) {
-      product_tile<true, false>(
-          shared, LinearTile{rows, r0, last, m, part.start, part.end},
-          rows.weight(a.first_class + part.start, a.first_class + part.end, j0), part.end - part.start, sum, rows.operands(Operands::kFloatsHalves));
-    }
+  const u64 samples = static_cast<u64>(a.samples), count = a.tile_rows / samples, m = blockIdx.z % samples;
+  const u64 r0 = u64(blockIdx.y) * kSide, j0 = u64(blockIdx.x) * kSide;
+  const PartOf part(a.tile_classes, static_cast<u64>(a.parts_of_x), blockIdx.z / samples);
+  const u64 depth = part.start < part.end ? part.end - part.start : 0;
+  const Panel tile = panel(at(a.tile, kDtype, m * a.tile_stride), kDtype, samples * a.tile_stride, count, part.end, r0, part.start);
+  const Panel weight = panel(at(a.weight, kDtype, a.first_class * a.d), kDtype, a.d, part.end, a.d, part.start, j0);
+  typename P::Sum sum;
+  matrix_product<P, true, false>(shared, tile, weight, depth, sum, a.tile_rows * a.tile_stride * P::kSize);
+  float* out = a.x_parts + blockIdx.z * count * a.d;
+  each_row<P>(shared, sum, count - r0, a.d - j0, [&](int row, auto chunks) {
+    const u64 r = r0 + row, i = r * samples + m;
+    const float undo = kDtype == LK_DTYPE_F16 ? a.undo[i] : 1.0f;
+    chunks([&](int column, int left, float (&x)[8]) {
+      const u64 p = j0 + column;
 #pragma unroll
-    for (int i = 0; i < kMicro; ++i) {
-#pragma unroll
-      for (int j = 0; j < TallTile::kColumns; ++j) {
-        const u64 r = r0 + TallTile::row(i), p = j0 + TallTile::column(j);
-        if (r >= last || p >= a.d || rows.dropped(r * samples + m, p)) continue;
-        total[i][j] = fmaf(sum[i][j], rows.factor(), total[i][j]);
+      for (int e = 0; e < 8; ++e) {
+        x[e] = x[e] * undo * rows.factor();
+        if (a.drops && e < left && rows.dropped(a.first_row + i, p + e)) x[e] = 0.0f;
       }
-    }
-  }
-  float* out = a.parts + blockIdx.z * (last - first) * a.d;
-  each_run_of_tile<kTallTile>(r0 - first, j0, last - first, a.d, total, [&](u64 r, u64 p, u64 left, int, const Floats4& x) {
-    put_run(out + r * a.d + p, x, left);
+      put_chunk(out, LK_DTYPE_F32, r * a.d + p, left, x);
+    });
   });
 }
 
@@ -340,32 +381,51 @@ LK_DEVICE void linear_add_parts(const lk_linear_rows_args& a) {
   const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, count = a.tile_rows / samples * a.d;
   for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < count; e += u64(gridDim.x) * blockDim.x) {
     float sum = 0.0f;
-    for (int z = 0; z < a.parts_of_x; ++z) sum += a.parts[z * count + e];
+    for (int z = 0; z < a.parts_of_x * a.samples; ++z) sum += a.x_parts[z * count + e];
     // Not what 0 times a NaN of the weight gives.
     accumulate(a, first * a.d + e, first * a.d + e, rows.valid(first + e / a.d) ? sum : 0.0f);
   }
 }
 
-// Gradient of the weight: 128 classes by 64 features.
+// Gradient of the weight: 128 classes by 128 features.
+template <int kDtype>
 LK_DEVICE void linear_to_weight(const lk_linear_rows_args& a) {
-  __shared__ TallShared shared;
+  using P = Product<kDtype, kGradientParts<kDtype>>;
+  LK_DYNAMIC_SHARED(unsigned char, shared);
   const LinearRows rows{a};
-  const u64 k0 = u64(blockIdx.y) * kTallTile, j0 = u64(blockIdx.x) * kTile;
-  TallTile::Sum sum = {};
-  product_tile<false, false>(
-      shared, Matrix{a.tile, LK_DTYPE_F32, a.tile_classes, a.tile_rows, a.tile_classes, 0, k0}, LinearInputDown{rows, j0},
-      a.tile_rows, sum, rows.operands(Operands::kFloatsHalves));
-  each_of_tile<kTallTile>(k0, j0, a.tile_classes, a.d, [&](u64 k, u64 p, int i, int j) {
-    accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, sum[i][j] * rows.factor());
+  const u64 k0 = u64(blockIdx.y) * kSide, j0 = u64(blockIdx.x) * kSide;
+  const Panel tile = panel(a.tile, kDtype, a.tile_stride, a.tile_rows, a.tile_classes, 0, k0);
+  const Panel inputs = panel(a.inputs, kDtype, a.stride, a.tile_rows, a.d, 0, j0);
+  typename P::Sum sum;
+  matrix_product<P, false, false>(shared, tile, inputs, a.tile_rows, sum, a.tile_rows * a.tile_stride * P::kSize);
+  const float factor = rows.factor() * (kDtype == LK_DTYPE_F16 && a.tile_rows > 0 ? a.maxima[a.tile_rows] : 1.0f);
+  each_row<P>(shared, sum, a.tile_classes - k0, a.d - j0, [&](int row, auto chunks) {
+    chunks([&](int column, int left, float (&x)[8]) {
+      const u64 k = k0 + row, p = j0 + column;
+#pragma unroll
+      for (int e = 0; e < 8; ++e) x[e] *= factor;
+      accumulate(a, (a.first_class + k) * a.d + p, k * a.d + p, left, x);
+    });
   });
 }
 
-// Gradient of the bias: one thread per class.
+// Gradient of the bias: 32 classes by 8 shares of the rows.
 LK_DEVICE void linear_to_bias(const lk_linear_rows_args& a) {
-  const u64 k = u64(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (k >= a.tile_classes) return;
-  double sum = a.first ? 0.0 : a.bias_sums[k];
-  for (u64 i = 0; i < a.tile_rows; ++i) sum += a.tile[i * a.tile_classes + k];
+  __shared__ double sums[8][32];
+  const u64 k = u64(blockIdx.x) * 32 + threadIdx.x % 32;
+  const int share = static_cast<int>(threadIdx.x) / 32;
+  double sum = 0.0;
+  for (u64 i = static_cast<u64>(share); k < a.tile_classes && i < a.tile_rows; i += 8) {
+    u64 e = i * a.tile_stride + k;
+    double g = load1(a.tile, a.dtype, e);
+    for (int part = 1; part < a.parts; ++part) g += load1(a.tile, a.dtype, e += a.tile_rows * a.tile_stride);
+    sum += a.dtype == LK_DTYPE_F16 ? g * a.undo[i] : g;
+  }
+  sums[share][threadIdx.x % 32] = sum;
+  __syncthreads();
+  if (share != 0 || k >= a.tile_classes) return;
+  for (int n = 1; n < 8; ++n) sum += sums[n][threadIdx.x];
+  if (!a.first) sum += a.bias_sums[k];
   if (a.last) {
     store1(a.out, a.dtype, a.first_class + k, static_cast<float>(sum));
   } else {

@@ -185,6 +185,12 @@ struct CrossEntropy {
     row.gradient_at = s * g * label_slope;
   }
 
+  // What no element of the gradient of a row is beyond.
+  LK_DEVICE float bound(const Row& row, float s) const {
+    const float lse = row.softmax.max + row.softmax.log_sum;
+    return fabsf(s) * (fmaf(smooth, weight_sum, keep * w_label) + 2.0f * penalty * fabsf(lse));
+  }
+
   LK_DEVICE float gradient(const Row& row, float z, u64 k, bool is_label) const {
     if (is_label) return row.gradient_at;
     return cap > 0.0f ? With<true>{*this}.gradient(row, z, k) : With<false>{*this}.gradient(row, z, k);

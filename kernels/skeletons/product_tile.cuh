@@ -147,16 +147,6 @@ struct Share {
   }
 };
 
-// Part `index` of `count` of n elements, in whole runs of 64; empty where start >= end.
-struct PartOf {
-  u64 start, end;
-  LK_DEVICE PartOf(u64 n, u64 count, u64 index) {
-    const u64 each = (n + count * kTile - 1) / (count * kTile) * kTile;
-    start = index * each;
-    end = start + each < n ? start + each : n;
-  }
-};
-
 // ---- Products -----------------------------------------------------------------------------------------
 
 // Has `multiply` add the product of a strip of a and b to `part`, which is added to `sum` every 64 of the depth. All

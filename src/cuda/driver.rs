@@ -94,10 +94,30 @@ impl Driver {
                 if version >= FUNC_LOAD {
                     unavailable(kernel, sys::cuFuncLoad(function))?;
                 }
+                self.allow_shared_memory(kernel, function)?;
             }
             self.functions.insert(kernel, function);
         }
         Ok(())
+    }
+
+    /// Lets a launch ask for all the shared memory that a block may have; without this, for 48 KB.
+    ///
+    /// # Safety
+    /// The function is one of this device.
+    unsafe fn allow_shared_memory(&self, kernel: &str, function: sys::CUfunction) -> Result<()> {
+        use sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MOST;
+        use sys::CUfunction_attribute::{
+            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as DYNAMIC,
+            CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES as FIXED,
+        };
+        let (mut most, mut fixed): (c_int, c_int) = (0, 0);
+        // SAFETY: out pointers to locals; the function by contract.
+        unsafe {
+            unavailable(kernel, sys::cuDeviceGetAttribute(&mut most, MOST, self.device))?;
+            unavailable(kernel, sys::cuFuncGetAttribute(&mut fixed, FIXED, function))?;
+            unavailable(kernel, sys::cuFuncSetAttribute(function, DYNAMIC, most - fixed))
+        }
     }
 
     fn cu_stream(&self) -> sys::CUstream {

@@ -3,17 +3,21 @@
 use std::ffi::c_void;
 use std::ptr;
 
+use super::products::{Product, SIDE, depth_parts};
 use super::reduce::{self, ReduceArgs};
-use super::tiles::{BLOCK, ENOUGH_BLOCKS, MOST_BLOCKS, TALL, THREADS, gather_parts, parts};
+use super::tiles::{MOST_BLOCKS, THREADS, parts};
 use super::{Device, Result, align_up, bytes_of};
 use crate::registry::{Pass, Reduction};
 
 /// Constants over all rows at the start of the workspace, as for losses on rows of logits.
 const HEADER_BYTES: u64 = 256;
-/// Rows and classes of the tile whose gradients are in memory at a time.
+/// Rows and elements of the tile whose gradients are in memory at a time, and its classes at most.
 const ROWS: u64 = 2048;
-const CLASSES: u64 = 4096;
+const ELEMENTS: u64 = 2048 * 4096;
+const MOST_CLASSES: u64 = 8192;
 const MOST_SPLITS: u64 = 64;
+/// Blocks that fill the largest GPUs twice; fixed, so that the sums do not depend on the GPU.
+const ENOUGH_BLOCKS: u64 = 512;
 
 /// Mirrors kernels/linear_rows/linear_rows.cuh.
 #[repr(C)]
@@ -32,8 +36,11 @@ pub struct LinearArgs {
     pub losses: *mut f32,
     pub stats: *mut f32,
     pub partials: *mut f32,
-    pub tile: *mut f32,
-    pub parts: *mut f32,
+    pub tile: *mut c_void,
+    pub undo: *mut f32,
+    pub inputs: *mut c_void,
+    pub maxima: *mut f32,
+    pub x_parts: *mut f32,
     pub out: *mut c_void,
     pub sums: *mut f32,
     pub bias_sums: *mut f64,
@@ -46,6 +53,8 @@ pub struct LinearArgs {
     pub tile_rows: u64,
     pub first_class: u64,
     pub tile_classes: u64,
+    pub tile_stride: u64,
+    pub stride: u64,
     pub seed: u64,
     pub offset: u64,
     pub kept_from: u64,
@@ -60,7 +69,9 @@ pub struct LinearArgs {
     pub samples: i32,
     pub splits: i32,
     pub parts_of_x: i32,
-    pub padding: i32,
+    pub partials_of_row: i32,
+    pub counted: i32,
+    pub parts: i32,
     pub ignores: u8,
     pub drops: u8,
     pub first: u8,
@@ -95,7 +106,10 @@ struct Layout {
     stats: u64,
     partials: u64,
     tile: u64,
-    parts: u64,
+    undo: u64,
+    inputs: u64,
+    maxima: u64,
+    x_parts: u64,
     bias_sums: u64,
     x_sums: u64,
     weight_sums: u64,
@@ -110,35 +124,52 @@ fn tile_rows(samples: u64) -> u64 {
 
 /// Parts that the classes are cut into, so that few rows still fill the GPU.
 fn splits(rows: u64, classes: u64) -> u64 {
-    parts(rows.div_ceil(TALL), ENOUGH_BLOCKS, MOST_SPLITS, classes)
+    parts(rows.div_ceil(SIDE), ENOUGH_BLOCKS, MOST_SPLITS, classes)
 }
 
-fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout {
+/// Classes of the tile: as many in each.
+fn tile_classes(rows: u64, classes: u64) -> u64 {
+    let most = (ELEMENTS / rows.max(1)).clamp(ELEMENTS / ROWS, MOST_CLASSES);
+    classes.div_ceil(classes.div_ceil(most).max(1)).next_multiple_of(SIDE).min(classes)
+}
+
+fn layout(rows: u64, samples: u64, d: u64, classes: u64, dtype: i32) -> Layout {
     let all = rows.saturating_mul(samples);
-    let (tile_rows, tile_classes) = (all.min(tile_rows(samples)), classes.min(CLASSES));
+    let tile_rows = all.min(tile_rows(samples));
+    let tile_classes = tile_classes(tile_rows, classes);
     let mut at = HEADER_BYTES;
     let mut piece = |values: u64, size: u64| {
         let start = at;
         at = at.saturating_add(values.saturating_mul(size).saturating_add(255) & !255);
         start
     };
-    let wide = u64::from(!is_f32);
+    let product = Product::of(dtype);
+    let (size, wide) = (product.size(), u64::from(product != Product::F32));
+    let scaled = u64::from(product == Product::F16);
+    let several = u64::from(all > tile_rows);
     let losses = piece(rows, 4);
     let stats = piece(all, 12);
-    let partials = piece(all.saturating_mul(splits(all, classes)), 16);
-    let tile = piece(tile_rows.saturating_mul(tile_classes), 4);
+    let partials = piece(all.saturating_mul(splits(tile_rows, classes)).saturating_mul(product.lanes()), 16);
+    let tile = piece(tile_rows.saturating_mul(padded(tile_classes)) * product.parts(), size);
+    let undo = piece(tile_rows * scaled, 4);
+    let inputs = piece(tile_rows.saturating_mul(padded(d)), size);
+    let maxima = piece((tile_rows + 1) * scaled, 4);
     let of_call = tile_rows / samples;
-    let of_x = piece(gather_parts(of_call, d, tile_classes).saturating_mul(of_call).saturating_mul(d), 4);
+    let of_x = depth_parts(of_call.saturating_mul(samples), d, tile_classes).saturating_mul(samples);
+    let x_parts = piece(of_x.saturating_mul(of_call).saturating_mul(d), 4);
     let bias_sums = piece(tile_classes, 8);
     let x_sums = piece(rows.saturating_mul(d).saturating_mul(wide), 4);
-    let weight_sums = piece(tile_classes.saturating_mul(d).saturating_mul(wide), 4);
+    let weight_sums = piece(tile_classes.saturating_mul(d).saturating_mul(wide * several), 4);
     let reduce = piece(reduce::scratch_bytes(rows).max(reduce::scratch_bytes(classes)), 1);
     Layout {
         losses,
         stats,
         partials,
         tile,
-        parts: of_x,
+        undo,
+        inputs,
+        maxima,
+        x_parts,
         bias_sums,
         x_sums,
         weight_sums,
@@ -147,9 +178,14 @@ fn layout(rows: u64, samples: u64, d: u64, classes: u64, is_f32: bool) -> Layout
     }
 }
 
+/// Elements from row to row of what is in the workspace: whole chunks of 16 bytes.
+fn padded(columns: u64) -> u64 {
+    columns.saturating_add(7) & !7
+}
+
 /// Bytes of workspace for a call of any pass.
 pub fn workspace_size(rows: u64, samples: u64, d: u64, classes: u64, dtype: i32) -> u64 {
-    layout(rows, samples, d, classes, dtype == reduce::F32).bytes
+    layout(rows, samples, d, classes, dtype).bytes
 }
 
 /// Launches what the plan wants. `args` has the inputs and options.
@@ -204,30 +240,51 @@ pub fn run(dev: &dyn Device, args: &LinearArgs, plan: &LinearPlan) -> Result<()>
     if wants_gradient { call.gradients() } else { Ok(()) }
 }
 
+fn bytes(args: &LinearArgs) -> &[u8] {
+    // SAFETY: a struct of integers, floats and pointers.
+    unsafe { bytes_of(args) }
+}
+
 struct Call<'a> {
     dev: &'a dyn Device,
     args: LinearArgs,
     plan: &'a LinearPlan,
     at: Layout,
+    product: Product,
     all: u64,
     samples: u64,
+    tile_rows: u64,
+    tile_classes: u64,
 }
 
 impl<'a> Call<'a> {
     fn new(dev: &'a dyn Device, args: &LinearArgs, plan: &'a LinearPlan) -> Self {
         let samples = args.samples as u64;
-        let at = layout(args.rows, samples, args.d, args.classes, args.dtype == reduce::F32);
+        let at = layout(args.rows, samples, args.d, args.classes, args.dtype);
         let all = args.rows * samples;
-        let mut call = Call { dev, args: *args, plan, at, all, samples };
-        call.args.header = call.place(0);
-        call.args.stats = if plan.saved.is_null() { call.place(at.stats) } else { plan.saved };
-        call.args.partials = call.place(at.partials);
-        call.args.tile = call.place(at.tile);
-        call.args.parts = call.place(at.parts);
-        call.args.bias_sums = call.place(at.bias_sums);
-        call.args.splits = splits(all, args.classes) as i32;
-        call.args.parts_of_x =
-            gather_parts(all.min(tile_rows(samples)) / samples, args.d, args.classes.min(CLASSES)) as i32;
+        let tile_rows = tile_rows(samples);
+        let tile_classes = tile_classes(all.min(tile_rows), args.classes);
+        let product = Product::of(args.dtype);
+        let mut call = Call { dev, args: *args, plan, at, product, all, samples, tile_rows, tile_classes };
+        let splits = splits(all.min(tile_rows), args.classes);
+        let place = |offset| plan.workspace.wrapping_byte_add(offset as usize);
+        call.args = LinearArgs {
+            header: place(0).cast(),
+            stats: if plan.saved.is_null() { place(at.stats).cast() } else { plan.saved },
+            partials: place(at.partials).cast(),
+            tile: place(at.tile),
+            undo: place(at.undo).cast(),
+            inputs: place(at.inputs),
+            maxima: place(at.maxima).cast(),
+            x_parts: place(at.x_parts).cast(),
+            bias_sums: place(at.bias_sums).cast(),
+            stride: padded(args.d),
+            splits: splits as i32,
+            partials_of_row: (splits * product.lanes()) as i32,
+            parts: product.parts() as i32,
+            parts_of_x: depth_parts(all.min(tile_rows), args.d, tile_classes) as i32,
+            ..*args
+        };
         call
     }
 
@@ -235,63 +292,95 @@ impl<'a> Call<'a> {
         self.plan.workspace.wrapping_byte_add(offset as usize).cast()
     }
 
-    fn launch(&self, kernel: &str, grid: [u64; 3], args: &LinearArgs) -> Result<()> {
-        // SAFETY: a struct of integers, floats and pointers.
-        let bytes = unsafe { bytes_of(args) };
-        self.dev.launch(kernel, grid.map(|n| n as u32), [THREADS, 1, 1], 0, bytes)
+    fn launch(&self, kernel: &str, blocks: u64, args: &LinearArgs) -> Result<()> {
+        self.dev.launch(kernel, [blocks as u32, 1, 1], [THREADS, 1, 1], 0, bytes(args))
+    }
+
+    /// Rows `r` of the tiles.
+    fn rows(&self, r: u64) -> LinearArgs {
+        let first_row = r * self.tile_rows;
+        LinearArgs { first_row, tile_rows: (self.all - first_row).min(self.tile_rows), ..self.args }
+    }
+
+    /// Inputs of the tile as products want them.
+    fn inputs(&self, args: &LinearArgs) -> Result<()> {
+        if args.counted != 0 && self.product == Product::F16 {
+            self.launch("linear_rows_maxima", args.tile_rows.div_ceil(8).clamp(1, MOST_BLOCKS), args)?;
+        }
+        let runs = args.tile_rows.saturating_mul(args.stride / 8);
+        self.launch("linear_rows_inputs", runs.div_ceil(u64::from(THREADS)).clamp(1, MOST_BLOCKS), args)
     }
 
     fn statistics(&self, losses: *mut f32) -> Result<()> {
+        for r in 0..self.all.div_ceil(self.tile_rows) {
+            let args = self.rows(r);
+            if args.drops != 0 {
+                self.inputs(&args)?;
+            }
+            let grid = [args.tile_rows.div_ceil(SIDE), args.splits as u64, 1];
+            self.product.launch(self.dev, "linear_rows_statistics", grid, bytes(&args))?;
+        }
         let args = LinearArgs { losses, ..self.args };
-        self.launch("linear_rows_statistics", [self.all.div_ceil(TALL), args.splits as u64, 1], &args)?;
-        self.launch("linear_rows_losses", [args.rows.div_ceil(u64::from(THREADS)), 1, 1], &args)
+        self.launch("linear_rows_losses", args.rows.div_ceil(u64::from(THREADS)), &args)
     }
 
     fn gradients(&self) -> Result<()> {
-        let (classes, d, plan) = (self.args.classes, self.args.d, self.plan);
-        let wide = self.args.dtype != reduce::F32;
-        let sums = |at| if wide { self.place(at) } else { ptr::null_mut() };
+        let classes = self.args.classes;
         // One turn without rows still clears the gradients of weight and bias.
-        let tile_rows = tile_rows(self.samples);
-        let row_tiles = self.all.div_ceil(tile_rows).max(1);
-        let class_tiles = classes.div_ceil(CLASSES);
+        let row_tiles = self.all.div_ceil(self.tile_rows).max(1);
+        let class_tiles = classes.div_ceil(self.tile_classes.max(1));
         for c in 0..class_tiles {
+            let first_class = c * self.tile_classes;
+            let tile_classes = (classes - first_class).min(self.tile_classes);
+            let of_classes =
+                LinearArgs { first_class, tile_classes, tile_stride: padded(tile_classes), ..self.args };
             for r in 0..row_tiles {
-                let (first_row, first_class) = (r * tile_rows, c * CLASSES);
-                let args = LinearArgs {
-                    first_row,
-                    first_class,
-                    tile_rows: (self.all - first_row).min(tile_rows),
-                    tile_classes: (classes - first_class).min(CLASSES),
-                    ..self.args
-                };
-                if args.tile_rows > 0 {
-                    let grid = [args.tile_classes.div_ceil(BLOCK), args.tile_rows.div_ceil(TALL), 1];
-                    self.launch("linear_rows_gradient", grid, &args)?;
-                }
-                if !plan.grad_x.is_null() && args.tile_rows > 0 {
-                    let (first, last) = (u8::from(c == 0), u8::from(c + 1 == class_tiles));
-                    let rows = args.tile_rows / self.samples;
-                    let (out, sums) = (plan.grad_x, sums(self.at.x_sums));
-                    let args = LinearArgs { out, sums, first, last, ..args };
-                    let grid = [d.div_ceil(BLOCK), rows.div_ceil(TALL), args.parts_of_x as u64];
-                    self.launch("linear_rows_to_x", grid, &args)?;
-                    let blocks = rows.saturating_mul(d).div_ceil(u64::from(THREADS)).clamp(1, MOST_BLOCKS);
-                    self.launch("linear_rows_add_parts", [blocks, 1, 1], &args)?;
-                }
-                let (first, last) = (u8::from(r == 0), u8::from(r + 1 == row_tiles));
-                if !plan.grad_weight.is_null() {
-                    let (out, sums) = (plan.grad_weight, sums(self.at.weight_sums));
-                    let args = LinearArgs { out, sums, first, last, ..args };
-                    let grid = [d.div_ceil(BLOCK), args.tile_classes.div_ceil(TALL), 1];
-                    self.launch("linear_rows_to_weight", grid, &args)?;
-                }
-                if !plan.grad_bias.is_null() {
-                    let args = LinearArgs { out: plan.grad_bias, first, last, ..args };
-                    let blocks = args.tile_classes.div_ceil(u64::from(THREADS));
-                    self.launch("linear_rows_to_bias", [blocks, 1, 1], &args)?;
-                }
+                let LinearArgs { first_row, tile_rows, .. } = self.rows(r);
+                let args = LinearArgs { first_row, tile_rows, ..of_classes };
+                self.tile(&args, [c == 0, c + 1 == class_tiles], [r == 0, r + 1 == row_tiles])?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a tile adds to the gradients. `class` and `row`: whether it is the first and the last of its row of tiles,
+    /// and of its column.
+    fn tile(&self, args: &LinearArgs, class: [bool; 2], row: [bool; 2]) -> Result<()> {
+        let (d, plan, wide) = (args.d, self.plan, self.product != Product::F32);
+        let out = |out: *mut c_void, sums: u64, [first, last]: [bool; 2]| LinearArgs {
+            out,
+            sums: if wide { self.place(sums) } else { ptr::null_mut() },
+            first: u8::from(first),
+            last: u8::from(last),
+            ..*args
+        };
+        let classes = args.tile_classes;
+        if args.tile_rows > 0 {
+            if args.drops != 0 {
+                self.inputs(args)?;
+            }
+            let grid = [classes.div_ceil(SIDE), args.tile_rows.div_ceil(SIDE), 1];
+            self.product.launch(self.dev, "linear_rows_gradient", grid, bytes(args))?;
+        }
+        if !plan.grad_x.is_null() && args.tile_rows > 0 && d > 0 {
+            let rows = args.tile_rows / self.samples;
+            let args = out(plan.grad_x, self.at.x_sums, class);
+            let grid = [d.div_ceil(SIDE), rows.div_ceil(SIDE), args.parts_of_x as u64 * self.samples];
+            self.product.launch_parts(self.dev, "linear_rows_to_x", grid, bytes(&args))?;
+            let blocks = rows.saturating_mul(d).div_ceil(u64::from(THREADS)).clamp(1, MOST_BLOCKS);
+            self.launch("linear_rows_add_parts", blocks, &args)?;
+        }
+        if !plan.grad_weight.is_null() && d > 0 {
+            if args.tile_rows > 0 {
+                self.inputs(&LinearArgs { counted: 1, ..*args })?;
+            }
+            let args = out(plan.grad_weight, self.at.weight_sums, row);
+            let grid = [d.div_ceil(SIDE), classes.div_ceil(SIDE), 1];
+            self.product.launch_parts(self.dev, "linear_rows_to_weight", grid, bytes(&args))?;
+        }
+        if !plan.grad_bias.is_null() {
+            let args = LinearArgs { out: plan.grad_bias, ..out(plan.grad_bias, 0, row) };
+            self.launch("linear_rows_to_bias", classes.div_ceil(32), &args)?;
         }
         Ok(())
     }

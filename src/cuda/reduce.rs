@@ -13,6 +13,7 @@ const MAX_BLOCKS: u64 = 512;
 /// `values_kind` of partial sums that another kernel left as pairs (value, weight) of f64.
 pub const PAIRS: i32 = 3;
 pub const F32: i32 = 0;
+pub const F16: i32 = 1;
 
 /// Mirrors kernels/reductions/reduce.cuh.
 #[repr(C)]
