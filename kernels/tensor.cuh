@@ -82,23 +82,24 @@ LK_DEVICE void multiply_add(float (&d)[kRows][kColumns][4], const uint32_t (&a)[
 #else
 namespace emulated {
 
+inline double power_of_two(int n) { return __longlong_as_double(static_cast<int64_t>(1023 + n) << 52); }
+
 // Terms lined up by the largest of them and cut off one bit beyond its last, as the hardware does at worst.
 template <int kTerms>
 float truncated_sum(const double (&terms)[kTerms]) {
   double plain = 0.0, largest = 0.0;
   for (double t : terms) {
     plain += t;
-    largest = std::fabs(t) > largest ? std::fabs(t) : largest;
+    largest = largest < std::fabs(t) ? std::fabs(t) : largest;
   }
   if (!(largest > 0x1p-100) || !std::isfinite(plain)) return static_cast<float>(plain);
-  int power = 0;
-  std::frexp(largest, &power);
-  const double quantum = std::ldexp(1.0, power - 25), inverse = std::ldexp(1.0, 25 - power);
-  double sum = 0.0;
-  for (double t : terms) sum += static_cast<double>(static_cast<int32_t>(t * inverse));
-  sum *= quantum;
-  const float near = static_cast<float>(sum);
-  return std::fabs(static_cast<double>(near)) > std::fabs(sum) ? std::nextafterf(near, 0.0f) : near;
+  const int power = static_cast<int>(__double_as_longlong(largest) >> 52) - 1022;
+  const double inverse = power_of_two(25 - power);
+  int64_t sum = 0;
+  for (double t : terms) sum += static_cast<int32_t>(t * inverse);
+  // An f32 towards 0.
+  const double whole = static_cast<double>(sum) * power_of_two(power - 25);
+  return static_cast<float>(__longlong_as_double(__double_as_longlong(whole) & ~((int64_t{1} << 29) - 1)));
 }
 
 template <int kDtype>

@@ -36,18 +36,18 @@ struct Isogclr {
 
   LK_DEVICE float relative(u64 row, float s, float factor) const { return (s - static_cast<float>(a.own[2 * row])) * factor; }
 
-  LK_DEVICE void add(Stat& stat, u64 owner, u64 other, const float (&s)[kMicro], int count) const {
-    float z[kMicro], top = stat.about;
+  LK_DEVICE void add(Stat& stat, u64 owner, u64 other, const float (&s)[8], int count) const {
+    float z[8], top = stat.about;
     const float factor = 1.0f / a.entry.temperatures[owner];
 #pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
+    for (int j = 0; j < 8; ++j) {
       z[j] = j < count && other + j != owner ? relative(owner, s[j], factor) : -infinity();
       top = fmaxf(top, z[j]);
     }
     if (top == -infinity()) {
       // Nothing to sum yet, unless it is NaN.
 #pragma unroll
-      for (int j = 0; j < kMicro; ++j) {
+      for (int j = 0; j < 8; ++j) {
         if (z[j] != z[j]) stat.sum += z[j];
       }
       return;
@@ -63,7 +63,7 @@ struct Isogclr {
     }
     float sum = 0.0f, moment = 0.0f;
 #pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
+    for (int j = 0; j < 8; ++j) {
       const float e = expf(z[j] - top);
       sum += e;
       moment += z[j] == -infinity() ? 0.0f : z[j] * e;

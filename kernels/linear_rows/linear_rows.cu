@@ -14,10 +14,10 @@ LK_KERNEL(linear_rows_gradient_bf16, lk_linear_rows_args, 128, 2) { lk::linear_g
 LK_KERNEL(linear_rows_maxima, lk_linear_rows_args, 256) { lk::linear_maxima(a); }
 LK_KERNEL(linear_rows_inputs, lk_linear_rows_args, 256) { lk::linear_inputs(a); }
 LK_KERNEL(linear_rows_to_x_f32, lk_linear_rows_args, 256, 1) { lk::linear_to_x<LK_DTYPE_F32>(a); }
-LK_KERNEL(linear_rows_to_x_f16, lk_linear_rows_args, 128, 2) { lk::linear_to_x<LK_DTYPE_F16>(a); }
-LK_KERNEL(linear_rows_to_x_bf16, lk_linear_rows_args, 128, 2) { lk::linear_to_x<LK_DTYPE_BF16>(a); }
+LK_KERNEL(linear_rows_to_x_f16, lk_linear_rows_args, 256, 1) { lk::linear_to_x<LK_DTYPE_F16>(a); }
+LK_KERNEL(linear_rows_to_x_bf16, lk_linear_rows_args, 256, 1) { lk::linear_to_x<LK_DTYPE_BF16>(a); }
 LK_KERNEL(linear_rows_add_parts, lk_linear_rows_args, 256) { lk::linear_add_parts(a); }
 LK_KERNEL(linear_rows_to_weight_f32, lk_linear_rows_args, 256, 1) { lk::linear_to_weight<LK_DTYPE_F32>(a); }
-LK_KERNEL(linear_rows_to_weight_f16, lk_linear_rows_args, 128, 2) { lk::linear_to_weight<LK_DTYPE_F16>(a); }
-LK_KERNEL(linear_rows_to_weight_bf16, lk_linear_rows_args, 128, 2) { lk::linear_to_weight<LK_DTYPE_BF16>(a); }
+LK_KERNEL(linear_rows_to_weight_f16, lk_linear_rows_args, 256, 1) { lk::linear_to_weight<LK_DTYPE_F16>(a); }
+LK_KERNEL(linear_rows_to_weight_bf16, lk_linear_rows_args, 256, 1) { lk::linear_to_weight<LK_DTYPE_BF16>(a); }
 LK_KERNEL(linear_rows_to_bias, lk_linear_rows_args, 256) { lk::linear_to_bias(a); }

@@ -105,10 +105,9 @@ struct LinearRows {
 template <int kDtype>
 LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
   using P = Product<kDtype>;
-  constexpr int kPerRow = 2 * P::kAcross;
   LK_DYNAMIC_SHARED(unsigned char, shared);
   __shared__ u64 label[kSide];
-  __shared__ CrossEntropy::Acc running[kSide][kPerRow];
+  __shared__ CrossEntropy::Acc running[kSide][P::kLanes];
   const LinearRows rows{a};
   const u64 i0 = u64(blockIdx.x) * kSide;
   const PartOf part(a.classes, static_cast<u64>(a.splits), blockIdx.y);
@@ -119,14 +118,13 @@ LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
     for (CrossEntropy::Acc& acc : running[n]) acc = loss.init();
   }
   __syncthreads();
-  const int own = P::warp_column() / (8 * P::kColumnBlocks) * 2 + P::lane() % 2;
   for (u64 k0 = part.start; k0 < part.end; k0 += kSide) {
     typename P::Sum z;
     rows.logits<P>(shared, i0, k0, part.end, z);
     each_row<P>(shared, z, a.tile_rows - i0, part.end - k0, [&](int row, auto chunks) {
       if (label[row] == a.classes) return;
       loss.label = label[row];
-      CrossEntropy::Acc acc = running[row][own];
+      CrossEntropy::Acc acc = running[row][P::lane_of_row()];
       chunks([&](int column, int left, float (&x)[8]) {
         const u64 k = k0 + column;
         rows.complete(x, k, left);
@@ -148,14 +146,14 @@ LK_DEVICE void linear_statistics(const lk_linear_rows_args& a) {
           }
         }
       });
-      running[row][own] = acc;
+      running[row][P::lane_of_row()] = acc;
     });
   }
-  for (int n = static_cast<int>(threadIdx.x); n < kSide * kPerRow; n += P::kThreads) {
-    const u64 row = i0 + n / kPerRow;
+  for (int n = static_cast<int>(threadIdx.x); n < kSide * P::kLanes; n += P::kThreads) {
+    const u64 row = i0 + n / P::kLanes;
     if (row >= a.tile_rows) continue;
-    const CrossEntropy::Acc& all = running[n / kPerRow][n % kPerRow];
-    float* to = a.partials + ((a.first_row + row) * a.partials_of_row + blockIdx.y * kPerRow + n % kPerRow) * kPartial;
+    const CrossEntropy::Acc& all = running[n / P::kLanes][n % P::kLanes];
+    float* to = a.partials + ((a.first_row + row) * a.partials_of_row + blockIdx.y * P::kLanes + n % P::kLanes) * kPartial;
     to[0] = all.softmax.max;
     to[1] = all.softmax.sum;
     to[2] = all.gap;
@@ -198,10 +196,6 @@ LK_DEVICE void linear_losses(const lk_linear_rows_args& a) {
   }
   if (a.losses) a.losses[r] = valid ? total / a.samples : ignored ? 0.0f : quiet_nan();
 }
-
-// Of the gradient of the logits.
-template <int kDtype>
-constexpr int kGradientParts = kDtype == LK_DTYPE_F32 ? 1 : kDtype == LK_DTYPE_F16 ? 2 : 3;
 
 // The tile: gradient of the logits, 0 in rows that do not count.
 template <int kDtype>
@@ -247,18 +241,9 @@ LK_DEVICE void linear_gradient(const lk_linear_rows_args& a) {
       for (int e = 0; e < 8; ++e) {
         g[e] = own != a.classes && e < left ? loss.gradient(row[r], x[e], k + e, k + e == own) : 0.0f;
       }
-      if constexpr (P::kFloats) {
-        put_chunk(a.tile, LK_DTYPE_F32, place, left, g);
-      } else {
 #pragma unroll
-        for (int e = 0; e < 8; ++e) g[e] *= kDtype == LK_DTYPE_F16 ? times[r] : 1.0f;
-#pragma unroll
-        for (int n = 0; n < kGradientParts<kDtype>; ++n) {
-          float part[8];
-          take_halves(kDtype, g, part);
-          put_chunk(a.tile, kDtype, n * a.tile_rows * a.tile_stride + place, left, part);
-        }
-      }
+      for (int e = 0; e < 8; ++e) g[e] *= kDtype == LK_DTYPE_F16 ? times[r] : 1.0f;
+      put_parts<kDtype>(a.tile, place, a.tile_rows * a.tile_stride, left, g);
     });
   });
 }
@@ -348,7 +333,7 @@ LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, int left
 // tile's classes.
 template <int kDtype>
 LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
-  using P = Product<kDtype, kGradientParts<kDtype>>;
+  using P = Product<kDtype, kFactorParts<kDtype>>;
   LK_DYNAMIC_SHARED(unsigned char, shared);
   const LinearRows rows{a};
   const u64 samples = static_cast<u64>(a.samples), count = a.tile_rows / samples, m = blockIdx.z % samples;
@@ -390,7 +375,7 @@ LK_DEVICE void linear_add_parts(const lk_linear_rows_args& a) {
 // Gradient of the weight: 128 classes by 128 features.
 template <int kDtype>
 LK_DEVICE void linear_to_weight(const lk_linear_rows_args& a) {
-  using P = Product<kDtype, kGradientParts<kDtype>>;
+  using P = Product<kDtype, kFactorParts<kDtype>>;
   LK_DYNAMIC_SHARED(unsigned char, shared);
   const LinearRows rows{a};
   const u64 k0 = u64(blockIdx.y) * kSide, j0 = u64(blockIdx.x) * kSide;

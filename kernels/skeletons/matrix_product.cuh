@@ -3,8 +3,8 @@
 //
 // f16 and bf16 are multiplied as they are. A factor that comes from f32 arithmetic is in parts that add up to it: three of
 // bf16, or two of f16 and a scale (`HalfScale`), so that nothing below 2^-22 of an element is lost, or 2^-38 of the largest.
-// f32 is split into two parts of TF32 here and multiplied three times; its sums are taken over 64 of the depth at a time,
-// for tensor cores truncate.
+// f32 is split here into two parts of TF32, unless it holds halves. Tensor cores truncate: but for the products of halves
+// with halves, sums go over to f32 arithmetic strip by strip.
 //
 // Shared memory: P::kStages * P::kStage bytes, dynamic.
 #pragma once
@@ -31,22 +31,32 @@ LK_DEVICE Panel panel(const void* data, int dtype, u64 stride, u64 rows, u64 col
   return {at(data, dtype, any ? row * stride + column : 0), stride, any ? rows - row : 0, any ? columns - column : 0};
 }
 
-// kDtype of both factors; A may come in two parts.
-template <int kType, int kPartsOfA = 1>
+// What is known of factors of f32.
+enum class Words {
+  kAny,
+  kHalvesB,  // B has nothing but values of f16 or bf16
+  kHalves    // nor has A
+};
+
+// kDtype of both factors; A may come in parts.
+template <int kType, int kPartsOfA = 1, Words kWordsOf = Words::kAny>
 struct Product {
   static constexpr int kDtype = kType, kParts = kPartsOfA;
-  static constexpr bool kFloats = kType == LK_DTYPE_F32;
-  static constexpr int kThreads = kFloats ? 256 : 128;
+  static constexpr Words kWords = kWordsOf;
+  static constexpr bool kFloats = kType == LK_DTYPE_F32, kByStrip = kFloats || kParts > 1;
+  static constexpr int kThreads = kByStrip ? 256 : 128;
   static constexpr int kSize = kFloats ? 4 : 2, kPerChunk = 16 / kSize, kStep = 4 * kPerChunk;
-  static constexpr int kStages = kFloats || kParts > 1 ? 2 : 3, kStage = (kParts + 1) * kPanelBytes;
+  static constexpr int kStages = kByStrip ? 2 : 3, kStage = (kParts + 1) * kPanelBytes;
   // A warp has 64 rows, in blocks of 16, and columns in blocks of 8.
-  static constexpr int kRowBlocks = 4, kColumnBlocks = kFloats ? 4 : 8, kAcross = kSide / 8 / kColumnBlocks;
+  static constexpr int kRowBlocks = 4, kColumnBlocks = kByStrip ? 4 : 8, kAcross = kSide / 8 / kColumnBlocks;
   using Sum = float[kRowBlocks][kColumnBlocks][4];
-
+  // How many lanes of a block share a row in `each_row`.
+  static constexpr int kLanes = 2 * kAcross;
   // Rows of 16 of a warp's part of the sum, in shared memory.
   static constexpr int kStaged = 8 * kColumnBlocks + 8;
 
   static LK_DEVICE int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  static LK_DEVICE int lane_of_row() { return static_cast<int>(threadIdx.x) / 32 % kAcross * 2 + lane() % 2; }
   static LK_DEVICE int warp_row() { return static_cast<int>(threadIdx.x) / 32 / kAcross * 64; }
   static LK_DEVICE int warp_column() { return static_cast<int>(threadIdx.x) / 32 % kAcross * (8 * kColumnBlocks); }
 };
@@ -202,12 +212,12 @@ LK_DEVICE void multiply_strip(const unsigned char* stage, typename P::Sum& sum) 
       multiply_add<P::kDtype>(sum, a, b);
     }
     load_a<P, kAAlongDepth>(a, stage, q);
-    if constexpr (P::kFloats) {
+    if constexpr (P::kFloats && P::kWords != Words::kHalves) {
       uint32_t rest_a[P::kRowBlocks][4], rest_b[P::kColumnBlocks][2];
       split_words(a, rest_a);
-      split_words(b, rest_b);
+      if constexpr (P::kWords == Words::kAny) split_words(b, rest_b);
       multiply_add<P::kDtype>(sum, rest_a, b);
-      multiply_add<P::kDtype>(sum, a, rest_b);
+      if constexpr (P::kWords == Words::kAny) multiply_add<P::kDtype>(sum, a, rest_b);
     }
     multiply_add<P::kDtype>(sum, a, b);
   }
@@ -240,25 +250,20 @@ LK_DEVICE void matrix_product(unsigned char* shared, const Panel& a, const Panel
   };
 #pragma unroll
   for (int s = 0; s < P::kStages - 1; ++s) fetch();
-  typename P::Sum some = {};
   for (; left > 0; --left) {
     await_copies<P::kStages - 2>();
     __syncthreads();  // this strip is there, and nobody is at the one before, where the next goes
     fetch();
     const unsigned char* stage = shared + slot * P::kStage;
     slot = slot + 1 < P::kStages ? slot + 1 : 0;
-    if constexpr (!P::kFloats) {
+    if constexpr (!P::kByStrip) {
       multiply_strip<P, kAAlongDepth, kBAlongDepth>(stage, sum);
     } else {
-      multiply_strip<P, kAAlongDepth, kBAlongDepth>(stage, some);
-      if (left % 4 == 1) {
-        float* own = &some[0][0][0];
+      typename P::Sum of_strip = {};
+      multiply_strip<P, kAAlongDepth, kBAlongDepth>(stage, of_strip);
+      const float* own = &of_strip[0][0][0];
 #pragma unroll
-        for (int e = 0; e < kElements; ++e) {
-          all[e] += own[e];
-          own[e] = 0.0f;
-        }
-      }
+      for (int e = 0; e < kElements; ++e) all[e] += own[e];
     }
   }
   await_copies<0>();
@@ -332,6 +337,25 @@ LK_DEVICE void take_halves(int dtype, float (&x)[8], float (&halves)[8]) {
   for (int e = 0; e < 8; ++e) {
     halves[e] = dtype == LK_DTYPE_F16 ? half_bits_to_float(float_to_half_bits(x[e])) : bfloat_bits_to_float(float_to_bfloat_bits(x[e]));
     x[e] = halves[e] == infinity() || halves[e] == -infinity() ? 0.0f : x[e] - halves[e];
+  }
+}
+
+// Parts of a factor from f32 arithmetic.
+template <int kDtype>
+constexpr int kFactorParts = kDtype == LK_DTYPE_F32 ? 1 : kDtype == LK_DTYPE_F16 ? 2 : 3;
+
+// Writes a chunk of it, whose parts are `part` elements apart.
+template <int kDtype>
+LK_DEVICE void put_parts(void* p, u64 i, u64 part, int left, float (&x)[8]) {
+  if constexpr (kDtype == LK_DTYPE_F32) {
+    put_chunk(p, LK_DTYPE_F32, i, left, x);
+  } else {
+#pragma unroll
+    for (int n = 0; n < kFactorParts<kDtype>; ++n) {
+      float halves[8];
+      take_halves(kDtype, x, halves);
+      put_chunk(p, kDtype, i + n * part, left, halves);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 // Losses on the matrix S = alpha X Y' of the similarities of rows, of which only a tile at a time exists.
 //
-// Statistics: a block owns 128 rows of X and meets its share of the rows of Y, 64 at a time; the shares of an owner are
+// Statistics: a block owns 128 rows of X and meets its share of the rows of Y, 128 at a time; the shares of an owner are
 // merged in order by a second kernel. What belongs to columns of the matrix comes from another launch with X and Y
 // exchanged (`side`). Gradients: dloss/dS of a tile is written to the workspace, and gather.cu multiplies it by the
 // rows of either side. Nothing is ever added up by two blocks: no atomics, the same bits in every run.
@@ -9,81 +9,87 @@
 //   using Args;                              has lk_tiles tiles
 //   Loss(args)
 //   struct Stat; Stat init(); Stat merge(Stat, Stat)      merge must not depend on which thread does it
-//   void add(Stat&, owner, other, s[4], count)            similarities of a row with other .., `count` <= 4 of them
+//   void add(Stat&, owner, other, s[8], count)            similarities of a row with other .., `count` <= 8 of them
 //   void finish(owner, Stat)                 by one thread per row
 //   float weight(row, column, s)             dloss/dS
 #pragma once
-#include "product_tile.cuh"
+#include "matrix_product.cuh"
 
 // Mirrored by src/cuda/tiles.rs.
 struct lk_tiles {
-  const float* x;         // [owners, d]
-  const float* y;         // [others, d]
+  const void* x;          // [owners, stride], as embeddings.cu leaves them
+  const void* y;          // [others, stride]
   const float* x_unit;    // [owners]: times x; NULL = 1
   const float* y_unit;    // [others]
   const float* scale;     // times alpha; NULL = 1
-  void* partials;         // [owners][splits] statistics
-  float* tile;            // [tile_rows][tile_columns]: dloss/dS
-  uint64_t owners, others, d;
-  uint64_t first_row, tile_rows, first_column, tile_columns;
+  void* partials;         // [owners][partials_of_owner] statistics
+  void* tile;             // [parts][tile_rows][tile_stride]: dloss/dS times both units
+  uint64_t owners, others, d, stride;
+  uint64_t first_row, tile_rows, first_column, tile_columns, tile_stride;
   float alpha;
   int32_t side;           // 0: rows of the matrix are owners, 1: its columns
   int32_t splits;
-  int32_t halves;         // x and y hold values of f16 or bf16
+  int32_t partials_of_owner;
 };
 
 namespace lk {
 
-// Owners from `first` on, others from `second` on.
-LK_DEVICE void similarities(const lk_tiles& t, u64 first, u64 second, ProductMemory<kTallTile>& shared, TallTile::Sum& s) {
-#pragma unroll
-  for (auto& row : s) {
-#pragma unroll
-    for (float& e : row) e = 0.0f;
-  }
-  product_tile<true, true>(
-      shared, Matrix{t.x, LK_DTYPE_F32, t.d, t.owners, t.d, first, 0}, Matrix{t.y, LK_DTYPE_F32, t.d, t.others, t.d, second, 0},
-      t.d, s, t.halves ? Operands::kHalves : Operands::kFloats);
-  const float alpha = t.scale ? t.alpha * *t.scale : t.alpha;
-#pragma unroll
-  for (int j = 0; j < TallTile::kColumns; ++j) {
-    const u64 other = second + TallTile::column(j);
-    const float unit = t.y_unit && other < t.others ? t.y_unit[other] : 1.0f;
-#pragma unroll
-    for (int i = 0; i < kMicro; ++i) s[i][j] *= unit;
-  }
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-    const u64 owner = first + TallTile::row(i);
-    const float unit = t.x_unit && owner < t.owners ? t.x_unit[owner] : 1.0f;
-#pragma unroll
-    for (int j = 0; j < TallTile::kColumns; ++j) s[i][j] = s[i][j] * unit * alpha;
-  }
+// By what embeddings.cu leaves: f32; f32 that holds f16, whose range dloss/dS would not fit; bf16.
+using OfFloats = Product<LK_DTYPE_F32>;
+using OfHalves = Product<LK_DTYPE_F32, 1, Words::kHalves>;
+using OfBfloats = Product<LK_DTYPE_BF16>;
+
+// Owners from `first` on by others from `second` on, below `end`; in units of both.
+template <class P>
+LK_DEVICE void similarities(const lk_tiles& t, u64 first, u64 second, u64 end, unsigned char* shared, typename P::Sum& s) {
+  matrix_product<P, true, true>(
+      shared, panel(t.x, P::kDtype, t.stride, t.owners, t.d, first, 0), panel(t.y, P::kDtype, t.stride, end, t.d, second, 0), t.d, s);
 }
 
-template <class Loss>
-LK_DEVICE void tile_statistics(const typename Loss::Args& a) {
-  __shared__ ProductMemory<kTallTile> shared;
-  const lk_tiles& t = a.tiles;
-  using Stat = typename Loss::Stat;
-  Loss loss(a);
-  const u64 first = u64(blockIdx.x) * kTallTile;
-  const PartOf part(t.others, static_cast<u64>(t.splits), blockIdx.y);
-  Stat stats[kMicro];
+// What units and scale make of them.
+struct SimilarityScale {
+  const lk_tiles& t;
+  float alpha;
+  LK_DEVICE explicit SimilarityScale(const lk_tiles& tiles) : t(tiles), alpha(t.scale ? t.alpha * *t.scale : t.alpha) {}
+  LK_DEVICE float of_owner(u64 owner) const { return t.x_unit ? t.x_unit[owner] : 1.0f; }
+  LK_DEVICE float of_other(u64 other) const { return t.y_unit ? t.y_unit[other] : 1.0f; }
+  LK_DEVICE void operator()(float (&s)[8], float of_row, u64 other, int left) const {
 #pragma unroll
-  for (Stat& stat : stats) stat = loss.init();
-  for (u64 second = part.start; second < part.end; second += kTile) {
-    TallTile::Sum s;
-    similarities(t, first, second, shared, s);
-    each_run_of_tile<kTallTile>(first, second, t.owners, part.end, s, [&](u64 owner, u64 other, u64 left, int i, const Floats4& x) {
-      loss.add(stats[i], owner, other, x.v, left < kMicro ? static_cast<int>(left) : kMicro);
+    for (int e = 0; e < 8; ++e) {
+      if (e < left) s[e] = s[e] * of_other(other + e) * of_row * alpha;
+    }
+  }
+};
+
+template <class Loss, class P>
+LK_DEVICE void tile_statistics(const typename Loss::Args& a) {
+  using Stat = typename Loss::Stat;
+  LK_DYNAMIC_SHARED(unsigned char, shared);
+  __shared__ Stat running[kSide][P::kLanes];
+  const lk_tiles& t = a.tiles;
+  const SimilarityScale scale(t);
+  const u64 first = u64(blockIdx.x) * kSide;
+  const PartOf part(t.others, static_cast<u64>(t.splits), blockIdx.y);
+  Loss loss(a);
+  for (int n = static_cast<int>(threadIdx.x); n < kSide * P::kLanes; n += P::kThreads) running[n / P::kLanes][n % P::kLanes] = loss.init();
+  __syncthreads();
+  for (u64 second = part.start; second < part.end; second += kSide) {
+    typename P::Sum s;
+    similarities<P>(t, first, second, part.end, shared, s);
+    each_row<P>(shared, s, t.owners - first, part.end - second, [&](int row, auto chunks) {
+      const float of_row = scale.of_owner(first + row);
+      Stat stat = running[row][P::lane_of_row()];
+      chunks([&](int column, int left, float (&x)[8]) {
+        scale(x, of_row, second + column, left);
+        loss.add(stat, first + row, second + column, x, left);
+      });
+      running[row][P::lane_of_row()] = stat;
     });
   }
-#pragma unroll
-  for (int i = 0; i < kMicro; ++i) {
-    const Stat merged = reduce_lanes(stats[i], TallTile::kAcross, [&](const Stat& p, const Stat& q) { return loss.merge(p, q); });
-    const u64 owner = first + TallTile::row(i);
-    if (threadIdx.x % TallTile::kAcross == 0 && owner < t.owners) static_cast<Stat*>(t.partials)[owner * t.splits + blockIdx.y] = merged;
+  for (int n = static_cast<int>(threadIdx.x); n < kSide * P::kLanes; n += P::kThreads) {
+    const u64 owner = first + n / P::kLanes;
+    if (owner >= t.owners) continue;
+    static_cast<Stat*>(t.partials)[owner * t.partials_of_owner + blockIdx.y * P::kLanes + n % P::kLanes] = running[n / P::kLanes][n % P::kLanes];
   }
 }
 
@@ -93,28 +99,35 @@ LK_DEVICE void tile_finish(const typename Loss::Args& a) {
   using Stat = typename Loss::Stat;
   Loss loss(a);
   for (u64 owner = u64(blockIdx.x) * blockDim.x + threadIdx.x; owner < t.owners; owner += u64(gridDim.x) * blockDim.x) {
-    const Stat* parts = static_cast<const Stat*>(t.partials) + owner * t.splits;
+    const Stat* parts = static_cast<const Stat*>(t.partials) + owner * t.partials_of_owner;
     Stat stat = parts[0];
-    for (int i = 1; i < t.splits; ++i) stat = loss.merge(stat, parts[i]);
+    for (int i = 1; i < t.partials_of_owner; ++i) stat = loss.merge(stat, parts[i]);
     loss.finish(owner, stat);
   }
 }
 
 // Side 0.
-template <class Loss>
+template <class Loss, class P>
 LK_DEVICE void tile_weights(const typename Loss::Args& a) {
-  __shared__ ProductMemory<kTallTile> shared;
+  LK_DYNAMIC_SHARED(unsigned char, shared);
   const lk_tiles& t = a.tiles;
+  const SimilarityScale scale(t);
   Loss loss(a);
-  const u64 first = t.first_row + u64(blockIdx.y) * kTallTile, last = t.first_row + t.tile_rows;
-  const u64 second = t.first_column + u64(blockIdx.x) * kTile, end = t.first_column + t.tile_columns;
-  TallTile::Sum s;
-  similarities(t, first, second, shared, s);
-  each_run_of_tile<kTallTile>(first, second, last, end, s, [&](u64 row, u64 column, u64 left, int, const Floats4& x) {
-    Floats4 w;
+  const u64 i0 = u64(blockIdx.y) * kSide, j0 = u64(blockIdx.x) * kSide;
+  const u64 first = t.first_row + i0, second = t.first_column + j0, end = t.first_column + t.tile_columns;
+  typename P::Sum s;
+  similarities<P>(t, first, second, end, shared, s);
+  each_row<P>(shared, s, t.tile_rows - i0, end - second, [&](int row, auto chunks) {
+    const float of_row = scale.of_owner(first + row);
+    chunks([&](int column, int left, float (&x)[8]) {
+      const u64 other = second + column;
+      scale(x, of_row, other, left);
 #pragma unroll
-    for (int j = 0; j < kMicro; ++j) w.v[j] = static_cast<u64>(j) < left ? loss.weight(row, column + j, x.v[j]) : 0.0f;
-    put_run(t.tile + (row - t.first_row) * t.tile_columns + (column - t.first_column), w, left);
+      for (int e = 0; e < 8; ++e) {
+        x[e] = e < left ? loss.weight(first + row, other + e, x[e]) * of_row * scale.of_other(other + e) : 0.0f;
+      }
+      put_parts<P::kDtype>(t.tile, (i0 + row) * t.tile_stride + j0 + column, t.tile_rows * t.tile_stride, left, x);
+    });
   });
 }
 

@@ -59,11 +59,11 @@ struct Contrast {
 
   LK_DEVICE Stat init() const { return {0.0, 0.0, -infinity(), 0.0f}; }
 
-  LK_DEVICE void add(Stat& stat, u64 owner, u64 other, const float (&s)[kMicro], int count) const {
-    float z[kMicro], top = stat.about;
+  LK_DEVICE void add(Stat& stat, u64 owner, u64 other, const float (&s)[8], int count) const {
+    float z[8], top = stat.about;
     const bool rows = a.tiles.side == 0;
 #pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
+    for (int j = 0; j < 8; ++j) {
       z[j] = j < count ? s[j] : -infinity();
       if (j >= count) continue;
       if (a.means && rows) stat.total += s[j];
@@ -78,7 +78,7 @@ struct Contrast {
     if (top == -infinity()) {
       // Nothing to sum yet, unless it is NaN.
 #pragma unroll
-      for (int j = 0; j < kMicro; ++j) {
+      for (int j = 0; j < 8; ++j) {
         if (z[j] != z[j]) stat.sum += z[j];
       }
       return;
@@ -90,7 +90,7 @@ struct Contrast {
     }
     float sum = 0.0f;
 #pragma unroll
-    for (int j = 0; j < kMicro; ++j) sum += expf(z[j] - top);
+    for (int j = 0; j < 8; ++j) sum += expf(z[j] - top);
     stat.sum += sum;
   }
 

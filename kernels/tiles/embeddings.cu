@@ -1,5 +1,5 @@
-// Rows as the tiles take them: f32, of length 1 where the loss wants directions. Those of f16 and bf16 stay exact for
-// tensor cores: only a power of two is taken out, and `unit` does the rest. And the way back of their gradients. A warp
+// Rows as the tiles take them, of length 1 where the loss wants directions: f32. Those of f16 and bf16 stay exact
+// for tensor cores: only a power of two is taken out, and `unit` does the rest. And the way back of their gradients. A warp
 // per row, 8 rows per block. Bytes: a row once in and once out, again from L1. Bound: memory.
 #include "../common.cuh"
 
@@ -7,17 +7,19 @@
 struct lk_embeddings_args {
   const void* x;          // [rows, d]
   void* grad_x;           // of the same type
-  float* values;          // [rows, d]: x^ = x / sqrt(|x|^2 + 1e-12), or x; with units x^ / unit
+  void* values;           // [rows, stride]: x^ = x / sqrt(|x|^2 + 1e-12), or x; with units x^ / unit
   float* unit;            // [rows]; NULL = 1
   float* inverse;         // [rows]: 1 / sqrt(...)
   const float* gradients; // [rows, d], of x^
-  const float* gradients_unit;  // [rows]: times gradients; NULL = 1
+  const void* others;     // [rows, stride], in place of gradients; NULL = not wanted
+  const float* others_unit;     // [rows]: times others; NULL = 1
   const float* scale;     // times factor; NULL = 1
   double* dots;           // [rows] pairs (x^ . g, 0)
-  uint64_t rows, d;
+  uint64_t rows, d, stride;
   double factor;
-  int32_t dtype;
-  int32_t normalize;
+  int32_t dtype;          // of x
+  int32_t values_dtype;   // of values and others
+  int32_t normalize, padding;
 };
 
 namespace lk {
@@ -33,13 +35,16 @@ LK_DEVICE void each_row(u64 rows, F f) {
   }
 }
 
+LK_DEVICE float value(const lk_embeddings_args& a, u64 r, u64 k) { return load1(a.values, a.values_dtype, r * a.stride + k); }
+
 LK_DEVICE double row_dot(const lk_embeddings_args& a, u64 r) {
   double sum = 0.0;
   for (u64 k = threadIdx.x; k < a.d; k += 32) {
-    sum = fma(static_cast<double>(a.values[r * a.d + k]), static_cast<double>(a.gradients[r * a.d + k]), sum);
+    const float other = a.others ? load1(a.others, a.values_dtype, r * a.stride + k) : a.gradients[r * a.d + k];
+    sum = fma(static_cast<double>(value(a, r, k)), static_cast<double>(other), sum);
   }
   sum = sum_of_lanes(sum) * (a.unit ? a.unit[r] : 1.0f);
-  return a.gradients_unit ? sum * a.gradients_unit[r] : sum;
+  return a.others_unit ? sum * a.others_unit[r] : sum;
 }
 
 }  // namespace lk
@@ -64,7 +69,7 @@ LK_KERNEL(embeddings_prepare, lk_embeddings_args) {
     }
     if (threadIdx.x == 0) a.inverse[r] = inverse;
     for (u64 k = threadIdx.x; k < a.d; k += 32) {
-      a.values[r * a.d + k] = static_cast<float>(load1(a.x, a.dtype, r * a.d + k) * factor);
+      store1(a.values, a.values_dtype, r * a.stride + k, static_cast<float>(load1(a.x, a.dtype, r * a.d + k) * factor));
     }
   });
 }
@@ -76,7 +81,7 @@ LK_KERNEL(embeddings_write_back, lk_embeddings_args) {
     const float factor = static_cast<float>(a.factor * (a.scale ? *a.scale : 1.0f) * a.inverse[r]);
     for (u64 k = threadIdx.x; k < a.d; k += 32) {
       const float g = a.gradients[r * a.d + k];
-      store1(a.grad_x, a.dtype, r * a.d + k, (a.normalize ? fmaf(a.values[r * a.d + k], -along, g) : g) * factor);
+      store1(a.grad_x, a.dtype, r * a.d + k, (a.normalize ? fmaf(value(a, r, k), -along, g) : g) * factor);
     }
   });
 }

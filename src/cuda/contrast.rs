@@ -130,7 +130,7 @@ impl ContrastPlan {
             losses: work.take(anchors),
             gradients: [work.take(rows.saturating_mul(d)), work.take(of_b)],
             dots: work.take(rows.saturating_mul(2)),
-            tiles: Scratch::new(rows, self.columns(), d, STAT, work),
+            tiles: Scratch::new(rows, self.columns(), d, self.dtype, STAT, work),
             scratch: work.take(reduce::scratch_bytes(anchors.max(self.m)).div_ceil(8)),
         }
     }
@@ -195,7 +195,7 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
     };
     let statistics = |args: &ContrastArgs| {
         // SAFETY: a struct of integers, floats and pointers.
-        args.tiles.statistics(dev, ["contrast_statistics", "contrast_finish"], unsafe { bytes_of(args) })
+        args.tiles.statistics(dev, &layout.tiles, ["contrast_statistics", "contrast_finish"], unsafe { bytes_of(args) })
     };
     if !restored {
         statistics(&args)?;
@@ -228,10 +228,10 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
         &layout.tiles,
         &args.tiles,
         [wanted(takes_a, of_a), wanted(takes_b, of_b)],
-        |tiles, grid, block| {
+        |tiles, product, grid| {
             let args = ContrastArgs { tiles: *tiles, ..args };
             // SAFETY: as above.
-            dev.launch("contrast_weights", grid, block, 0, unsafe { bytes_of(&args) })
+            product.launch(dev, "contrast_weights", grid, unsafe { bytes_of(&args) })
         },
     )?;
     if wants_scale {

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use super::products::{Product, SIDE, depth_parts};
+use super::products::{Product, SIDE, depth_parts, padded};
 use super::reduce::{self, ReduceArgs};
 use super::tiles::{MOST_BLOCKS, THREADS, parts};
 use super::{Device, Result, align_up, bytes_of};
@@ -176,11 +176,6 @@ fn layout(rows: u64, samples: u64, d: u64, classes: u64, dtype: i32) -> Layout {
         reduce,
         bytes: align_up(at),
     }
-}
-
-/// Elements from row to row of what is in the workspace: whole chunks of 16 bytes.
-fn padded(columns: u64) -> u64 {
-    columns.saturating_add(7) & !7
 }
 
 /// Bytes of workspace for a call of any pass.

@@ -15,11 +15,14 @@ const PANEL: u32 = 8192;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Product {
     F32,
+    /// f32 that holds values of halves.
+    Tf32,
     F16,
     Bf16,
 }
 
 impl Product {
+    /// Of inputs as they are.
     pub fn of(dtype: i32) -> Product {
         match dtype {
             reduce::F32 => Product::F32,
@@ -28,10 +31,28 @@ impl Product {
         }
     }
 
+    /// Of copies of inputs that are multiplied by factors of any size: f16 has not the range for these.
+    pub fn of_copies(dtype: i32) -> Product {
+        if dtype == reduce::F16 { Product::Tf32 } else { Product::of(dtype) }
+    }
+
+    fn floats(self) -> bool {
+        matches!(self, Product::F32 | Product::Tf32)
+    }
+
+    /// Code of the type in memory.
+    pub fn dtype(self) -> i32 {
+        match self {
+            Product::F32 | Product::Tf32 => reduce::F32,
+            Product::F16 => reduce::F16,
+            Product::Bf16 => reduce::BF16,
+        }
+    }
+
     /// Parts of a factor that comes from f32 arithmetic.
     pub fn parts(self) -> u64 {
         match self {
-            Product::F32 => 1,
+            Product::F32 | Product::Tf32 => 1,
             Product::F16 => 2,
             Product::Bf16 => 3,
         }
@@ -39,32 +60,23 @@ impl Product {
 
     /// Bytes of an element.
     pub fn size(self) -> u64 {
-        if self == Product::F32 { 4 } else { 2 }
+        if self.floats() { 4 } else { 2 }
     }
 
     /// How many lanes of a block share a row of the product.
     pub fn lanes(self) -> u64 {
-        if self == Product::F32 { 8 } else { 4 }
-    }
-
-    /// Threads of a block, and the name of the kernel.
-    fn kernel(self, name: &str) -> (u32, String) {
-        match self {
-            Product::F32 => (256, format!("{name}_f32")),
-            Product::F16 => (128, format!("{name}_f16")),
-            Product::Bf16 => (128, format!("{name}_bf16")),
-        }
+        if self.floats() { 8 } else { 4 }
     }
 
     /// Launches a kernel with a factor in one part.
     pub fn launch(self, dev: &dyn Device, name: &str, grid: [u64; 3], args: &[u8]) -> Result<()> {
-        let stages = if self == Product::F32 { 2 } else { 3 };
-        self.launch_with(dev, name, grid, stages * 2 * PANEL, args)
+        let (threads, stages) = if self.floats() { (256, 2) } else { (128, 3) };
+        self.launch_with(dev, name, grid, threads, stages * 2 * PANEL, args)
     }
 
     /// Launches one with a factor in `parts`.
     pub fn launch_parts(self, dev: &dyn Device, name: &str, grid: [u64; 3], args: &[u8]) -> Result<()> {
-        self.launch_with(dev, name, grid, 2 * (self.parts() as u32 + 1) * PANEL, args)
+        self.launch_with(dev, name, grid, 256, 2 * (self.parts() as u32 + 1) * PANEL, args)
     }
 
     fn launch_with(
@@ -72,11 +84,17 @@ impl Product {
         dev: &dyn Device,
         name: &str,
         grid: [u64; 3],
+        threads: u32,
         shared: u32,
         args: &[u8],
     ) -> Result<()> {
-        let (threads, kernel) = self.kernel(name);
-        dev.launch(&kernel, grid.map(|n| n as u32), [threads, 1, 1], shared, args)
+        let suffix = match self {
+            Product::F32 => "f32",
+            Product::Tf32 => "tf32",
+            Product::F16 => "f16",
+            Product::Bf16 => "bf16",
+        };
+        dev.launch(&format!("{name}_{suffix}"), grid.map(|n| n as u32), [threads, 1, 1], shared, args)
     }
 }
 
@@ -84,4 +102,9 @@ impl Product {
 pub fn depth_parts(rows: u64, columns: u64, depth: u64) -> u64 {
     let blocks = rows.div_ceil(SIDE).saturating_mul(columns.div_ceil(SIDE));
     parts(blocks, ENOUGH_BLOCKS, MOST_PARTS, depth)
+}
+
+/// Elements from row to row of what is in the workspace: whole chunks of 16 bytes.
+pub fn padded(columns: u64) -> u64 {
+    columns.saturating_add(7) & !7
 }

@@ -14,6 +14,7 @@ const MAX_BLOCKS: u64 = 512;
 pub const PAIRS: i32 = 3;
 pub const F32: i32 = 0;
 pub const F16: i32 = 1;
+pub const BF16: i32 = 2;
 
 /// Mirrors kernels/reductions/reduce.cuh.
 #[repr(C)]

@@ -241,7 +241,7 @@ fn layout(a: &Args) -> Layout {
         means: work.take(a.n),
         losses: work.take(a.n),
         gradients: [work.take(size), work.take(size)],
-        tiles: tiles::Scratch::new(a.n, a.n, a.d, STAT, &mut work),
+        tiles: tiles::Scratch::new(a.n, a.n, a.d, a.dtype, STAT, &mut work),
         scratch: work.take(reduce::scratch_bytes(a.n).div_ceil(8)),
         bytes: 0,
     };
@@ -275,7 +275,7 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     // SAFETY: a struct of integers, floats and pointers.
     let bytes = unsafe { bytes_of(&args) };
     if !restored {
-        args.tiles.statistics(device, ["isogclr_statistics", "isogclr_finish"], bytes)?;
+        args.tiles.statistics(device, &l.tiles, ["isogclr_statistics", "isogclr_finish"], bytes)?;
         let blocks = a.n.div_ceil(256).min(0x7fff_ffff) as u32;
         device.launch("isogclr_step", [blocks, 1, 1], [256, 1, 1], 0, bytes)?;
     }
@@ -291,10 +291,10 @@ pub fn cuda(device: &dyn Device, a: &Args) -> Result<()> {
     let outputs = [a.grad_a, a.grad_b];
     let wanted =
         [0, 1].map(|side| if outputs[side].is_null() { std::ptr::null_mut() } else { l.gradients[side] });
-    tiles::gradients(device, [&l.a, &l.b], &l.tiles, &args.tiles, wanted, |tiles, grid, block| {
+    tiles::gradients(device, [&l.a, &l.b], &l.tiles, &args.tiles, wanted, |tiles, product, grid| {
         let args = TileArgs { tiles: *tiles, ..args };
         // SAFETY: as above.
-        device.launch("isogclr_weights", grid, block, 0, unsafe { bytes_of(&args) })
+        product.launch(device, "isogclr_weights", grid, unsafe { bytes_of(&args) })
     })?;
     for ((rows, gradients), out) in [l.a, l.b].into_iter().zip(wanted).zip(outputs) {
         if !out.is_null() {
