@@ -1,5 +1,5 @@
 // Bytes: the logits twice from memory for the statistics (the second time from L2) and once for the gradient,
-// which is written once; 32 bytes per frame, sample and label for the variables, in L2. Bound: latency of
+// which is written once; 48 bytes per frame, sample and label for the variables, in L2. Bound: latency of
 // `time` dependent steps in ctc_loss, memory in the other two.
 #include "ctc_loss.cuh"
 

@@ -1,9 +1,10 @@
 // CTC: softmax statistics of the rows, then one block per sample for the forward and backward variables, then
 // the gradient of the rows. Variables are extended numbers (extended.cuh) made of exp(z - row's largest).
 //
-// A row of variables: mantissas and exponents of the blanks before each label and of the labels, `n` =
-// max_label + 1 of each. Rows of a segment of frames are kept, and the last one of each segment; a segment is
-// computed again when the way back comes to it (src/losses/basics/ctc_loss.rs).
+// A row of a frame: mantissas and exponents of the blanks before each label, of the labels and of the labels' weights,
+// `n` = max_label + 1 of each (the blank's weight is behind the last label's). Rows of a segment of frames are kept, and
+// the last one of each segment; a segment is computed again when the way back comes to it
+// (src/losses/basics/ctc_loss.rs). What does not wait for the frame before is done for all frames of a segment at once.
 #pragma once
 #include "losskit_args/ctc_loss.h"
 #include "../extended.cuh"
@@ -27,10 +28,10 @@ struct CtcWorkspace {
 
   LK_DEVICE explicit CtcWorkspace(const lk_ctc_loss_args& a) {
     n = a.max_label + 1;
-    row = 4 * n;
+    row = 6 * n;
     segment = a.time * row * 8 <= (512u << 10) ? a.time : static_cast<u64>(sqrt(static_cast<double>(a.time))) + 1;
     segments = (a.time + segment - 1) / segment;
-    kept = (segment + segments + 2) * row + n;
+    kept = (segment + segments + 2) * row;
     unsigned char* at = static_cast<unsigned char*>(a.workspace);
     losses = take<float>(at, a.batch);
     stats = a.saved ? a.saved : reinterpret_cast<float*>(at);
@@ -114,7 +115,6 @@ struct CtcSample {
   LK_DEVICE double* row_of(u64 slot) const { return rows + slot * w.row; }
   LK_DEVICE double* kept_of(u64 segment) const { return row_of(w.segment + segment); }
   LK_DEVICE double* beta_of(u64 side) const { return row_of(w.segment + w.segments + side); }
-  LK_DEVICE double* posterior() const { return row_of(w.segment + w.segments + 2); }
 
   LK_DEVICE Extended blank_of(const double* row, u64 i) const { return {row[i], row[w.n + i]}; }
   LK_DEVICE Extended label_of(const double* row, u64 i) const { return {row[2 * w.n + i], row[3 * w.n + i]}; }
@@ -125,25 +125,42 @@ struct CtcSample {
     row[3 * w.n + i] = label.e;
   }
 
-  LK_DEVICE Extended weight(u64 t, u64 k) const {
-    const u64 r = t * a.batch + b;
-    return extended_exp(static_cast<double>(load1(a.logits, a.dtype, r * a.classes + k)) - w.stats[2 * r]);
-  }
-  LK_DEVICE Extended label_weight(u64 t, u64 i) const { return weight(t, static_cast<u64>(labels[i])); }
+  // Of label i, or of the blank where i is their number.
+  LK_DEVICE Extended weight_of(const double* row, u64 i) const { return {row[4 * w.n + i], row[5 * w.n + i]}; }
   LK_DEVICE bool skips(u64 i) const { return i > 0 && i < count && labels[i] != labels[i - 1]; }
+
+  LK_DEVICE u64 end_of(u64 segment) const {
+    const u64 end = (segment + 1) * w.segment;
+    return end < frames ? end : frames;
+  }
+
+  // Weights of a segment's frames.
+  LK_DEVICE void weigh(u64 segment) const {
+    const u64 from = segment * w.segment, all = (end_of(segment) - from) * n;
+    for (u64 e = threadIdx.x; e < all; e += blockDim.x) {
+      const u64 t = from + e / n, i = e % n, r = t * a.batch + b;
+      const u64 k = static_cast<u64>(i < count ? labels[i] : static_cast<int64_t>(a.opts.blank));
+      const Extended weight = extended_exp(static_cast<double>(load1(a.logits, a.dtype, r * a.classes + k)) - w.stats[2 * r]);
+      double* out = row_of(t - from);
+      out[4 * w.n + i] = weight.m;
+      out[5 * w.n + i] = weight.e;
+    }
+    __syncthreads();
+  }
 
   // Forward variables of a segment's frames, from the last of the one before.
   LK_DEVICE void forward(u64 segment) const {
-    const u64 from = segment * w.segment, to = from + w.segment < frames ? from + w.segment : frames;
+    weigh(segment);
+    const u64 from = segment * w.segment, to = end_of(segment);
     const double* prev = segment ? kept_of(segment - 1) : nullptr;
     for (u64 t = from; t < to; ++t) {
       double* out = row_of(t - from);
-      const Extended at_blank = weight(t, static_cast<u64>(a.opts.blank));
       for (u64 i = threadIdx.x; i < n; i += blockDim.x) {
         Extended blank = extended_zero(), label = extended_zero();
+        const Extended at_blank = weight_of(out, count), at_label = weight_of(out, i);
         if (t == 0) {
           if (i == 0) blank = at_blank;
-          if (i == 0 && count > 0) label = label_weight(0, 0);
+          if (i == 0 && count > 0) label = at_label;
         } else {
           blank = blank_of(prev, i);
           label = label_of(prev, i) + blank;
@@ -153,7 +170,7 @@ struct CtcSample {
             if (skips(i)) label = label + before;
           }
           blank = normalised(blank * at_blank);
-          label = i < count ? normalised(label * label_weight(t, i)) : extended_zero();
+          label = i < count ? normalised(label * at_label) : extended_zero();
         }
         set(out, i, blank, label);
         if (t + 1 == to) set(kept_of(segment), i, blank, label);
@@ -170,52 +187,55 @@ struct CtcSample {
     return normalised(count > 0 ? blank + label_of(last, count - 1) : blank);
   }
 
-  // Backward variables of frame t, without its own weights, from those of the frame after it.
-  LK_DEVICE void backward(const double* next, double* out, u64 t) const {
-    const bool last = t + 1 == frames;
-    const Extended at_blank = last ? extended_zero() : weight(t + 1, static_cast<u64>(a.opts.blank));
+  // Backward variables of frame t, times its weights, from those of the frame after it; the forward ones become the
+  // shares of the alignments that pass there.
+  LK_DEVICE void backward(const double* next, double* out, u64 t, const Extended& total) const {
+    double* row = row_of(t % w.segment);
     for (u64 i = threadIdx.x; i < n; i += blockDim.x) {
       Extended blank = extended_zero(), label = extended_zero();
-      if (last) {
+      if (t + 1 == frames) {
         if (i == count) blank.e = 0.0;
         if (i + 1 == count) label.e = 0.0;
       } else {
-        blank = blank_of(next, i) * at_blank;
+        blank = blank_of(next, i);
         if (i < count) {
-          label = label_of(next, i) * label_weight(t + 1, i);
+          label = label_of(next, i);
           blank = blank + label;
-          label = label + blank_of(next, i + 1) * at_blank;
-          if (skips(i + 1)) label = label + label_of(next, i + 1) * label_weight(t + 1, i + 1);
+          label = label + blank_of(next, i + 1);
+          if (skips(i + 1)) label = label + label_of(next, i + 1);
         }
+        blank = normalised(blank);
+        label = normalised(label);
       }
-      set(out, i, normalised(blank), normalised(label));
+      set(out, i, blank * weight_of(row, count), i < count ? label * weight_of(row, i) : label);
+      const double of_blank = share(blank_of(row, i), blank, total), of_label = share(label_of(row, i), label, total);
+      row[i] = of_blank;
+      row[2 * w.n + i] = i < count ? of_label : 0.0;
     }
     __syncthreads();
   }
 
-  // p - posterior of the classes that the labels name, and of the blank.
-  LK_DEVICE void differences(const double* beta, u64 t, const Extended& total, double* scratch) const {
-    const double* alpha = row_of(t % w.segment);
+  // p - posterior of the classes that the labels name, and of the blank, for a segment's frames: a warp per frame.
+  LK_DEVICE void differences(u64 segment) const {
     const int32_t *next = w.next + b * w.n, *head = w.head + b * w.n;
-    double *posterior_row = posterior(), blanks = 0.0;
-    for (u64 i = threadIdx.x; i < n; i += blockDim.x) {
-      blanks += share(blank_of(alpha, i), blank_of(beta, i), total);
-      if (i < count) posterior_row[i] = share(label_of(alpha, i), label_of(beta, i), total);
+    const u64 from = segment * w.segment, to = end_of(segment);
+    for (u64 t = from + threadIdx.x / 32; t < to; t += blockDim.x / 32) {
+      const double *row = row_of(t - from), *shares = row + 2 * w.n;
+      const u64 r = t * a.batch + b;
+      const double norm = 1.0 / (1.0 + static_cast<double>(w.stats[2 * r + 1]));
+      float* out = w.difference + r * w.n;
+      double blanks = 0.0;
+      for (u64 i = threadIdx.x % 32; i < n; i += 32) {
+        blanks += row[i];
+        if (i >= count || !head[i]) continue;
+        double sum = 0.0;
+        for (int64_t j = static_cast<int64_t>(i); j >= 0; j = next[j]) sum += shares[j];
+        out[i] = static_cast<float>(probability(weight_of(row, i), norm) - sum);
+      }
+      blanks = reduce_lanes(blanks, 32, [](double x, double y) { return x + y; });
+      if (threadIdx.x % 32 == 0) out[count] = static_cast<float>(probability(weight_of(row, count), norm) - blanks);
     }
     __syncthreads();
-    blanks = reduce_group(blanks, 0.0, scratch, [](double x, double y) { return x + y; });
-    const u64 r = t * a.batch + b;
-    const double norm = 1.0 / (1.0 + static_cast<double>(w.stats[2 * r + 1]));
-    float* out = w.difference + r * w.n;
-    for (u64 i = threadIdx.x; i < count; i += blockDim.x) {
-      if (!head[i]) continue;
-      double sum = 0.0;
-      for (int64_t j = static_cast<int64_t>(i); j >= 0; j = next[j]) sum += posterior_row[j];
-      out[i] = static_cast<float>(probability(label_weight(t, i), norm) - sum);
-    }
-    if (threadIdx.x == 0) {
-      out[count] = static_cast<float>(probability(weight(t, static_cast<u64>(a.opts.blank)), norm) - blanks);
-    }
   }
 
   static LK_DEVICE double share(const Extended& x, const Extended& y, const Extended& total) {
@@ -260,6 +280,7 @@ LK_DEVICE void ctc_sample(const lk_ctc_loss_args& a) {
     const CtcSample sample(a, w, b, frames);
     for (u64 s = 0; s < segments; ++s) sample.forward(s);
     total = sample.total();
+    __syncthreads();  // the way back overwrites what it is taken from
   }
   double loss = valid ? log_sum - extended_log(total) : static_cast<double>(quiet_nan());
   int state = valid ? kCtcPoison : kCtcZero;
@@ -274,12 +295,10 @@ LK_DEVICE void ctc_sample(const lk_ctc_loss_args& a) {
       u64 side = 0;
       for (u64 s = segments; s-- > 0;) {
         if (s + 1 < segments) sample.forward(s);
-        const u64 to = (s + 1) * w.segment < frames ? (s + 1) * w.segment : frames;
-        for (u64 t = to; t-- > s * w.segment; side ^= 1) {
-          sample.backward(sample.beta_of(side ^ 1), sample.beta_of(side), t);
-          sample.differences(sample.beta_of(side), t, total, scratch);
+        for (u64 t = sample.end_of(s); t-- > s * w.segment; side ^= 1) {
+          sample.backward(sample.beta_of(side ^ 1), sample.beta_of(side), t, total);
         }
-        __syncthreads();
+        sample.differences(s);
       }
     }
   }

@@ -10,13 +10,13 @@ use crate::registry::{Pass, Reduction};
 /// reduction's scratch. Offset of the latter, and bytes of all.
 pub fn layout(a: &Args) -> (u64, u64) {
     let n = a.max_label.saturating_add(1);
-    let row = n.saturating_mul(4);
+    let row = n.saturating_mul(6);
     let segment = match a.time.saturating_mul(row).saturating_mul(8) {
         0..=0x80000 => a.time,
         _ => a.time.isqrt() + 1,
     };
     let rows = segment.saturating_add(a.time.div_ceil(segment)).saturating_add(2);
-    let kept = rows.saturating_mul(row).saturating_add(n);
+    let kept = rows.saturating_mul(row);
     let samples = a.time.saturating_mul(a.batch);
     let parts = [
         a.batch.saturating_mul(4),
@@ -46,7 +46,8 @@ pub fn run(device: &dyn Device, a: &Args) -> Result<()> {
             device.launch("ctc_loss_rows", grid, block, 0, args)?;
         }
         if wants_loss || wants_gradient {
-            let threads = (a.max_label + 1).next_multiple_of(32).min(1024) as u32;
+            // A step needs one for each label; what is done for many frames at once, some warps.
+            let threads = (a.max_label + 1).next_multiple_of(32).clamp(128, 1024) as u32;
             device.launch("ctc_loss", [a.batch as u32, 1, 1], [threads, 1, 1], 0, args)?;
         }
         if wants_gradient {
