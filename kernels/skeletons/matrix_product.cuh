@@ -335,4 +335,23 @@ LK_DEVICE void take_halves(int dtype, float (&x)[8], float (&halves)[8]) {
   }
 }
 
+// Parts of a factor from f32 arithmetic.
+template <int kDtype>
+constexpr int kFactorParts = kDtype == LK_DTYPE_F32 ? 1 : kDtype == LK_DTYPE_F16 ? 2 : 3;
+
+// Writes a chunk of it, whose parts are `part` elements apart.
+template <int kDtype>
+LK_DEVICE void put_parts(void* p, u64 i, u64 part, int left, float (&x)[8]) {
+  if constexpr (kDtype == LK_DTYPE_F32) {
+    put_chunk(p, LK_DTYPE_F32, i, left, x);
+  } else {
+#pragma unroll
+    for (int n = 0; n < kFactorParts<kDtype>; ++n) {
+      float halves[8];
+      take_halves(kDtype, x, halves);
+      put_chunk(p, kDtype, i + n * part, left, halves);
+    }
+  }
+}
+
 }  // namespace lk

@@ -85,3 +85,8 @@ pub fn depth_parts(rows: u64, columns: u64, depth: u64) -> u64 {
     let blocks = rows.div_ceil(SIDE).saturating_mul(columns.div_ceil(SIDE));
     parts(blocks, ENOUGH_BLOCKS, MOST_PARTS, depth)
 }
+
+/// Elements from row to row of what is in the workspace: whole chunks of 16 bytes.
+pub fn padded(columns: u64) -> u64 {
+    columns.saturating_add(7) & !7
+}
