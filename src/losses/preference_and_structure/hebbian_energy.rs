@@ -249,13 +249,15 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
         let f32_at = |p: *mut f32, each: u64| {
             if p.is_null() { p } else { p.wrapping_add((first * each) as usize) }
         };
+        let output =
+            |p: *mut f32, each: u64| if wants_energy { f32_at(p, each) } else { std::ptr::null_mut() };
         let bytes = (first * a.n * size) as usize;
         let mut part = all;
         part.call = Args {
             batch,
             state: a.state.wrapping_byte_add(bytes),
-            energy: f32_at(if wants_energy { a.energy } else { std::ptr::null_mut() }, 1),
-            magnetization: f32_at(if wants_energy { a.magnetization } else { std::ptr::null_mut() }, a.patterns),
+            energy: output(a.energy, 1),
+            magnetization: output(a.magnetization, a.patterns),
             grad_loss: f32_at(a.grad_loss.cast_mut(), 1),
             grad_state: if wants_gradient { a.grad_state.wrapping_byte_add(bytes) } else { a.grad_state },
             ..*a
