@@ -62,18 +62,22 @@ LK_DEVICE void multiply_add(float (&d)[kRows][kColumns][4], const uint32_t (&a)[
     return fmaf(x1, y1, fmaf(x0, y0, sum));
   };
 #pragma unroll
-  for (int k = 0; k < 8; ++k) {
-    uint32_t x[kRows][2], y[kColumns][2];
+  for (int half = 0; half < 2; ++half) {
+    // Short code: few of these GPUs are left.
+#pragma unroll 1
+    for (int k = 0; k < 4; ++k) {
+      uint32_t x[kRows][2], y[kColumns][2];
 #pragma unroll
-    for (int n = 0; n < 2 * kRows; ++n) x[n / 2][n % 2] = __shfl_sync(kFullMask, a[n / 2][n % 2 + k / 4 * 2], (lane & ~3) + k % 4);
+      for (int n = 0; n < 2 * kRows; ++n) x[n / 2][n % 2] = __shfl_sync(kFullMask, a[n / 2][n % 2 + half * 2], (lane & ~3) + k);
 #pragma unroll
-    for (int n = 0; n < 2 * kColumns; ++n) y[n / 2][n % 2] = __shfl_sync(kFullMask, b[n / 2][k / 4], (2 * t + n % 2) * 4 + k % 4);
+      for (int n = 0; n < 2 * kColumns; ++n) y[n / 2][n % 2] = __shfl_sync(kFullMask, b[n / 2][half], (2 * t + n % 2) * 4 + k);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
+      for (int i = 0; i < kRows; ++i) {
 #pragma unroll
-      for (int j = 0; j < kColumns; ++j) {
+        for (int j = 0; j < kColumns; ++j) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) d[i][j][e] = dot(x[i][e / 2], y[j][e % 2], d[i][j][e]);
+          for (int e = 0; e < 4; ++e) d[i][j][e] = dot(x[i][e / 2], y[j][e % 2], d[i][j][e]);
+        }
       }
     }
   }
