@@ -4,51 +4,79 @@
 #include "losskit_args/hebbian_energy.h"
 #include "../skeletons/overlaps.cuh"
 
+// Mirrored by src/losses.
+struct lk_hebbian_energy_step_args {
+  lk_hebbian_energy_args call;
+  lk_overlaps overlaps;
+  float* means;   // [patterns][n], or NULL: the examples themselves are the points
+  float* states;  // in f32, where the means are and the states are not, or NULL
+};
+
 namespace lk {
 
-// As src/losses has it: the means, then overlaps.
+// As src/losses has it.
 struct HebbianEnergy {
   const lk_hebbian_energy_args& a;
-  bool averaged;
   u64 each;  // points of a pattern
-  float *means, *overlaps;
   double weight, load;
 
-  LK_DEVICE explicit HebbianEnergy(const lk_hebbian_energy_args& args) : a(args) {
-    averaged = a.opts.mode == LK_HEBBIAN_ENERGY_MODE_SUPERVISED && a.samples > 1;
-    each = averaged ? 1 : a.samples;
-    unsigned char* p = static_cast<unsigned char*>(a.workspace);
-    means = reinterpret_cast<float*>(p);
-    overlaps = reinterpret_cast<float*>(p + (averaged ? (a.patterns * a.n * 4 + 255) / 256 * 256 : 0));
+  LK_DEVICE explicit HebbianEnergy(const lk_hebbian_energy_step_args& args) : a(args.call) {
+    each = args.means ? 1 : a.samples;
     const double samples = static_cast<double>(a.samples), r2 = a.opts.quality * a.opts.quality;
     load = static_cast<double>(a.n) * (1.0 - a.opts.dilution);
     weight = 1.0 / (load * (r2 + (1.0 - r2) / samples) * static_cast<double>(each));
     load *= static_cast<double>(each);
   }
 
-  LK_DEVICE PatternRows states() const { return {a.state, a.dtype, a.batch, a.n}; }
-  LK_DEVICE PatternRows points() const {
-    return {averaged ? means : a.examples, averaged ? LK_DTYPE_F32 : a.dtype, a.patterns * each, a.n};
+  LK_DEVICE void gradient(u64 b, u64 i, int left, float (&x)[8]) const {
+    const float factor = static_cast<float>(-weight * (a.grad_loss ? a.grad_loss[b] : 1.0f));
+#pragma unroll
+    for (int e = 0; e < 8; ++e) x[e] *= factor;
+    put_chunk(a.grad_state, a.dtype, b * a.n + i, left, x);
   }
 };
 
-LK_DEVICE void hebbian_energy_means(const lk_hebbian_energy_args& a) {
-  const HebbianEnergy energy(a);
-  const u64 step = u64(gridDim.x) * blockDim.x;
-  for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < a.patterns * a.n; e += step) {
-    const u64 pattern = e / a.n, i = e % a.n;
-    double sum = 0.0;
-    for (u64 m = 0; m < a.samples; ++m) sum += load1(a.examples, a.dtype, (pattern * a.samples + m) * a.n + i);
-    energy.means[e] = static_cast<float>(sum / static_cast<double>(a.samples));
+LK_DEVICE void hebbian_energy_means(const lk_hebbian_energy_step_args& args) {
+  const lk_hebbian_energy_args& a = args.call;
+  const u64 runs = (a.n + 7) / 8, step = u64(gridDim.x) * blockDim.x;
+  const double samples = static_cast<double>(a.samples);
+  for (u64 run = u64(blockIdx.x) * blockDim.x + threadIdx.x; run < a.patterns * runs; run += step) {
+    const u64 pattern = run / runs, i = run % runs * 8;
+    const int left = left_of(a.n, i);
+    double sum[8] = {};
+    for (u64 m = 0; m < a.samples; ++m) {
+      float x[8];
+      get_chunk(a.examples, a.dtype, (pattern * a.samples + m) * a.n + i, left, x);
+#pragma unroll
+      for (int e = 0; e < 8; ++e) sum[e] += x[e];
+    }
+    float means[8];
+#pragma unroll
+    for (int e = 0; e < 8; ++e) means[e] = static_cast<float>(sum[e] / samples);
+    put_chunk(args.means, LK_DTYPE_F32, pattern * a.n + i, left, means);
+  }
+}
+
+LK_DEVICE void hebbian_energy_states(const lk_hebbian_energy_step_args& args) {
+  const u64 count = args.call.batch * args.call.n, step = u64(gridDim.x) * blockDim.x * 8;
+  for (u64 e = (u64(blockIdx.x) * blockDim.x + threadIdx.x) * 8; e < count; e += step) {
+    float x[8];
+    get_chunk(args.call.state, args.call.dtype, e, left_of(count, e), x);
+    put_chunk(args.states, LK_DTYPE_F32, e, left_of(count, e), x);
   }
 }
 
 // A block for each state.
-LK_DEVICE void hebbian_energy(const lk_hebbian_energy_args& a) {
+LK_DEVICE void hebbian_energy(const lk_hebbian_energy_step_args& args) {
   __shared__ double scratch[32];
-  const HebbianEnergy energy(a);
+  __shared__ float largest[32];
+  const HebbianEnergy energy(args);
+  const lk_hebbian_energy_args& a = args.call;
   for (u64 b = blockIdx.x; b < a.batch; b += gridDim.x) {
-    const float* found = energy.overlaps + b * a.patterns * energy.each;
+    settle_overlaps(args.overlaps, b, largest);
+    __syncthreads();
+    if (!a.energy && !a.magnetization) continue;
+    const float* found = args.overlaps.values + b * args.overlaps.stride;
     double squares = 0.0;
     for (u64 p = threadIdx.x; p < a.patterns; p += blockDim.x) {
       double sum = 0.0;
@@ -65,12 +93,15 @@ LK_DEVICE void hebbian_energy(const lk_hebbian_energy_args& a) {
   }
 }
 
-LK_DEVICE void hebbian_energy_gradient(const lk_hebbian_energy_args& a) {
-  const HebbianEnergy energy(a);
-  field_tiles(energy.overlaps, a.batch, energy.points(), [&](u64 b, u64 i, float field) {
-    const double factor = -energy.weight * (a.grad_loss ? a.grad_loss[b] : 1.0f);
-    store1(a.grad_state, a.dtype, b * a.n + i, static_cast<float>(factor) * field);
-  });
+template <int kDtype>
+LK_DEVICE void hebbian_energy_gradient(const lk_hebbian_energy_step_args& args) {
+  const HebbianEnergy energy(args);
+  field_tile<kDtype>(args.overlaps, [&](u64 b, u64 i, int left, float (&x)[8]) { energy.gradient(b, i, left, x); });
+}
+
+LK_DEVICE void hebbian_energy_add_parts(const lk_hebbian_energy_step_args& args) {
+  const HebbianEnergy energy(args);
+  each_field(args.overlaps, [&](u64 b, u64 i, int left, float (&x)[8]) { energy.gradient(b, i, left, x); });
 }
 
 }  // namespace lk

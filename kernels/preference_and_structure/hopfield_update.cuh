@@ -7,24 +7,13 @@
 // Mirrored by src/losses.
 struct lk_hopfield_step_args {
   lk_hopfield_update_args call;
-  uint64_t first;  // state that the call's `batch` states begin with
+  lk_overlaps overlaps;
+  float* diagonal;         // sum_p x_p^2
+  uint64_t first;          // state that those of the overlaps begin with
+  uint64_t settled;        // blocks of hopfield_settle that settle overlaps; the others are at the diagonal
 };
 
 namespace lk {
-
-struct Hopfield {
-  const lk_hopfield_update_args& a;
-  u64 first;
-  float *diagonal, *overlaps;
-
-  LK_DEVICE explicit Hopfield(const lk_hopfield_step_args& args) : a(args.call), first(args.first) {
-    diagonal = static_cast<float*>(a.workspace);
-    overlaps = diagonal + (a.n * 4 + 255) / 256 * 64;
-  }
-
-  LK_DEVICE PatternRows states() const { return {at(a.state, a.dtype, first * a.n), a.dtype, a.batch, a.n}; }
-  LK_DEVICE PatternRows patterns() const { return {a.patterns, a.dtype, a.pattern_count, a.n}; }
-};
 
 // (2 word + 1) / 2^32 - 1, of magnitude below 1.
 LK_DEVICE float hopfield_draw(uint32_t word) {
@@ -32,44 +21,105 @@ LK_DEVICE float hopfield_draw(uint32_t word) {
   return fminf(fmaxf(exact, -0x1.fffffep-1f), 0x1.fffffep-1f);
 }
 
-LK_DEVICE void hopfield_diagonal(const lk_hopfield_step_args& args) {
-  const Hopfield net(args);
-  const u64 step = u64(gridDim.x) * blockDim.x;
-  for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < net.a.n; i += step) {
-    double sum = 0.0;
-    for (u64 p = 0; p < net.a.pattern_count; ++p) {
-      const double x = load1(net.a.patterns, net.a.dtype, p * net.a.n + i);
-      sum += x * x;
+// Draws e to e + 7.
+LK_DEVICE void hopfield_draws(const Philox& philox, u64 e, float (&draws)[8]) {
+  uint32_t words[12] = {};
+#pragma unroll 1
+  for (int n = 0; n < (e % 4 == 0 ? 2 : 3); ++n) {
+    // The blocks pass through, the first to the front.
+    const PhiloxBlock block = philox.block(e / 4 + n);
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      words[w] = n == 0 ? block.w[w] : words[w];
+      words[4 + w] = n == 1 ? block.w[w] : words[4 + w];
+      words[8 + w] = block.w[w];
     }
-    net.diagonal[i] = static_cast<float>(sum);
   }
+#pragma unroll
+  for (int w = 0; w < 11; ++w) words[w] = e & 1 ? words[w + 1] : words[w];
+#pragma unroll
+  for (int w = 0; w < 8; ++w) draws[w] = hopfield_draw(e & 2 ? words[w + 2] : words[w]);
 }
 
-// A thread reads a spin before it writes it: next_state may lie over the states.
-LK_DEVICE void hopfield_update(const lk_hopfield_step_args& args) {
-  const Hopfield net(args);
-  const lk_hopfield_update_args& a = net.a;
-  const Philox philox = {a.opts.seed, a.opts.offset};
-  const double slope = a.opts.beta / static_cast<double>(a.n);
-  field_tiles(net.overlaps, a.batch, net.patterns(), [&](u64 b, u64 i, float h) {
-    const u64 e = (net.first + b) * a.n + i;
-    const float spin = load1(a.state, a.dtype, e);
-    if (a.opts.zero_diagonal) h = __fsub_rn(h, __fmul_rn(spin, net.diagonal[i]));
-    float next;
-    if (h != h) {
-      next = h;
-    } else if (slope == 0.0) {
-      next = h > 0.0f ? 1.0f : h < 0.0f ? -1.0f : spin;
-    } else {
-      const float draw = a.draws ? a.draws[e] : hopfield_draw(philox.word(e));
-      const float sum = tanhf(static_cast<float>(slope) * h) + draw;
-      bool up = sum >= 0.0f;
-      // Closer to 0 the sign is looked at in f64.
-      if (fabsf(sum) <= 1e-6f) up = tanh(slope * h) + draw >= 0.0;
-      next = up ? 1.0f : -1.0f;
+// A block for each state's overlaps, or for 32 neurons of the diagonal by 8 shares of the patterns.
+LK_DEVICE void hopfield_settle(const lk_hopfield_step_args& args) {
+  __shared__ float largest[32];
+  __shared__ double sums[8][32];
+  const lk_hopfield_update_args& a = args.call;
+  if (blockIdx.x < args.settled) {
+    settle_overlaps(args.overlaps, blockIdx.x, largest);
+    return;
+  }
+  const u64 i = (blockIdx.x - args.settled) * 32 + threadIdx.x % 32;
+  const unsigned share = threadIdx.x / 32;
+  double sum = 0.0;
+  if (i < a.n) {
+#pragma unroll 8
+    for (u64 p = share; p < a.pattern_count; p += 8) {
+      const double x = load1(a.patterns, a.dtype, p * a.n + i);
+      sum += x * x;
     }
-    store1(a.next_state, a.dtype, e, next);
-  });
+  }
+  sums[share][threadIdx.x % 32] = sum;
+  __syncthreads();
+  if (share != 0 || i >= a.n) return;
+  for (int n = 1; n < 8; ++n) sum += sums[n][threadIdx.x];
+  args.diagonal[i] = static_cast<float>(sum);
+}
+
+// Spins from number i of state b on, from their fields. They are read before they are written: next_state may lie over the
+// states.
+LK_DEVICE void hopfield_spins(const lk_hopfield_step_args& args, u64 b, u64 i, int left, float (&h)[8]) {
+  const lk_hopfield_update_args& a = args.call;
+  const double slope = a.opts.beta / static_cast<double>(a.n);
+  const u64 from = (args.first + b) * a.n + i;
+  float spin[8];
+  get_chunk(a.state, a.dtype, from, left, spin);
+  if (a.opts.zero_diagonal) {
+    float own[8];
+    get_chunk(args.diagonal, LK_DTYPE_F32, i, left, own);
+#pragma unroll
+    for (int e = 0; e < 8; ++e) h[e] = __fsub_rn(h[e], __fmul_rn(spin[e], own[e]));
+  }
+  if (slope == 0.0) {
+#pragma unroll
+    for (int e = 0; e < 8; ++e) h[e] = h[e] != h[e] ? h[e] : h[e] > 0.0f ? 1.0f : h[e] < 0.0f ? -1.0f : spin[e];
+  } else {
+    float draw[8];
+    if (a.draws) {
+      get_chunk(a.draws, LK_DTYPE_F32, from, left, draw);
+    } else {
+      hopfield_draws({a.opts.seed, a.opts.offset}, from, draw);
+    }
+    // One after another, in a circle: tanh is long.
+#pragma unroll 1
+    for (int n = 0; n < 8; ++n) {
+      float next = h[0];
+      if (next == next) {
+        const float sum = tanhf(static_cast<float>(slope) * h[0]) + draw[0];
+        bool up = sum >= 0.0f;
+        // Closer to 0 the sign is looked at in f64.
+        if (fabsf(sum) <= 1e-6f) up = tanh(slope * h[0]) + draw[0] >= 0.0;
+        next = up ? 1.0f : -1.0f;
+      }
+#pragma unroll
+      for (int e = 0; e < 7; ++e) {
+        h[e] = h[e + 1];
+        draw[e] = draw[e + 1];
+      }
+      h[7] = next;
+    }
+  }
+  put_chunk(a.next_state, a.dtype, from, left, h);
+}
+
+template <int kDtype>
+LK_DEVICE void hopfield_update(const lk_hopfield_step_args& args) {
+  field_tile<kDtype>(args.overlaps, [&](u64 b, u64 i, int left, float (&h)[8]) { hopfield_spins(args, b, i, left, h); });
+}
+
+LK_DEVICE void hopfield_add_parts(const lk_hopfield_step_args& args) {
+  each_field(args.overlaps, [&](u64 b, u64 i, int left, float (&h)[8]) { hopfield_spins(args, b, i, left, h); });
 }
 
 }  // namespace lk

@@ -202,11 +202,11 @@ LK_DEVICE void split_words(uint32_t (&x)[kBlocks][kWords], uint32_t (&rest)[kBlo
 template <class P, bool kAAlongDepth, bool kBAlongDepth>
 LK_DEVICE void multiply_strip(const unsigned char* stage, typename P::Sum& sum) {
   const unsigned char* of_b = stage + P::kParts * kPanelBytes;
-#pragma unroll
+#pragma unroll (kTensorCores ? 2 : 1)
   for (int q = 0; q < 2; ++q) {
     uint32_t a[P::kRowBlocks][4], b[P::kColumnBlocks][2];
     load_b<P, kBAlongDepth>(b, of_b, q);
-#pragma unroll
+#pragma unroll (kTensorCores ? P::kParts : 1)
     for (int part = P::kParts - 1; part > 0; --part) {
       load_a<P, kAAlongDepth>(a, stage + part * kPanelBytes, q);
       multiply_add<P::kDtype>(sum, a, b);

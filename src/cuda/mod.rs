@@ -16,6 +16,7 @@ pub mod largest;
 pub mod linear_rows;
 pub mod maps;
 pub mod neighbors;
+pub mod overlaps;
 pub mod products;
 pub mod reduce;
 pub mod rows;

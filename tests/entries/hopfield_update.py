@@ -63,6 +63,7 @@ SHAPES = [
     for b, p, n in [
         (1, 1, 1), (3, 5, 4), (2, 7, 16), (5, 0, 9), (0, 3, 2), (1, 130, 33), (65, 3, 17), (64, 64, 64), (31, 70, 127),
         (4, 9, 1025), (530, 5, 40), (7, 3, 4099), (300, 40, 600),
+        (3, 700, 70),
     ]
 ]  # fmt: skip
 
@@ -84,6 +85,22 @@ def test_orthogonal_patterns_are_fixed(call):
     noisy[:, :5] *= -1
     result = call(noisy, patterns).next_state
     assert result.dtype == call.dtype and result.tolist() == patterns.tolist()
+
+
+def test_integers_stay_exact(call):
+    """Of two overlaps near 2^22 the larger decides if it is by one; if they are equal, spins stay as they are."""
+    n = 33030
+    state = np.random.default_rng(3).integers(0, 2, n) * 2 - 1
+    state[:5] = [-1, 1, 1, -1, 1]
+    patterns = np.stack([127 * state, 127 * state])
+    patterns[0, :5] = [1, -1, 1, -1, 1]
+    patterns[1, :5] = [-1, 1, -1, 1, 0]
+    flipped = state.copy()
+    flipped[:2] *= -1
+    for expected in (flipped, state):
+        result = call(call.floats(state[None]), call.floats(patterns), zero_diagonal=False).next_state
+        assert result.astype(int).tolist() == [expected.tolist()]
+        patterns[1, 4] = 1
 
 
 def test_spins_follow_their_probability(call):

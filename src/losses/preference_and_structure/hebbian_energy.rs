@@ -8,8 +8,12 @@ use crate::cpu::parallel::{Blocks, Cells};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage;
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{overlaps::Overlaps, products::Product, reduce, tiles};
 use crate::registry::entries::hebbian_energy::{Args, Call, Options};
 use crate::registry::{Floats, Result};
+#[cfg(gpu)]
+use std::ffi::c_void;
 use std::ops::Range;
 
 const SUPERVISED: i32 = 0;
@@ -188,66 +192,104 @@ impl Kernel for Average<'_> {
     }
 }
 
-/// States under way at once on a device.
+/// What a device's workspace has.
 #[cfg(gpu)]
-const DEVICE_CHUNK: u64 = 4096;
+struct CudaPlan {
+    means: *mut f32,
+    /// A chunk of the states in f32, where the means are and they are not.
+    states: *mut f32,
+    overlaps: Overlaps,
+    bytes: u64,
+}
 
-/// Of the workspace: the means, then overlaps.
 #[cfg(gpu)]
-fn means_bytes(a: &Args) -> u64 {
-    let means = if has_means(a.opts.mode, a.samples) { a.patterns.saturating_mul(a.n) } else { 0 };
-    means.saturating_mul(4).div_ceil(256).saturating_mul(256)
+fn cuda_plan(a: &Args, base: *mut c_void) -> CudaPlan {
+    let mut work = tiles::Workspace::new(base);
+    let averaged = has_means(a.opts.mode, a.samples);
+    let means = work.take(if averaged { a.patterns.saturating_mul(a.n) } else { 0 });
+    let dtype = if averaged { reduce::F32 } else { a.dtype };
+    let overlaps = Overlaps::new(a.batch, points(a), a.n, dtype, &mut work);
+    let states = work.take(if dtype == a.dtype { 0 } else { overlaps.batch.saturating_mul(a.n) });
+    let pick = |present: bool, p: *mut f32| if present { p } else { std::ptr::null_mut() };
+    CudaPlan {
+        means: pick(averaged, means),
+        states: pick(dtype != a.dtype, states),
+        overlaps,
+        bytes: work.bytes(),
+    }
 }
 
 #[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
-    let overlaps = a.batch.min(DEVICE_CHUNK).saturating_mul(points(a));
-    means_bytes(a).saturating_add(overlaps.saturating_mul(4))
+    cuda_plan(a, std::ptr::null_mut()).bytes
 }
 
 #[cfg(gpu)]
 pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
-    use crate::registry::Pass;
-    const TILE: u64 = 64;
-    let pass = Pass::from_code(a.pass);
+    let pass = crate::registry::Pass::from_code(a.pass);
     let wants_energy = pass.forward() && (!a.energy.is_null() || !a.magnetization.is_null());
     let wants_gradient = pass.backward() && !a.grad_state.is_null();
     if a.batch == 0 || !(wants_energy || wants_gradient) {
         return Ok(());
     }
-    let launch = |kernel: &str, blocks: u64, args: &Args| {
-        let grid = [blocks.clamp(1, 0x7fff_ffff) as u32, 1, 1];
+    let CudaPlan { means, states, overlaps, .. } = cuda_plan(a, a.workspace);
+    let launch = |kernel: &str, blocks: u64, args: &StepArgs| {
         // SAFETY: a struct of integers, floats and pointers.
-        device.launch(kernel, grid, [256, 1, 1], 0, unsafe { crate::cuda::bytes_of(args) })
+        device.launch(kernel, [blocks.max(1) as u32, 1, 1], [256, 1, 1], 0, unsafe {
+            crate::cuda::bytes_of(args)
+        })
     };
-    if has_means(a.opts.mode, a.samples) {
-        launch("hebbian_energy_means", (a.patterns * a.n).div_ceil(256).min(65_536), a)?;
+    let all = StepArgs { call: *a, overlaps, means, states };
+    if !means.is_null() {
+        let runs = a.patterns * a.n.div_ceil(8);
+        launch("hebbian_energy_means", runs.div_ceil(256).min(tiles::MOST_BLOCKS), &all)?;
     }
-    let size = if a.dtype == crate::registry::DType::F32 as i32 { 4 } else { 2 };
-    for first in (0..a.batch).step_by(DEVICE_CHUNK as usize) {
+    let size = Product::of(a.dtype).size();
+    for (first, batch) in Overlaps::chunks(a.batch) {
         let f32_at = |p: *mut f32, each: u64| {
             if p.is_null() { p } else { p.wrapping_add((first * each) as usize) }
         };
+        let output =
+            |p: *mut f32, each: u64| if wants_energy { f32_at(p, each) } else { std::ptr::null_mut() };
         let bytes = (first * a.n * size) as usize;
-        let part = Args {
-            batch: DEVICE_CHUNK.min(a.batch - first),
+        let mut part = all;
+        part.call = Args {
+            batch,
             state: a.state.wrapping_byte_add(bytes),
-            energy: f32_at(a.energy, 1),
-            magnetization: f32_at(a.magnetization, a.patterns),
+            energy: output(a.energy, 1),
+            magnetization: output(a.magnetization, a.patterns),
             grad_loss: f32_at(a.grad_loss.cast_mut(), 1),
             grad_state: if wants_gradient { a.grad_state.wrapping_byte_add(bytes) } else { a.grad_state },
             ..*a
         };
-        let down = part.batch.div_ceil(TILE);
-        if a.patterns > 0 {
-            launch("hebbian_energy_overlaps", down * points(a).div_ceil(TILE), &part)?;
+        if !states.is_null() {
+            let runs = (batch * a.n).div_ceil(8);
+            launch("hebbian_energy_states", runs.div_ceil(256).min(tiles::MOST_BLOCKS), &part)?;
         }
-        if wants_energy {
-            launch("hebbian_energy", part.batch, &part)?;
+        let from = if states.is_null() { part.call.state } else { states.cast_const().cast() };
+        let points = if means.is_null() { a.examples } else { means.cast_const().cast() };
+        part.overlaps = overlaps.of(from, batch, points, wants_gradient);
+        part.overlaps.launch(device)?;
+        if wants_energy || part.overlaps.unsettled() {
+            launch("hebbian_energy", batch, &part)?;
         }
         if wants_gradient {
-            launch("hebbian_energy_gradient", down * a.n.div_ceil(TILE), &part)?;
+            // SAFETY: as above.
+            let args = unsafe { crate::cuda::bytes_of(&part) };
+            let add_parts = "hebbian_energy_add_parts";
+            part.overlaps.launch_fields(device, "hebbian_energy_gradient", add_parts, args)?;
         }
     }
     Ok(())
+}
+
+/// Mirrors kernels/preference_and_structure/hebbian_energy.cuh.
+#[cfg(gpu)]
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct StepArgs {
+    call: Args,
+    overlaps: Overlaps,
+    means: *mut f32,
+    states: *mut f32,
 }

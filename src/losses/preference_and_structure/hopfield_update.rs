@@ -8,8 +8,12 @@ use crate::cpu::philox::Philox;
 use crate::cpu::simd::{Kernel, Simd, math};
 use crate::cpu::storage::{self, Scratch};
 use crate::cpu::workspace::{Size, Workspace};
+#[cfg(gpu)]
+use crate::cuda::{overlaps::Overlaps, products::Product, tiles};
 use crate::registry::entries::hopfield_update::{Args, Call};
 use crate::registry::{Floats, FloatsMut, Result};
+#[cfg(gpu)]
+use std::ffi::c_void;
 use std::ops::Range;
 
 /// Closer to 0 than this the sign is looked at in f64.
@@ -218,40 +222,41 @@ impl Step<'_> {
     }
 }
 
-/// States under way at once on a device.
+/// Of a device's workspace: the squares of each neuron, and overlaps.
 #[cfg(gpu)]
-const DEVICE_CHUNK: u64 = 4096;
+fn cuda_plan(a: &Args, base: *mut c_void) -> (*mut f32, Overlaps, u64) {
+    let mut work = tiles::Workspace::new(base);
+    let diagonal = work.take(a.n);
+    let overlaps = Overlaps::new(a.batch, a.pattern_count, a.n, a.dtype, &mut work);
+    (diagonal, overlaps, work.bytes())
+}
 
-/// Of the workspace: the squares of each neuron, then overlaps.
 #[cfg(gpu)]
 pub fn cuda_workspace(a: &Args) -> u64 {
-    let diagonal = crate::cuda::align_up(a.n.min(u64::MAX / 8) * 4);
-    diagonal.saturating_add(a.batch.min(DEVICE_CHUNK).saturating_mul(a.pattern_count).saturating_mul(4))
+    cuda_plan(a, std::ptr::null_mut()).2
 }
 
 #[cfg(gpu)]
 pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
-    const TILE: u64 = 64;
     if a.batch == 0 || a.next_state.is_null() {
         return Ok(());
     }
-    let launch = |kernel: &str, blocks: u64, args: &StepArgs| {
-        let grid = [blocks.clamp(1, 0x7fff_ffff) as u32, 1, 1];
+    let (diagonal, overlaps, _) = cuda_plan(a, a.workspace);
+    let size = Product::of(a.dtype).size();
+    for (first, batch) in Overlaps::chunks(a.batch) {
+        let state = a.state.wrapping_byte_add((first * a.n * size) as usize);
+        let overlaps = overlaps.of(state, batch, a.patterns, true);
+        overlaps.launch(device)?;
+        let settled = if overlaps.unsettled() { batch } else { 0 };
+        let args = StepArgs { call: *a, overlaps, diagonal, first, settled };
         // SAFETY: a struct of integers, floats and pointers.
-        device.launch(kernel, grid, [256, 1, 1], 0, unsafe { crate::cuda::bytes_of(args) })
-    };
-    let all = StepArgs { call: *a, first: 0 };
-    if a.opts.zero_diagonal != 0 {
-        launch("hopfield_diagonal", a.n.div_ceil(256).min(65_536), &all)?;
-    }
-    for first in (0..a.batch).step_by(DEVICE_CHUNK as usize) {
-        let call = Args { batch: DEVICE_CHUNK.min(a.batch - first), ..*a };
-        let down = call.batch.div_ceil(TILE);
-        let part = StepArgs { call, first };
-        if a.pattern_count > 0 {
-            launch("hopfield_overlaps", down * a.pattern_count.div_ceil(TILE), &part)?;
+        let args = unsafe { crate::cuda::bytes_of(&args) };
+        let others = if first == 0 && a.opts.zero_diagonal != 0 { a.n.div_ceil(32) } else { 0 };
+        if settled + others > 0 {
+            let grid = [(settled + others) as u32, 1, 1];
+            device.launch("hopfield_settle", grid, [256, 1, 1], 0, args)?;
         }
-        launch("hopfield_update", down * a.n.div_ceil(TILE), &part)?;
+        overlaps.launch_fields(device, "hopfield_update", "hopfield_add_parts", args)?;
     }
     Ok(())
 }
@@ -262,6 +267,10 @@ pub fn cuda(device: &dyn crate::cuda::Device, a: &Args) -> Result<()> {
 #[derive(Clone, Copy)]
 struct StepArgs {
     call: Args,
-    /// State that the call's `batch` states begin with.
+    overlaps: Overlaps,
+    diagonal: *mut f32,
+    /// State that those of the overlaps begin with.
     first: u64,
+    /// Blocks that settle overlaps; the others are at the diagonal.
+    settled: u64,
 }
