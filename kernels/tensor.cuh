@@ -18,12 +18,8 @@ constexpr bool kTensorCores = true;
 constexpr bool kTensorCores = false;
 #endif
 
-// The leading digits of x, exact in TF32, and those of the rest: together 22 bits.
+// The leading digits of x, as TF32 has them.
 LK_DEVICE float tf32_part(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
-LK_DEVICE float tf32_rest(float x) {
-  const float rest = x - tf32_part(x);
-  return rest == rest ? tf32_part(rest) : 0.0f;  // infinity has none
-}
 
 // x to the nearest in TF32; a NaN stays in x minus it.
 LK_DEVICE float tf32_near(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
@@ -169,16 +165,6 @@ inline void multiply_add(float (&d)[kRows][kColumns][4], const uint32_t (&a)[kRo
   lk_emulation::warp_together(&mine, &emulated::multiply_add<kDtype, kRows, kColumns>);
 }
 #endif
-
-template <int kRows, int kColumns>
-LK_DEVICE void multiply_add(float (&d)[kRows][kColumns][4], const float (&a)[kRows][4], const float (&b)[kColumns][2]) {
-  uint32_t x[kRows][4], y[kColumns][2];
-#pragma unroll
-  for (int n = 0; n < 4 * kRows; ++n) x[n / 4][n % 4] = __float_as_uint(a[n / 4][n % 4]);
-#pragma unroll
-  for (int n = 0; n < 2 * kColumns; ++n) y[n / 2][n % 2] = __float_as_uint(b[n / 2][n % 2]);
-  multiply_add<LK_DTYPE_F32>(d, x, y);
-}
 
 // ---- Shared memory ------------------------------------------------------------------------------------
 

@@ -52,13 +52,14 @@ LK_KERNEL(selftest_shuffles, lk_selftest_args) {
 // out[32][8]: the product of a(i, k) = 1 + i + 100 k and b(k, j) = 1 + j k, with n added to what a has, by one warp.
 LK_KERNEL(selftest_tensor, lk_selftest_args) {
   const int g = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
-  float d[2][1][4] = {}, x[2][4], y[1][2];
+  float d[2][1][4] = {};
+  uint32_t x[2][4], y[1][2];
   for (int e = 0; e < 8; ++e) {
     const int i = e / 4 * 16 + e % 2 * 8 + g, k = e % 4 / 2 * 4 + t;
-    x[e / 4][e % 4] = static_cast<float>(1 + i + 100 * k) + static_cast<float>(a.n) / 8.0f;
+    x[e / 4][e % 4] = __float_as_uint(static_cast<float>(1 + i + 100 * k) + static_cast<float>(a.n) / 8.0f);
   }
-  for (int e = 0; e < 2; ++e) y[0][e] = static_cast<float>(1 + g * (t + 4 * e));
-  lk::multiply_add(d, x, y);
+  for (int e = 0; e < 2; ++e) y[0][e] = __float_as_uint(static_cast<float>(1 + g * (t + 4 * e)));
+  lk::multiply_add<LK_DTYPE_F32>(d, x, y);
   for (int e = 0; e < 8; ++e) {
     const int i = e / 4 * 16 + e % 4 / 2 * 8 + g, j = 2 * t + e % 2;
     a.out[i * 8 + j] = static_cast<uint64_t>(8.0f * d[e / 4][0][e % 4]);
@@ -73,8 +74,9 @@ LK_KERNEL(selftest_divergent, lk_selftest_args) {
   if (a.n == 2 && threadIdx.x != 9) __syncwarp();
   if (a.n == 3) __shfl_sync(threadIdx.x % 2 ? 0xffffffffu : 0x7fffffffu, threadIdx.x, 0);
   if (a.n == 4) {
-    float d[1][1][4] = {}, x[1][4] = {}, y[1][2] = {};
-    threadIdx.x % 32 ? lk::multiply_add(d, x, y) : __syncwarp();
+    float d[1][1][4] = {};
+    const uint32_t x[1][4] = {}, y[1][2] = {};
+    threadIdx.x % 32 ? lk::multiply_add<LK_DTYPE_F32>(d, x, y) : __syncwarp();
   }
   if (a.n > 4) a.out[threadIdx.x] = threadIdx.x;
 }

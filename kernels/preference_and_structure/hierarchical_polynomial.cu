@@ -51,7 +51,7 @@ LK_DEVICE double polynomial(const lk_hierarchical_polynomial_args& c, double p, 
 
 }  // namespace lk
 
-LK_KERNEL(hierarchical_form, lk_polynomial_args) {
+LK_KERNEL(hierarchical_form, lk_polynomial_args, 256) {
   using namespace lk;
   __shared__ float turned[32][33];
   const lk_hierarchical_polynomial_args& c = a.call;
@@ -70,7 +70,7 @@ LK_KERNEL(hierarchical_form, lk_polynomial_args) {
   }
 }
 
-LK_KERNEL(hierarchical_values, lk_polynomial_args) {
+LK_KERNEL(hierarchical_values, lk_polynomial_args, 256) {
   using namespace lk;
   __shared__ ProductShared shared;
   const lk_hierarchical_polynomial_args& c = a.call;
@@ -95,7 +95,7 @@ LK_KERNEL(hierarchical_values, lk_polynomial_args) {
   }
 }
 
-LK_KERNEL(hierarchical_polynomial, lk_polynomial_args) {
+LK_KERNEL(hierarchical_polynomial, lk_polynomial_args, 256) {
   using namespace lk;
   __shared__ double scratch[32];
   const lk_hierarchical_polynomial_args& c = a.call;
@@ -115,7 +115,7 @@ LK_KERNEL(hierarchical_polynomial, lk_polynomial_args) {
   if (c.saved) c.saved[i] = static_cast<float>(p);
 }
 
-LK_KERNEL(hierarchical_gradient, lk_polynomial_args) {
+LK_KERNEL(hierarchical_gradient, lk_polynomial_args, 256) {
   using namespace lk;
   __shared__ ProductShared shared;
   __shared__ float factors[kTile];

@@ -65,7 +65,7 @@ LK_KERNEL(alignment_shift, lk_alignment_args) {
   }
 }
 
-LK_KERNEL(alignment_products, lk_alignment_args) {
+LK_KERNEL(alignment_products, lk_alignment_args, 256) {
   using namespace lk;
   __shared__ ProductShared shared;
   const lk_kernel_alignment_args& c = a.call;
@@ -95,7 +95,7 @@ LK_KERNEL(alignment_products, lk_alignment_args) {
 }
 
 // Adds up the parts, in place of the first.
-LK_KERNEL(alignment_norms, lk_alignment_args) {
+LK_KERNEL(alignment_norms, lk_alignment_args, 256) {
   using namespace lk;
   __shared__ AlignmentNorms scratch[32];
   const lk_kernel_alignment_args& c = a.call;
@@ -121,7 +121,7 @@ LK_KERNEL(alignment_norms, lk_alignment_args) {
   a.norm_parts[3 * blockIdx.x + 2] = total.b;
 }
 
-LK_KERNEL(alignment_kernels, lk_alignment_args) {
+LK_KERNEL(alignment_kernels, lk_alignment_args, 256) {
   using namespace lk;
   __shared__ ProductShared shared;
   __shared__ AlignmentNorms scratch[32];
@@ -149,7 +149,7 @@ LK_KERNEL(alignment_kernels, lk_alignment_args) {
   }
 }
 
-LK_KERNEL(kernel_alignment, lk_alignment_args) {
+LK_KERNEL(kernel_alignment, lk_alignment_args, 256) {
   using namespace lk;
   __shared__ AlignmentNorms scratch[32];
   AlignmentNorms sum = {0.0, 0.0, 0.0};
@@ -167,7 +167,7 @@ LK_KERNEL(kernel_alignment, lk_alignment_args) {
   a.header[5] = none ? 0.0 : -2.0 * value / sum.b;
 }
 
-LK_KERNEL(alignment_weights, lk_alignment_args) {
+LK_KERNEL(alignment_weights, lk_alignment_args, 256) {
   using namespace lk;
   __shared__ ProductShared shared;
   const u64 n = a.call.n, row = u64(blockIdx.x) * kTile;
@@ -184,7 +184,7 @@ LK_KERNEL(alignment_weights, lk_alignment_args) {
 }
 
 // Samples from `first` on, of either input the tile's columns.
-LK_KERNEL(alignment_gradient, lk_alignment_args) {
+LK_KERNEL(alignment_gradient, lk_alignment_args, 256) {
   using namespace lk;
   __shared__ ProductShared shared;
   const lk_kernel_alignment_args& c = a.call;
