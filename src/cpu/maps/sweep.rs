@@ -3,8 +3,8 @@
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
-use super::block::{self, Block, RUN};
-use super::{Activation, Chunks, MapLoss, Maps, kept};
+use super::block::{self, Block, RUN, vectors_to_end};
+use super::{Activation, Chunks, MapLoss, Maps, Pixels, kept};
 use crate::cpu::parallel::Cells;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::storage::{self, Scratch, store_typed};
@@ -35,7 +35,6 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
         // A copy that no store can change.
         let loss = &{ *loss };
         let mut block = Block::new(s, maps);
-        let keeps = keep.is_some();
         // Where nothing is kept, it goes where it is overwritten.
         let mut nowhere = Scratch::<{ block::MOST }>::new();
         let nowhere = nowhere.ptr();
@@ -47,7 +46,6 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 let len = block.size().min(pixels.end - start);
                 block.load(image, start, len, L::LOGS);
                 for class in 0..maps.classes {
-                    let mut sums = [s.zero(); SUMS];
                     let place = first + class * SUMS;
                     let (row, past) = match &keep {
                         // SAFETY: this block of the checked buffer is written here only, after it was read.
@@ -57,12 +55,25 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                         },
                         None => (nowhere.cast(), false),
                     };
+                    if block.is_labelled(L::LOGS) {
+                        let target = Labelled { block: &mut block, class, row, past, to, place };
+                        // SAFETY: as asked, and there is room.
+                        unsafe {
+                            if loss.two_slopes() {
+                                target.add::<SUMS, FACTORS, L, true>(loss)
+                            } else {
+                                target.add::<SUMS, FACTORS, L, false>(loss)
+                            }
+                        }
+                        continue;
+                    }
+                    let mut sums = [s.zero(); SUMS];
                     block.of_class(
                         class,
                         L::LOGS,
                         true,
                         #[inline(always)]
-                        |k, lanes, x, exist| {
+                        |k, _, x, exist| {
                             // With one lane a block's sum is too long a chain for f32.
                             if S::LANES == 1 && k % SHORT == 0 {
                                 add(s, std::mem::replace(&mut sums, [s.zero(); SUMS]), to, place);
@@ -75,17 +86,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                                     &there
                                 }
                             };
-                            match x.own {
-                                Some(own) => loss.add_labelled(s, &mut sums, x, own),
-                                None => loss.add(s, &mut sums, x),
-                            }
-                            // With labels alone a store costs less than the question.
-                            if x.own.is_some() || keeps {
-                                // SAFETY: within the block.
-                                unsafe {
-                                    store_typed(s, DType::F32, row.add(4 * k), lanes, kept::pack(s, x), past)
-                                };
-                            }
+                            loss.add(s, &mut sums, x);
                         },
                     );
                     add(s, sums, to, place);
@@ -96,6 +97,63 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
         if let Some((_, true)) = keep {
             s.fence();
         }
+    }
+}
+
+/// A class of a block of which nothing but labels is known.
+struct Labelled<'b, 'a, S: Simd> {
+    block: &'b mut Block<'a, S>,
+    class: usize,
+    /// Where the probabilities go.
+    row: *mut u8,
+    past: bool,
+    to: Cells<'b, f64>,
+    place: usize,
+}
+
+impl<S: Simd> Labelled<'_, '_, S> {
+    /// # Safety
+    /// The row has room, and the block [is so](Block::is_labelled).
+    #[inline(always)]
+    unsafe fn add<
+        const SUMS: usize,
+        const FACTORS: usize,
+        L: MapLoss<SUMS, FACTORS>,
+        const TWO_SLOPES: bool,
+    >(
+        self,
+        loss: &L,
+    ) {
+        let Labelled { block, class, row, past, to, place } = self;
+        let (wide, len) = (block.s.wide(), block.len);
+        let mut sums = [wide.zero(); SUMS];
+        // SAFETY: as asked.
+        let at = unsafe { block.labelled(wide, class) };
+        vectors_to_end::<S::Wide>(
+            wide,
+            len,
+            true,
+            #[inline(always)]
+            |k, lanes, _| {
+                // With one lane a block's sum is too long a chain for f32.
+                if S::LANES == 1 && k % SHORT == 0 {
+                    add(wide, std::mem::replace(&mut sums, [wide.zero(); SUMS]), to, place);
+                }
+                let (p, own) = at(k);
+                loss.add_labelled::<S::Wide, TWO_SLOPES>(
+                    wide,
+                    &mut sums,
+                    &Pixels::labelled(wide, p, own),
+                    own,
+                );
+                // A store costs less than the question whether they are kept.
+                // SAFETY: as asked.
+                unsafe {
+                    store_typed(wide, DType::F32, row.add(4 * k), lanes, kept::pack(wide, p, own), past)
+                };
+            },
+        );
+        add(wide, sums, to, place);
     }
 }
 
@@ -118,6 +176,8 @@ pub struct Gradient<'a, L> {
     pub to: FloatsMut<'a>,
     /// Whether to go around the cache.
     pub stream: bool,
+    /// Whether the probabilities have been left in the gradient's place.
+    pub kept: bool,
 }
 
 impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
@@ -127,20 +187,55 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient { loss, maps, chunks, range, factors, to, stream } = self.0;
+        let Gradient { loss, maps, chunks, range, factors, to, stream, kept } = self.0;
         // A copy that no store can change.
         let loss = &{ *loss };
         let mut block = Block::new(s, maps);
         let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 3];
         let [mean, part, out] = scratch.each_mut().map(Scratch::ptr);
-        let softmax = maps.activation == Activation::Softmax;
+        let (size, softmax) = (block.size(), maps.activation == Activation::Softmax);
         for chunk in range {
             let (image, pixels) = maps.chunk(chunks, chunk);
             let first = image * maps.classes * FACTORS;
             let mut start = pixels.start;
             while start < pixels.end {
-                let len = block.size().min(pixels.end - start);
-                block.load(image, start, len, L::LOGS);
+                let len = size.min(pixels.end - start);
+                if kept {
+                    block.place(image, start, len);
+                } else {
+                    block.load(image, start, len, L::LOGS);
+                }
+                // SAFETY: this block of the checked buffer is written here only, after it was read.
+                let place =
+                    |class: usize| unsafe { to.at((image * maps.classes + class) * maps.pixels + start) };
+                if block.is_labelled(L::LOGS) {
+                    for class in 0..if kept { 0 } else { maps.classes } {
+                        // SAFETY: within the block.
+                        unsafe { block.pack(class) };
+                    }
+                    let terms = block.terms;
+                    let row = |class: usize| {
+                        if kept { place(class).cast() } else { terms.wrapping_add(class * size) }
+                    };
+                    // SAFETY: within the buffer and the scratch.
+                    unsafe {
+                        kept::gradient(
+                            s,
+                            loss,
+                            maps.classes,
+                            &factors[first..],
+                            row,
+                            len,
+                            size,
+                            [mean, part],
+                        );
+                        for class in 0..if kept { 0 } else { maps.classes } {
+                            storage::write(s, to.dtype, row(class), place(class), len, stream);
+                        }
+                    }
+                    start += len;
+                    continue;
+                }
                 if softmax {
                     // Sum over the classes of p dp.
                     for class in 0..maps.classes {
@@ -160,8 +255,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 }
                 for class in 0..maps.classes {
                     let factors = spread::<S, FACTORS>(s, &factors[first + class * FACTORS..]);
-                    // SAFETY: this block of the checked buffer is written here only, after it was read.
-                    let place = unsafe { to.at(block.index(class)) };
+                    let place = place(class);
                     let direct = to.dtype == DType::F32 && len.is_multiple_of(S::LANES);
                     let target = if direct { place.cast::<f32>() } else { out };
                     let past = direct && stream && place.addr().is_multiple_of(S::LANES * size_of::<f32>());
