@@ -2,8 +2,8 @@
 
 use super::{Activation, Maps, Pixels, Target, kept};
 use crate::cpu::row::Cache;
-use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::{self, Scratch};
+use crate::cpu::simd::{Simd, batch, math};
+use crate::cpu::storage::Scratch;
 use crate::registry::Floats;
 
 /// Pixels of a block at most.
@@ -36,7 +36,7 @@ pub struct Block<'a, S: Simd> {
     pub(super) rows: [Scratch<MOST>; GROUP],
     /// The scores of a class that there is not.
     pub(super) nothing: Scratch<MOST>,
-    target: Scratch<MOST>,
+    pub(super) target: Scratch<MOST>,
     pub(super) max: Scratch<MOST>,
     /// 1 / sum of the exponentials.
     pub(super) inverse: Scratch<MOST>,
@@ -99,11 +99,11 @@ impl<'a, S: Simd> Block<'a, S> {
 
     /// Whole vectors of a class's values.
     #[inline(always)]
-    fn whole(&self, values: &Floats, class: usize, scratch: *mut f32) -> *const f32 {
+    pub(super) fn whole(&self, values: &Floats, class: usize, scratch: *mut f32) -> *const f32 {
         // SAFETY: within the checked buffer; the scratch has room for a block.
         unsafe {
             let at = values.at(self.index(class));
-            let from = storage::read(self.s, values.dtype, at, self.len, scratch);
+            let from = batch::widened(self.s, values.dtype, at, self.len, scratch);
             let end = self.len.next_multiple_of(S::Wide::LANES);
             if end == self.len {
                 return from;

@@ -5,6 +5,7 @@
 
 mod block;
 mod kept;
+mod sigmoid;
 mod softmax;
 mod sweep;
 
@@ -153,9 +154,14 @@ impl Maps<'_> {
         &self,
         to: FloatsMut,
     ) -> bool {
-        let labelled = matches!(self.target, Target::Labels { .. });
         let (_, room) = block::size(self.classes);
-        self.activation == Activation::Softmax && labelled && to.dtype == DType::F32 && !L::LOGS && room
+        !L::LOGS
+            && to.dtype == DType::F32
+            && match (self.activation, self.target) {
+                (Activation::Softmax, Target::Labels { .. }) => room,
+                (Activation::Sigmoid, Target::Map(_)) => true,
+                _ => false,
+            }
     }
 
     /// Whether what is written there goes around the cache.

@@ -3,11 +3,11 @@
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
-use super::block::{self, Block, RUN, vectors_to_end};
+use super::block::{self, Block, RUN, vectors};
 use super::{Activation, Chunks, MapLoss, Maps, Pixels, kept};
 use crate::cpu::parallel::Cells;
-use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{self, Scratch, store_typed};
+use crate::cpu::simd::{Kernel, Simd, batch};
+use crate::cpu::storage::{Scratch, store_typed};
 use crate::registry::{DType, FloatsMut};
 use std::ops::Range;
 
@@ -45,25 +45,39 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
             while start < pixels.end {
                 let len = block.size().min(pixels.end - start);
                 block.load(image, start, len, L::LOGS);
+                let whole = len.is_multiple_of(S::Wide::LANES);
                 for class in 0..maps.classes {
                     let place = first + class * SUMS;
-                    let (row, past) = match &keep {
+                    // Where what is kept goes, if it is.
+                    let at = match &keep {
                         // SAFETY: this block of the checked buffer is written here only, after it was read.
-                        Some((to, stream)) => unsafe {
-                            let row = to.at(block.index(class));
-                            (row, *stream && row.addr().is_multiple_of(S::LANES * size_of::<f32>()))
-                        },
-                        None => (nowhere.cast(), false),
+                        Some((to, _)) => unsafe { to.at(block.index(class)) },
+                        None => std::ptr::null_mut(),
                     };
-                    if block.is_labelled(L::LOGS) {
-                        let target = Labelled { block: &mut block, class, row, past, to, place };
-                        // SAFETY: as asked, and there is room.
-                        unsafe {
+                    let row = if whole && !at.is_null() { at.cast() } else { nowhere };
+                    let past = keep.is_some_and(|(_, stream)| stream)
+                        && row.addr().is_multiple_of(S::LANES * size_of::<f32>());
+                    let target = Row { block: &mut block, class, row, past, to, place };
+                    // SAFETY: as asked, and there is room.
+                    let kept = unsafe {
+                        if target.block.is_labelled(L::LOGS) {
                             if loss.two_slopes() {
-                                target.add::<SUMS, FACTORS, L, true>(loss)
+                                target.labelled::<SUMS, FACTORS, L, true>(loss);
                             } else {
-                                target.add::<SUMS, FACTORS, L, false>(loss)
+                                target.labelled::<SUMS, FACTORS, L, false>(loss);
                             }
+                            true
+                        } else if target.block.is_sigmoid(L::LOGS) {
+                            target.sigmoids(loss);
+                            true
+                        } else {
+                            false
+                        }
+                    };
+                    if kept {
+                        if !whole && !at.is_null() {
+                            // SAFETY: as above.
+                            unsafe { at.cast::<f32>().copy_from_nonoverlapping(nowhere, len) };
                         }
                         continue;
                     }
@@ -74,7 +88,6 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                         true,
                         #[inline(always)]
                         |k, _, x, exist| {
-                            // With one lane a block's sum is too long a chain for f32.
                             if S::LANES == 1 && k % SHORT == 0 {
                                 add(s, std::mem::replace(&mut sums, [s.zero(); SUMS]), to, place);
                             }
@@ -100,22 +113,22 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
     }
 }
 
-/// A class of a block of which nothing but labels is known.
-struct Labelled<'b, 'a, S: Simd> {
+/// A class of a block, and where what is kept of it and its sums go.
+struct Row<'b, 'a, S: Simd> {
     block: &'b mut Block<'a, S>,
     class: usize,
-    /// Where the probabilities go.
-    row: *mut u8,
+    row: *mut f32,
     past: bool,
     to: Cells<'b, f64>,
     place: usize,
 }
 
-impl<S: Simd> Labelled<'_, '_, S> {
+// A store costs less than the question whether they are kept.
+impl<S: Simd> Row<'_, '_, S> {
     /// # Safety
-    /// The row has room, and the block [is so](Block::is_labelled).
+    /// The row has room for whole vectors, and the block [is so](Block::is_labelled).
     #[inline(always)]
-    unsafe fn add<
+    unsafe fn labelled<
         const SUMS: usize,
         const FACTORS: usize,
         L: MapLoss<SUMS, FACTORS>,
@@ -124,36 +137,67 @@ impl<S: Simd> Labelled<'_, '_, S> {
         self,
         loss: &L,
     ) {
-        let Labelled { block, class, row, past, to, place } = self;
-        let (wide, len) = (block.s.wide(), block.len);
-        let mut sums = [wide.zero(); SUMS];
+        let Row { block, class, row, past, to, place } = self;
+        let v = block.s.wide();
+        let mut sums = [v.zero(); SUMS];
         // SAFETY: as asked.
-        let at = unsafe { block.labelled(wide, class) };
-        vectors_to_end::<S::Wide>(
-            wide,
-            len,
-            true,
+        let at = unsafe { block.labelled(v, class) };
+        vectors::<S::Wide>(
+            block.len,
             #[inline(always)]
-            |k, lanes, _| {
-                // With one lane a block's sum is too long a chain for f32.
-                if S::LANES == 1 && k % SHORT == 0 {
-                    add(wide, std::mem::replace(&mut sums, [wide.zero(); SUMS]), to, place);
-                }
+            |k| {
+                short::<S, SUMS>(v, k, &mut sums, to, place);
                 let (p, own) = at(k);
-                loss.add_labelled::<S::Wide, TWO_SLOPES>(
-                    wide,
-                    &mut sums,
-                    &Pixels::labelled(wide, p, own),
-                    own,
-                );
-                // A store costs less than the question whether they are kept.
+                loss.add_labelled::<S::Wide, TWO_SLOPES>(v, &mut sums, &Pixels::labelled(v, p, own), own);
                 // SAFETY: as asked.
-                unsafe {
-                    store_typed(wide, DType::F32, row.add(4 * k), lanes, kept::pack(wide, p, own), past)
-                };
+                unsafe { store(v, row.add(k), kept::pack(v, p, own), past) };
             },
         );
-        add(wide, sums, to, place);
+        add(v, sums, to, place);
+    }
+
+    /// # Safety
+    /// The row has room for whole vectors, and the block [is so](Block::is_sigmoid).
+    #[inline(always)]
+    unsafe fn sigmoids<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(self, loss: &L) {
+        let Row { block, class, row, past, to, place } = self;
+        let v = block.s.wide();
+        let mut sums = [v.zero(); SUMS];
+        // SAFETY: as asked.
+        unsafe {
+            block.beside_target(
+                class,
+                #[inline(always)]
+                |k, kept, x| {
+                    short::<S, SUMS>(v, k, &mut sums, to, place);
+                    loss.add(v, &mut sums, x);
+                    store(v, row.add(k), kept, past);
+                },
+            );
+        }
+        add(v, sums, to, place);
+    }
+}
+
+/// # Safety
+/// See [`Simd`].
+#[inline(always)]
+unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::F, past: bool) {
+    // SAFETY: as asked.
+    unsafe { if past { s.stream(to, v) } else { s.store(to, v) } }
+}
+
+/// With one lane a block's sum is too long a chain for f32.
+#[inline(always)]
+fn short<S: Simd, const SUMS: usize>(
+    v: S::Wide,
+    k: usize,
+    sums: &mut [<S::Wide as Simd>::F; SUMS],
+    to: Cells<f64>,
+    place: usize,
+) {
+    if S::LANES == 1 && k.is_multiple_of(SHORT) {
+        add(v, std::mem::replace(sums, [v.zero(); SUMS]), to, place);
     }
 }
 
@@ -230,7 +274,33 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                             [mean, part],
                         );
                         for class in 0..if kept { 0 } else { maps.classes } {
-                            storage::write(s, to.dtype, row(class), place(class), len, stream);
+                            batch::narrowed(s, to.dtype, row(class), place(class), len, stream);
+                        }
+                    }
+                    start += len;
+                    continue;
+                }
+                if block.is_sigmoid(L::LOGS) {
+                    for class in 0..maps.classes {
+                        let v = s.wide();
+                        let factors = spread::<S::Wide, FACTORS>(v, &factors[first + class * FACTORS..]);
+                        let direct = kept && len.is_multiple_of(S::Wide::LANES);
+                        let row = if direct { place(class).cast() } else { out };
+                        // SAFETY: within the buffer and the scratch.
+                        unsafe {
+                            if !kept {
+                                block.sigmoids(
+                                    class,
+                                    #[inline(always)]
+                                    |k, kept| v.store(out.add(k), kept),
+                                );
+                            } else if !direct {
+                                out.copy_from_nonoverlapping(place(class).cast(), len);
+                            }
+                            block.sigmoid_gradient::<SUMS, FACTORS, L>(loss, class, &factors, row);
+                            if !direct {
+                                batch::narrowed(s, to.dtype, row, place(class), len, stream);
+                            }
                         }
                     }
                     start += len;
@@ -281,7 +351,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     );
                     if !direct {
                         // SAFETY: as above.
-                        unsafe { storage::write(s, to.dtype, target, place, len, stream) };
+                        unsafe { batch::narrowed(s, to.dtype, target, place, len, stream) };
                     }
                 }
                 start += len;
