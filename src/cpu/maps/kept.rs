@@ -5,7 +5,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::block::{GROUP, vectors, vectors_to_end};
-use super::sweep::{part_of_mean, spread};
+use super::gradient::{part_of_mean, spread};
 use super::{MapLoss, Pixels};
 use crate::cpu::simd::Simd;
 use crate::cpu::storage::{self, load_lanes, store_lanes};
@@ -124,8 +124,9 @@ unsafe fn two_slopes<
     let mut slopes = [[s.zero(); 2]; N];
     for c in 0..N {
         let factors = spread::<S, FACTORS>(s, &factors[c * FACTORS..]);
-        let of = |own| loss.slope(s, &factors, &Pixels::labelled(s, s.zero(), own));
-        slopes[c] = [of(s.first_n(S::LANES)), of(s.first_n(0))];
+        for (slope, lanes) in slopes[c].iter_mut().zip([S::LANES, 0]) {
+            *slope = loss.slope(s, &factors, &Pixels::labelled(s, s.zero(), s.first_n(lanes)));
+        }
     }
     vectors::<S::Wide>(
         len,

@@ -4,10 +4,11 @@
 //! stays in cache between the steps of its softmax.
 
 mod block;
+mod gradient;
 mod kept;
 mod sigmoid;
 mod softmax;
-mod sweep;
+mod sums;
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
@@ -200,7 +201,7 @@ pub fn sums<'w, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
     let cells = Cells::new(partials);
     let keep = gradient.filter(|to| maps.keeps::<SUMS, FACTORS, L>(*to)).map(|to| (to, maps.streams(to)));
     cpu.run(blocks.count, 4 * maps.pred.len, &|b| {
-        let sweep = sweep::Sums { loss, maps, chunks, range: blocks.range(b), to: cells, keep };
+        let sweep = sums::Sums { loss, maps, chunks, range: blocks.range(b), to: cells, keep };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
     for (index, part) in partials.chunks_exact(width.max(1)).enumerate() {
@@ -226,7 +227,8 @@ pub fn gradient<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
     let kept = after_sums && maps.keeps::<SUMS, FACTORS, L>(to);
     let stream = maps.streams(to) && !kept;
     cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
-        let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream, kept };
+        let sweep =
+            gradient::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream, kept };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
 }
