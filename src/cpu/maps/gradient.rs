@@ -52,7 +52,8 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                 let place =
                     |class: usize| unsafe { to.at((image * maps.classes + class) * maps.pixels + start) };
                 if block.is_labelled(L::LOGS) {
-                    for class in 0..if kept { 0 } else { maps.classes } {
+                    let again = if kept { 0 } else { maps.classes };
+                    for class in 0..again {
                         // SAFETY: within the block.
                         unsafe { block.pack(class) };
                     }
@@ -62,17 +63,9 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     };
                     // SAFETY: within the buffer and the scratch.
                     unsafe {
-                        kept::gradient(
-                            s,
-                            loss,
-                            maps.classes,
-                            &factors[first..],
-                            row,
-                            len,
-                            size,
-                            [mean, part],
-                        );
-                        for class in 0..if kept { 0 } else { maps.classes } {
+                        let rows = kept::Rows { row, classes: maps.classes, len, ahead: size };
+                        kept::gradient(s, loss, &factors[first..], rows, [mean, part]);
+                        for class in 0..again {
                             batch::narrowed(s, to.dtype, row(class), place(class), len, stream);
                         }
                     }

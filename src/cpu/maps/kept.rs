@@ -21,21 +21,27 @@ fn unpack<S: Simd>(s: S, kept: S::F) -> (S::F, S::M) {
     (s.abs(kept), s.lt(kept, s.zero()))
 }
 
-/// Puts the gradient in the place of what is kept. The next block is `ahead` pixels away.
+/// What is kept of a block, by a function of the class, and how far away the next block is.
+pub struct Rows<R> {
+    pub row: R,
+    pub classes: usize,
+    pub len: usize,
+    pub ahead: usize,
+}
+
+/// Puts the gradient in the place of what is kept.
 ///
 /// # Safety
-/// `row` tells where the `len` pixels of a class are; there is room for them at `mean` and `part`.
+/// The rows are there, and room for them at `mean` and `part`.
 #[inline(always)]
 pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
     s: S,
     loss: &L,
-    classes: usize,
     factors: &[f32],
-    row: impl Fn(usize) -> *mut f32,
-    len: usize,
-    ahead: usize,
+    rows: Rows<impl Fn(usize) -> *mut f32>,
     [mean, part]: [*mut f32; 2],
 ) {
+    let Rows { row, classes, len, ahead } = rows;
     // With few classes a pixel's probabilities are looked at once.
     let mut start = 0;
     if (2..=GROUP).contains(&classes)
@@ -65,7 +71,8 @@ pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapL
         }
     }
     let len = len - start;
-    for class in 0..if len > 0 { classes } else { 0 } {
+    let classes = if len > 0 { classes } else { 0 };
+    for class in 0..classes {
         let (row, factors) =
             (row(class).wrapping_add(start), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
         vectors_to_end::<S>(
@@ -82,7 +89,7 @@ pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapL
             },
         );
     }
-    for class in 0..if len > 0 { classes } else { 0 } {
+    for class in 0..classes {
         let (row, factors) =
             (row(class).wrapping_add(start), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
         vectors_to_end::<S>(

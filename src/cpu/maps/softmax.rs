@@ -108,7 +108,7 @@ impl<S: Simd> Block<'_, S> {
         let (sum, part) = (self.inverse.ptr(), self.part.ptr());
         // Of a run of classes; the last leaves it with the others'.
         let end = first + N;
-        let (begins, ends) = (first % RUN == 0, end >= self.maps.classes || end.is_multiple_of(RUN));
+        let (begins, ends) = (first.is_multiple_of(RUN), end >= self.maps.classes || end.is_multiple_of(RUN));
         let later = first >= RUN;
         let place = if ends && !later { sum } else { part };
         vectors::<S::Wide>(
