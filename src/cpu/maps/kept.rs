@@ -42,23 +42,16 @@ pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapL
     [mean, part]: [*mut f32; 2],
 ) {
     let Rows { row, classes, len, ahead } = rows;
-    // With few classes a pixel's probabilities are looked at once.
+    // With few classes a pixel's probabilities are looked at once; not where 0 times a slope may be NaN.
     let mut start = 0;
     if (2..=GROUP).contains(&classes)
-        && loss.two_slopes()
-        && factors[..classes * FACTORS].iter().all(|f| f.is_finite())
+        && L::AFFINE
+        && factors[..classes * FACTORS].iter().all(|f| f.abs() < 1e30)
     {
         start = len - len % S::Wide::LANES;
         macro_rules! pixels {
             ($n:literal) => {
-                two_slopes::<S, SUMS, FACTORS, L, $n>(
-                    s,
-                    loss,
-                    std::array::from_fn(&row),
-                    factors,
-                    start,
-                    ahead,
-                )
+                affine::<S, SUMS, FACTORS, L, $n>(s, loss, std::array::from_fn(&row), factors, start, ahead)
             };
         }
         // SAFETY: as asked.
@@ -114,7 +107,7 @@ pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapL
 /// # Safety
 /// The rows hold whole vectors.
 #[inline(always)]
-unsafe fn two_slopes<
+unsafe fn affine<
     S: Simd,
     const SUMS: usize,
     const FACTORS: usize,
@@ -128,12 +121,13 @@ unsafe fn two_slopes<
     len: usize,
     ahead: usize,
 ) {
-    let mut slopes = [[s.zero(); 2]; N];
+    let (mut slopes, linear) = ([[s.zero(); 3]; N], !loss.usual());
     for c in 0..N {
         let factors = spread::<S, FACTORS>(s, &factors[c * FACTORS..]);
-        for (slope, lanes) in slopes[c].iter_mut().zip([S::LANES, 0]) {
-            *slope = loss.slope(s, &factors, &Pixels::labelled(s, s.zero(), s.first_n(lanes)));
+        for (slope, (p, own)) in slopes[c].iter_mut().zip([(0.0, S::LANES), (0.0, 0), (1.0, 0)]) {
+            *slope = loss.slope(s, &factors, &Pixels::labelled(s, s.splat(p), s.first_n(own)));
         }
+        slopes[c][2] = s.sub(slopes[c][2], slopes[c][1]);
     }
     vectors::<S::Wide>(
         len,
@@ -148,8 +142,11 @@ unsafe fn two_slopes<
                 let mut parts = [s.zero(); 2];
                 for c in 0..N {
                     let kept = s.load(rows[c].add(k));
-                    slope[c] = s.select_negative(kept, slopes[c][0], slopes[c][1]);
                     p[c] = s.abs(kept);
+                    slope[c] = s.select_negative(kept, slopes[c][0], slopes[c][1]);
+                    if linear {
+                        slope[c] = s.mul_add(p[c], slopes[c][2], slope[c]);
+                    }
                     let part = &mut parts[c / 2];
                     *part = if c % 2 == 0 { s.mul(p[c], slope[c]) } else { s.mul_add(p[c], slope[c], *part) };
                 }

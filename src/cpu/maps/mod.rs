@@ -85,18 +85,20 @@ impl<S: Simd> Pixels<S> {
 pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Copy + Sync {
     /// Whether it looks at `log_p`; with a softmax only.
     const LOGS: bool = false;
+    /// Whether the slope is affine in p, with one constant for the pixels of the class and one for the others.
+    const AFFINE: bool = false;
 
     /// Adds to a class's sums. Of pixels that do not count all values are 0.
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>);
 
-    /// Whether the slope is one for the pixels of the class and one for the others, whatever p.
-    fn two_slopes(&self) -> bool {
-        false
+    /// Whether the usual form of [`MapLoss::add_labelled`] is wanted, and p is not in the slope.
+    fn usual(&self) -> bool {
+        true
     }
 
     /// The same where `x.t` is 1 in the lanes `own` and 0 in the others.
     #[inline(always)]
-    fn add_labelled<S: Simd, const TWO_SLOPES: bool>(
+    fn add_labelled<S: Simd, const USUAL: bool>(
         &self,
         s: S,
         sums: &mut [S::F; SUMS],

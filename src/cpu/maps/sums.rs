@@ -61,7 +61,7 @@ impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
                     // SAFETY: as asked, and there is room.
                     let kept = unsafe {
                         if target.block.is_labelled(L::LOGS) {
-                            if loss.two_slopes() {
+                            if loss.usual() {
                                 target.labelled::<SUMS, FACTORS, L, true>(loss);
                             } else {
                                 target.labelled::<SUMS, FACTORS, L, false>(loss);
@@ -132,7 +132,7 @@ impl<S: Simd> Row<'_, '_, S> {
         const SUMS: usize,
         const FACTORS: usize,
         L: MapLoss<SUMS, FACTORS>,
-        const TWO_SLOPES: bool,
+        const USUAL: bool,
     >(
         self,
         loss: &L,
@@ -148,7 +148,7 @@ impl<S: Simd> Row<'_, '_, S> {
             |k| {
                 short::<S, SUMS>(v, k, &mut sums, to, place);
                 let (p, own) = at(k);
-                loss.add_labelled::<S::Wide, TWO_SLOPES>(v, &mut sums, &Pixels::labelled(v, p, own), own);
+                loss.add_labelled::<S::Wide, USUAL>(v, &mut sums, &Pixels::labelled(v, p, own), own);
                 // SAFETY: as asked.
                 unsafe { store(v, row.add(k), kept::pack(v, p, own), past) };
             },

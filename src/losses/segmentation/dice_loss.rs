@@ -26,6 +26,8 @@ struct DiceLoss {
 }
 
 impl MapLoss<SUMS, FACTORS> for DiceLoss {
+    const AFFINE: bool = true;
+
     #[inline(always)]
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>) {
         let (false_positive, false_negative) =
@@ -35,12 +37,12 @@ impl MapLoss<SUMS, FACTORS> for DiceLoss {
         sums[2] = s.mul_add(x.t, false_negative, sums[2]);
     }
 
-    fn two_slopes(&self) -> bool {
+    fn usual(&self) -> bool {
         !self.squared
     }
 
     #[inline(always)]
-    fn add_labelled<S: Simd, const TWO_SLOPES: bool>(
+    fn add_labelled<S: Simd, const USUAL: bool>(
         &self,
         s: S,
         sums: &mut [S::F; SUMS],
@@ -49,7 +51,7 @@ impl MapLoss<SUMS, FACTORS> for DiceLoss {
     ) {
         sums[0] = s.add(sums[0], s.only(own, x.p));
         let others = s.only(s.not(own), x.p);
-        sums[1] = if TWO_SLOPES { s.add(sums[1], others) } else { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) };
+        sums[1] = if USUAL { s.add(sums[1], others) } else { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) };
         sums[2] = s.add(sums[2], s.only(own, x.q));
     }
 
