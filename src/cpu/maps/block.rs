@@ -1,9 +1,9 @@
 //! A block of pixels with all its classes, as f32 and after the activation.
 
-use super::{Activation, Maps, Pixels, Target};
+use super::{Activation, Maps, Pixels, Target, kept};
 use crate::cpu::row::Cache;
-use crate::cpu::simd::{Simd, math};
-use crate::cpu::storage::{self, Scratch};
+use crate::cpu::simd::{Simd, batch, math};
+use crate::cpu::storage::Scratch;
 use crate::registry::Floats;
 
 /// Pixels of a block at most.
@@ -33,16 +33,20 @@ pub struct Block<'a, S: Simd> {
     pub(super) size: usize,
     /// Exponentials by class, `size` apart; null if they are computed again at each use.
     pub(super) terms: *mut f32,
-    rows: [Scratch<MOST>; GROUP],
-    target: Scratch<MOST>,
+    pub(super) rows: [Scratch<MOST>; GROUP],
+    /// The scores of a class that there is not.
+    pub(super) nothing: Scratch<MOST>,
+    pub(super) target: Scratch<MOST>,
     pub(super) max: Scratch<MOST>,
     /// 1 / sum of the exponentials.
     pub(super) inverse: Scratch<MOST>,
     pub(super) part: Scratch<MOST>,
     pub(super) log_sum: Scratch<MOST>,
-    labels: Scratch<MOST>,
+    pub(super) labels: Scratch<MOST>,
     /// Whether some pixel of the block is ignored.
     ignores: bool,
+    /// Whether there are lanes whose pixels do not count.
+    pub(super) gaps: bool,
     pub(super) image: usize,
     pub(super) start: usize,
     pub len: usize,
@@ -52,12 +56,16 @@ impl<'a, S: Simd> Block<'a, S> {
     pub fn new(s: S, maps: &'a Maps<'a>) -> Self {
         let (size, kept) = size(maps.classes);
         let cache = if kept { Cache::of_thread(0) } else { std::ptr::null_mut() };
+        let mut nothing = Scratch::new();
+        // SAFETY: within the scratch.
+        (0..MOST).for_each(|i| unsafe { nothing.ptr().add(i).write(f32::NEG_INFINITY) });
         Block {
             s,
             maps,
             size,
             terms: cache.cast(),
             rows: [const { Scratch::new() }; GROUP],
+            nothing,
             target: Scratch::new(),
             max: Scratch::new(),
             inverse: Scratch::new(),
@@ -65,6 +73,7 @@ impl<'a, S: Simd> Block<'a, S> {
             log_sum: Scratch::new(),
             labels: Scratch::new(),
             ignores: false,
+            gaps: false,
             image: 0,
             start: 0,
             len: 0,
@@ -90,11 +99,11 @@ impl<'a, S: Simd> Block<'a, S> {
 
     /// Whole vectors of a class's values.
     #[inline(always)]
-    fn whole(&self, values: &Floats, class: usize, scratch: *mut f32) -> *const f32 {
+    pub(super) fn whole(&self, values: &Floats, class: usize, scratch: *mut f32) -> *const f32 {
         // SAFETY: within the checked buffer; the scratch has room for a block.
         unsafe {
             let at = values.at(self.index(class));
-            let from = storage::read(self.s, values.dtype, at, self.len, scratch);
+            let from = batch::widened(self.s, values.dtype, at, self.len, scratch);
             let end = self.len.next_multiple_of(S::Wide::LANES);
             if end == self.len {
                 return from;
@@ -107,10 +116,15 @@ impl<'a, S: Simd> Block<'a, S> {
         }
     }
 
-    /// Moves to a block of an image: labels, and the softmax's statistics.
+    /// Moves to a block of an image.
+    pub fn place(&mut self, image: usize, start: usize, len: usize) {
+        (self.image, self.start, self.len) = (image, start, len);
+    }
+
+    /// The same, with labels and the softmax's statistics.
     #[inline(always)]
     pub fn load(&mut self, image: usize, start: usize, len: usize, logs: bool) {
-        (self.image, self.start, self.len) = (image, start, len);
+        self.place(image, start, len);
         if let Target::Labels { labels, ignore } = self.maps.target {
             let labels = &labels[image * self.maps.pixels + start..][..len];
             let to = self.labels.ptr();
@@ -123,9 +137,62 @@ impl<'a, S: Simd> Block<'a, S> {
                 unsafe { to.add(i).write(value as f32) };
             }
             self.ignores = ignored;
+            let end = len.next_multiple_of(S::Wide::LANES);
+            // SAFETY: within the scratch.
+            (len..end).for_each(|i| unsafe { to.add(i).write(-1.0) });
+            self.gaps = ignored || len < end;
         }
         if self.maps.activation == Activation::Softmax {
             self.statistics(logs);
+        }
+    }
+
+    /// Whether [`Block::labelled`] has the classes: a softmax's with labels, and nothing else is asked for.
+    #[inline(always)]
+    pub fn is_labelled(&self, logs: bool) -> bool {
+        let labelled = matches!(self.maps.target, Target::Labels { .. });
+        labelled && self.maps.activation == Activation::Softmax && !self.terms.is_null() && !logs
+    }
+
+    /// The probability of a class at a vector of pixels and where it is the label's; 0 and nowhere for pixels that do
+    /// not count.
+    ///
+    /// # Safety
+    /// [`Block::is_labelled`], and the vector is one of the block's.
+    #[inline(always)]
+    pub unsafe fn labelled<V: Simd>(
+        &mut self,
+        v: V,
+        class: usize,
+    ) -> impl Fn(usize) -> (V::F, V::M) + use<S, V> {
+        let number = v.splat(class as f32);
+        let terms = self.terms.wrapping_add(class * self.size);
+        let (labels, inverse) = (self.labels.ptr(), self.inverse.ptr());
+        #[inline(always)]
+        move |k| unsafe {
+            (v.mul(v.load(terms.add(k)), v.load(inverse.add(k))), v.eq(v.load(labels.add(k)), number))
+        }
+    }
+
+    /// Puts what is [kept](kept::pack) of a class in the place of its exponentials.
+    ///
+    /// # Safety
+    /// [`Block::is_labelled`].
+    #[inline(always)]
+    pub unsafe fn pack(&mut self, class: usize) {
+        let v = self.s.wide();
+        let terms = self.terms.wrapping_add(class * self.size);
+        // SAFETY: vectors of the block, whole.
+        unsafe {
+            let at = self.labelled(v, class);
+            vectors::<S::Wide>(
+                self.len,
+                #[inline(always)]
+                |k| {
+                    let (p, own) = at(k);
+                    v.store(terms.add(k), kept::pack(v, p, own));
+                },
+            );
         }
     }
 
@@ -156,23 +223,6 @@ impl<'a, S: Simd> Block<'a, S> {
         let (terms, own) = (self.terms.wrapping_add(class * self.size), s.splat(class as f32));
         let (labels, ignores) = (self.labels.ptr(), self.ignores);
         let (max, inverse, log_sum) = (self.max.ptr(), self.inverse.ptr(), self.log_sum.ptr());
-        if labelled && !ignores && !needs_scores {
-            // What is used most, without the choices of the loop below.
-            vectors_to_end::<S>(
-                s,
-                self.len,
-                ends,
-                #[inline(always)]
-                // SAFETY: within the block.
-                |k, lanes, exist| unsafe {
-                    let p = s.mul(s.load(terms.add(k)), s.load(inverse.add(k)));
-                    let own = s.eq(s.load(labels.add(k)), own);
-                    let (q, t) = (s.sub(one, p), s.only(own, one));
-                    step(k, lanes, &Pixels { p, q, log_p: s.zero(), t, own: Some(own) }, exist);
-                },
-            );
-            return;
-        }
         vectors_to_end::<S>(
             s,
             self.len,
@@ -217,7 +267,7 @@ impl<'a, S: Simd> Block<'a, S> {
                 } else {
                     s.load(target.add(k))
                 };
-                step(k, lanes, &Pixels { p, q, log_p, t, own: None }, exist);
+                step(k, lanes, &Pixels { p, q, log_p, t }, exist);
             },
         );
     }

@@ -1,133 +1,105 @@
-//! The gradient from probabilities that the sweep for the sums has left in its place.
+//! The gradient from probabilities that carry the label: left by the sweep for the sums in the gradient's place, or
+//! computed again for a block.
 
 // Arrays of the same small length are walked side by side by index.
 #![allow(clippy::needless_range_loop)]
 
-use super::block::{self, GROUP, vectors, vectors_to_end};
-use super::sweep::{part_of_mean, spread};
-use super::{Chunks, MapLoss, Maps, Pixels};
-use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::storage::{self, Scratch, load_lanes, store_lanes};
-use crate::registry::FloatsMut;
-use std::ops::Range;
-
-pub struct Kept<'a, L> {
-    pub loss: &'a L,
-    pub maps: &'a Maps<'a>,
-    pub chunks: Chunks,
-    pub range: Range<usize>,
-    pub factors: &'a [f32],
-    pub to: FloatsMut<'a>,
-}
+use super::block::{GROUP, vectors, vectors_to_end};
+use super::gradient::{part_of_mean, spread};
+use super::{MapLoss, Pixels};
+use crate::cpu::simd::Simd;
+use crate::cpu::storage::{self, load_lanes, store_lanes};
 
 /// What is kept of a pixel in a class: the probability, negative where the label is the class, 0 where it is ignored.
 #[inline(always)]
-pub fn pack<S: Simd>(s: S, x: &Pixels<S>) -> S::F {
-    match x.own {
-        Some(own) => s.sub(s.only(s.not(own), x.p), s.only(own, x.p)),
-        None => s.mul_add(s.mul(s.splat(-2.0), x.p), x.t, x.p),
-    }
+pub fn pack<S: Simd>(s: S, p: S::F, own: S::M) -> S::F {
+    s.sub(s.only(s.not(own), p), s.only(own, p))
 }
 
 #[inline(always)]
-fn unpack<S: Simd>(s: S, kept: S::F) -> Pixels<S> {
-    let (p, own, one) = (s.abs(kept), s.lt(kept, s.zero()), s.splat(1.0));
-    Pixels { p, q: s.sub(one, p), log_p: s.zero(), t: s.only(own, one), own: Some(own) }
+fn unpack<S: Simd>(s: S, kept: S::F) -> (S::F, S::M) {
+    (s.abs(kept), s.lt(kept, s.zero()))
 }
 
-impl<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>> Kernel
-    for (Kept<'_, L>, [(); SUMS], [(); FACTORS])
-{
-    type Output = ();
+/// What is kept of a block, by a function of the class, and how far away the next block is.
+pub struct Rows<R> {
+    pub row: R,
+    pub classes: usize,
+    pub len: usize,
+    pub ahead: usize,
+}
 
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Kept { loss, maps, chunks, range, factors, to } = self.0;
-        // A copy that no store can change.
-        let loss = &{ *loss };
-        let mut scratch = [const { Scratch::<{ block::MOST }>::new() }; 2];
-        let [mean, part] = scratch.each_mut().map(Scratch::ptr);
-        let (size, _) = block::size(maps.classes);
-        for chunk in range {
-            let (image, pixels) = maps.chunk(chunks, chunk);
-            let factors = &factors[image * maps.classes * FACTORS..];
-            let mut start = pixels.start;
-            while start < pixels.end {
-                let len = size.min(pixels.end - start);
-                // SAFETY: within the checked buffer.
-                let row = |class: usize| unsafe {
-                    to.at((image * maps.classes + class) * maps.pixels + start).cast::<f32>()
-                };
-                // With few classes a pixel's probabilities are looked at once.
-                let whole = len - len % S::LANES;
-                if maps.classes <= GROUP && whole > 0 {
-                    macro_rules! pixels {
-                        ($n:literal) => {
-                            few::<S, SUMS, FACTORS, L, $n>(
-                                s,
-                                loss,
-                                std::array::from_fn(row),
-                                factors,
-                                whole,
-                                size,
-                            )
-                        };
-                    }
-                    // SAFETY: within the checked buffer.
-                    unsafe {
-                        match maps.classes {
-                            1 => pixels!(1),
-                            2 => pixels!(2),
-                            3 => pixels!(3),
-                            _ => pixels!(4),
-                        }
-                    }
-                    start += whole;
-                    continue;
-                }
-                for class in 0..maps.classes {
-                    let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
-                    vectors_to_end::<S>(
-                        s,
-                        len,
-                        true,
-                        #[inline(always)]
-                        // SAFETY: within the block and the scratch.
-                        |k, lanes, _| unsafe {
-                            let next = row.wrapping_add(size + k).cast();
-                            storage::fetch(next, S::LANES * size_of::<f32>());
-                            let x = unpack(s, load_lanes(s, row.add(k), lanes));
-                            let slope = loss.slope(s, &factors, &x);
-                            part_of_mean(s, class, maps.classes, [mean.add(k), part.add(k)], x.p, slope);
-                        },
-                    );
-                }
-                for class in 0..maps.classes {
-                    let (row, factors) = (row(class), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
-                    vectors_to_end::<S>(
-                        s,
-                        len,
-                        true,
-                        #[inline(always)]
-                        // SAFETY: within the block and the scratch.
-                        |k, lanes, _| unsafe {
-                            let x = unpack(s, load_lanes(s, row.add(k), lanes));
-                            let slope = loss.slope(s, &factors, &x);
-                            let g = s.mul(x.p, s.sub(slope, s.load(mean.add(k))));
-                            store_lanes(s, row.add(k), lanes, counted(s, x.p, g));
-                        },
-                    );
-                }
-                start += len;
+/// Puts the gradient in the place of what is kept.
+///
+/// # Safety
+/// The rows are there, and room for them at `mean` and `part`.
+#[inline(always)]
+pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
+    s: S,
+    loss: &L,
+    factors: &[f32],
+    rows: Rows<impl Fn(usize) -> *mut f32>,
+    [mean, part]: [*mut f32; 2],
+) {
+    let Rows { row, classes, len, ahead } = rows;
+    // With few classes a pixel's probabilities are looked at once; not where 0 times a slope may be NaN.
+    let mut start = 0;
+    if (2..=GROUP).contains(&classes)
+        && L::AFFINE
+        && factors[..classes * FACTORS].iter().all(|f| f.abs() < 1e30)
+    {
+        start = len - len % S::Wide::LANES;
+        macro_rules! pixels {
+            ($n:literal) => {
+                affine::<S, SUMS, FACTORS, L, $n>(s, loss, std::array::from_fn(&row), factors, start, ahead)
+            };
+        }
+        // SAFETY: as asked.
+        unsafe {
+            match classes {
+                2 => pixels!(2),
+                3 => pixels!(3),
+                _ => pixels!(4),
             }
         }
     }
-}
-
-/// The gradient, but 0 of an ignored pixel whatever the factors.
-#[inline(always)]
-fn counted<S: Simd>(s: S, p: S::F, g: S::F) -> S::F {
-    s.only(s.not(s.eq(p, s.zero())), g)
+    let len = len - start;
+    let classes = if len > 0 { classes } else { 0 };
+    for class in 0..classes {
+        let (row, factors) =
+            (row(class).wrapping_add(start), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
+        vectors_to_end::<S>(
+            s,
+            len,
+            true,
+            #[inline(always)]
+            // SAFETY: within the block and the scratch.
+            |k, lanes, _| unsafe {
+                storage::fetch(row.wrapping_add(ahead + k).cast(), S::LANES * size_of::<f32>());
+                let (p, own) = unpack(s, load_lanes(s, row.add(k), lanes));
+                let slope = loss.slope(s, &factors, &Pixels::labelled(s, p, own));
+                part_of_mean(s, class, classes, [mean.add(k), part.add(k)], p, slope);
+            },
+        );
+    }
+    for class in 0..classes {
+        let (row, factors) =
+            (row(class).wrapping_add(start), spread::<S, FACTORS>(s, &factors[class * FACTORS..]));
+        vectors_to_end::<S>(
+            s,
+            len,
+            true,
+            #[inline(always)]
+            // SAFETY: within the block and the scratch.
+            |k, lanes, _| unsafe {
+                let (p, own) = unpack(s, load_lanes(s, row.add(k), lanes));
+                let slope = loss.slope(s, &factors, &Pixels::labelled(s, p, own));
+                let g = s.mul(p, s.sub(slope, s.load(mean.add(k))));
+                // Of an ignored pixel 0 whatever the factors.
+                store_lanes(s, row.add(k), lanes, s.only(s.not(s.eq(p, s.zero())), g));
+            },
+        );
+    }
 }
 
 /// The first `len` pixels of `N` rows, one for each class.
@@ -135,7 +107,13 @@ fn counted<S: Simd>(s: S, p: S::F, g: S::F) -> S::F {
 /// # Safety
 /// The rows hold whole vectors.
 #[inline(always)]
-unsafe fn few<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>, const N: usize>(
+unsafe fn affine<
+    S: Simd,
+    const SUMS: usize,
+    const FACTORS: usize,
+    L: MapLoss<SUMS, FACTORS>,
+    const N: usize,
+>(
     s: S,
     loss: &L,
     rows: [*mut f32; N],
@@ -143,26 +121,39 @@ unsafe fn few<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS,
     len: usize,
     ahead: usize,
 ) {
-    let mut all = [[s.zero(); FACTORS]; N];
+    let (mut slopes, linear) = ([[s.zero(); 3]; N], !loss.usual());
     for c in 0..N {
-        all[c] = spread::<S, FACTORS>(s, &factors[c * FACTORS..]);
+        let factors = spread::<S, FACTORS>(s, &factors[c * FACTORS..]);
+        for (slope, (p, own)) in slopes[c].iter_mut().zip([(0.0, S::LANES), (0.0, 0), (1.0, 0)]) {
+            *slope = loss.slope(s, &factors, &Pixels::labelled(s, s.splat(p), s.first_n(own)));
+        }
+        slopes[c][2] = s.sub(slopes[c][2], slopes[c][1]);
     }
-    vectors::<S>(
+    vectors::<S::Wide>(
         len,
         #[inline(always)]
         // SAFETY: within the rows.
-        |k| unsafe {
-            let [mut p, mut slope] = [[s.zero(); N]; 2];
-            let mut mean = s.zero();
-            for c in 0..N {
-                storage::fetch(rows[c].wrapping_add(ahead + k).cast(), S::LANES * size_of::<f32>());
-                let x = unpack(s, s.load(rows[c].add(k)));
-                (p[c], slope[c]) = (x.p, loss.slope(s, &all[c], &x));
-                mean = s.mul_add(p[c], slope[c], mean);
+        |start| unsafe {
+            for row in rows {
+                storage::fetch(row.wrapping_add(ahead + start).cast(), S::Wide::LANES * size_of::<f32>());
             }
-            for c in 0..N {
-                let g = s.mul(p[c], s.sub(slope[c], mean));
-                s.store(rows[c].add(k), counted(s, p[c], g));
+            for k in (start..start + S::Wide::LANES).step_by(S::LANES) {
+                let [mut p, mut slope] = [[s.zero(); N]; 2];
+                let mut parts = [s.zero(); 2];
+                for c in 0..N {
+                    let kept = s.load(rows[c].add(k));
+                    p[c] = s.abs(kept);
+                    slope[c] = s.select_negative(kept, slopes[c][0], slopes[c][1]);
+                    if linear {
+                        slope[c] = s.mul_add(p[c], slopes[c][2], slope[c]);
+                    }
+                    let part = &mut parts[c / 2];
+                    *part = if c % 2 == 0 { s.mul(p[c], slope[c]) } else { s.mul_add(p[c], slope[c], *part) };
+                }
+                let mean = if N > 2 { s.add(parts[0], parts[1]) } else { parts[0] };
+                for c in 0..N {
+                    s.store(rows[c].add(k), s.mul(p[c], s.sub(slope[c], mean)));
+                }
             }
         },
     );

@@ -4,9 +4,11 @@
 //! stays in cache between the steps of its softmax.
 
 mod block;
+mod gradient;
 mod kept;
+mod sigmoid;
 mod softmax;
-mod sweep;
+mod sums;
 
 use crate::cpu::Cpu;
 use crate::cpu::parallel::{Blocks, Cells};
@@ -57,11 +59,16 @@ pub struct Pixels<S: Simd> {
     pub log_p: S::F,
     /// The target, 0 if there is none.
     pub t: S::F,
-    /// Which of them are of this class, where nothing but labels says so and none is ignored.
-    own: Option<S::M>,
 }
 
 impl<S: Simd> Pixels<S> {
+    /// Those of a class of a softmax: its probability, and where it is the label's.
+    #[inline(always)]
+    fn labelled(s: S, p: S::F, own: S::M) -> Pixels<S> {
+        let one = s.splat(1.0);
+        Pixels { p, q: s.sub(one, p), log_p: s.zero(), t: s.only(own, one) }
+    }
+
     #[inline(always)]
     fn only(&self, s: S, which: S::M) -> Pixels<S> {
         let zero = s.zero();
@@ -70,7 +77,6 @@ impl<S: Simd> Pixels<S> {
             q: s.select(which, self.q, zero),
             log_p: s.select(which, self.log_p, zero),
             t: s.select(which, self.t, zero),
-            own: self.own,
         }
     }
 }
@@ -79,13 +85,26 @@ impl<S: Simd> Pixels<S> {
 pub trait MapLoss<const SUMS: usize, const FACTORS: usize>: Copy + Sync {
     /// Whether it looks at `log_p`; with a softmax only.
     const LOGS: bool = false;
+    /// Whether the slope is affine in p, with one constant for the pixels of the class and one for the others.
+    const AFFINE: bool = false;
 
     /// Adds to a class's sums. Of pixels that do not count all values are 0.
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>);
 
+    /// Whether the usual form of [`MapLoss::add_labelled`] is wanted, and p is not in the slope.
+    fn usual(&self) -> bool {
+        true
+    }
+
     /// The same where `x.t` is 1 in the lanes `own` and 0 in the others.
     #[inline(always)]
-    fn add_labelled<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>, _own: S::M) {
+    fn add_labelled<S: Simd, const USUAL: bool>(
+        &self,
+        s: S,
+        sums: &mut [S::F; SUMS],
+        x: &Pixels<S>,
+        _own: S::M,
+    ) {
         self.add(s, sums, x);
     }
 
@@ -138,8 +157,14 @@ impl Maps<'_> {
         &self,
         to: FloatsMut,
     ) -> bool {
-        let labelled = matches!(self.target, Target::Labels { .. });
-        self.activation == Activation::Softmax && labelled && to.dtype == DType::F32 && !L::LOGS
+        let (_, room) = block::size(self.classes);
+        !L::LOGS
+            && to.dtype == DType::F32
+            && match (self.activation, self.target) {
+                (Activation::Softmax, Target::Labels { .. }) => room,
+                (Activation::Sigmoid, Target::Map(_)) => true,
+                _ => false,
+            }
     }
 
     /// Whether what is written there goes around the cache.
@@ -162,7 +187,7 @@ impl Maps<'_> {
 }
 
 /// The loss's sums of every class of every image: [images, classes, SUMS]. f32 within a block of pixels, f64
-/// beyond. Where [`Maps::keeps`] says so, leaves the probabilities in the gradient's place for [`gradient_of_kept`].
+/// beyond. Where [`Maps::keeps`] says so, leaves the probabilities in the gradient's place for [`gradient`].
 pub fn sums<'w, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
     cpu: &Cpu,
     loss: &L,
@@ -178,7 +203,7 @@ pub fn sums<'w, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
     let cells = Cells::new(partials);
     let keep = gradient.filter(|to| maps.keeps::<SUMS, FACTORS, L>(*to)).map(|to| (to, maps.streams(to)));
     cpu.run(blocks.count, 4 * maps.pred.len, &|b| {
-        let sweep = sweep::Sums { loss, maps, chunks, range: blocks.range(b), to: cells, keep };
+        let sweep = sums::Sums { loss, maps, chunks, range: blocks.range(b), to: cells, keep };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
     for (index, part) in partials.chunks_exact(width.max(1)).enumerate() {
@@ -190,37 +215,22 @@ pub fn sums<'w, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTOR
 }
 
 /// Writes the gradient of the prediction, which may lie over it. `factors`: [images, classes, FACTORS].
+/// `after_sums`: whether [`sums`] has just been given its place.
 pub fn gradient<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
     cpu: &Cpu,
     loss: &L,
     maps: &Maps,
     factors: &[f32],
     to: FloatsMut,
+    after_sums: bool,
 ) {
     let chunks = Chunks::new(maps.classes, maps.pixels);
     let blocks = maps.split(chunks);
-    let stream = maps.streams(to);
+    let kept = after_sums && maps.keeps::<SUMS, FACTORS, L>(to);
+    let stream = maps.streams(to) && !kept;
     cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
-        let sweep = sweep::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream };
-        cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
-    });
-}
-
-/// The same after [`sums`] that were given the place of the gradient.
-pub fn gradient_of_kept<const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
-    cpu: &Cpu,
-    loss: &L,
-    maps: &Maps,
-    factors: &[f32],
-    to: FloatsMut,
-) {
-    if !maps.keeps::<SUMS, FACTORS, L>(to) {
-        return gradient(cpu, loss, maps, factors, to);
-    }
-    let chunks = Chunks::new(maps.classes, maps.pixels);
-    let blocks = maps.split(chunks);
-    cpu.run(blocks.count, 8 * maps.pred.len, &|b| {
-        let sweep = kept::Kept { loss, maps, chunks, range: blocks.range(b), factors, to };
+        let sweep =
+            gradient::Gradient { loss, maps, chunks, range: blocks.range(b), factors, to, stream, kept };
         cpu.isa.dispatch((sweep, [(); SUMS], [(); FACTORS]))
     });
 }

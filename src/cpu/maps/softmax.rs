@@ -8,64 +8,23 @@ use crate::cpu::storage;
 impl<S: Simd> Block<'_, S> {
     #[inline(always)]
     pub(super) fn statistics(&mut self, logs: bool) {
-        // One vector's exponentials are a single chain of steps.
-        let s = self.s.wide();
-        let (max, sum, part) = (self.max.ptr(), self.inverse.ptr(), self.part.ptr());
-        let classes = self.maps.classes;
-        let many = classes > GROUP;
-        // With few classes a pixel's scores are looked at once, in registers.
-        let keep_max = logs || self.terms.is_null();
+        let (s, sum) = (self.s.wide(), self.inverse.ptr());
         // SAFETY: all within the scratch of the block; vectors are whole.
         unsafe {
-            if many {
+            if self.maps.classes > GROUP {
                 self.maxima();
             }
-            let (terms, size) = (self.terms, self.size);
-            self.by_groups(
-                #[inline(always)]
-                |s, first, z, k| {
-                    let mut e = [s.zero(); GROUP];
-                    for i in 0..z.len() {
-                        e[i] = s.load(z[i].add(k));
-                    }
-                    let top = if many {
-                        s.load(max.add(k))
-                    } else {
-                        let top = e[1..z.len()].iter().fold(
-                            e[0],
-                            #[inline(always)]
-                            |top, &z| s.max(top, z),
-                        );
-                        if keep_max {
-                            s.store(max.add(k), top);
-                        }
-                        top
-                    };
-                    for i in 0..z.len() {
-                        e[i] = s.sub(e[i], top);
-                    }
-                    match z.len() {
-                        1 => e[0] = math::exp_softmax(s, e[0]),
-                        2 => [e[0], e[1]] = s.softmax_pair([e[0], e[1]]),
-                        _ => e = s.softmax_terms(e),
-                    }
-                    if !terms.is_null() {
-                        for i in 0..z.len() {
-                            s.store(terms.add((first + i) * size + k), e[i]);
-                        }
-                    }
-                    let mut total = e[0];
-                    for i in 1..z.len() {
-                        total = s.add(total, e[i]);
-                    }
-                    let more = first % RUN != 0;
-                    let total = if more { s.add(s.load(part.add(k)), total) } else { total };
-                    let ends = first + z.len() == classes || (first + GROUP).is_multiple_of(RUN);
-                    let all = if first < RUN { total } else { s.add(s.load(sum.add(k)), total) };
-                    s.store(if ends { sum.add(k) } else { part.add(k) }, if ends { all } else { total });
-                },
-            );
-            let log_sum = self.log_sum.ptr();
+            for first in (0..self.maps.classes).step_by(GROUP) {
+                // A loop for few and one for many: the classes of a vector then sit in registers.
+                if self.maps.classes - first <= 2 {
+                    self.terms::<S::Wide, 2>(s, first, logs);
+                } else {
+                    self.terms::<S, GROUP>(self.s, first, logs);
+                }
+            }
+            let (log_sum, labels) = (self.log_sum.ptr(), self.labels.ptr());
+            let (terms, size, classes) = (self.terms, self.size, self.maps.classes);
+            let gaps = self.gaps && !terms.is_null();
             vectors::<S::Wide>(
                 self.len,
                 #[inline(always)]
@@ -74,7 +33,17 @@ impl<S: Simd> Block<'_, S> {
                     if logs {
                         s.store(log_sum.add(k), math::ln(s, total));
                     }
-                    s.store(sum.add(k), s.recip(total));
+                    let mut inverse = s.recip(total);
+                    if gaps {
+                        // Whatever an ignored pixel holds.
+                        let counted = s.le(s.zero(), s.load(labels.add(k)));
+                        inverse = s.only(counted, inverse);
+                        for class in 0..classes {
+                            let term = terms.add(class * size + k);
+                            s.store(term, s.only(counted, s.load(term)));
+                        }
+                    }
+                    s.store(sum.add(k), inverse);
                 },
             );
         }
@@ -105,55 +74,103 @@ impl<S: Simd> Block<'_, S> {
         }
     }
 
-    /// `step(first class, scores of some classes, k)` for all groups of classes and vectors of pixels.
+    /// The exponentials of up to `N` classes from the class `first` on, added to the sum of all; in vectors of type `V`.
+    /// Where there are no other classes their largest scores stay in registers, but for logarithms.
     ///
     /// # Safety
-    /// `step` stays within the block.
+    /// The block and these classes are within the prediction.
     #[inline(always)]
-    unsafe fn by_groups(&mut self, step: impl Fn(S::Wide, usize, &[*const f32], usize)) {
-        let mut first = 0;
-        while first < self.maps.classes {
-            let group = GROUP.min(self.maps.classes - first);
-            let mut z = [std::ptr::null(); GROUP];
-            // The next block's scores and labels.
-            let mut next = [std::ptr::null::<u8>(); GROUP];
-            let width = self.maps.pred.dtype.size();
-            for (i, z) in z.iter_mut().enumerate().take(group) {
-                *z = self.scores(first + i, i);
-                next[i] = self.maps.pred.ptr.wrapping_add((self.index(first + i) + self.size) * width);
+    unsafe fn terms<V: Simd, const N: usize>(&mut self, v: V, first: usize, logs: bool) {
+        let (mut z, mut to) = ([std::ptr::null(); N], [std::ptr::null_mut(); N]);
+        // The next block's scores and labels.
+        let mut next = [std::ptr::null::<u8>(); N];
+        let width = self.maps.pred.dtype.size();
+        for i in 0..N {
+            let class = first + i;
+            if class < self.maps.classes {
+                z[i] = self.scores(class, i);
+                to[i] = self.terms.wrapping_add(class * self.size);
+                next[i] = self.maps.pred.ptr.wrapping_add((self.index(class) + self.size) * width);
+            } else {
+                (z[i], next[i]) = (self.nothing.ptr(), next[0]);
             }
-            let labels = match self.maps.target {
-                Target::Labels { labels, .. } if first == 0 => {
-                    labels.as_ptr().wrapping_add(self.image * self.maps.pixels + self.start + self.size)
+            if class >= self.maps.classes || self.terms.is_null() {
+                to[i] = self.rows[i].ptr();
+            }
+        }
+        let labels = match self.maps.target {
+            Target::Labels { labels, .. } if first == 0 => {
+                labels.as_ptr().wrapping_add(self.image * self.maps.pixels + self.start + self.size)
+            }
+            _ => std::ptr::null(),
+        };
+        let (max, few) = (self.max.ptr(), self.maps.classes <= GROUP);
+        let (sum, part) = (self.inverse.ptr(), self.part.ptr());
+        // Of a run of classes; the last leaves it with the others'.
+        let end = first + N;
+        let (begins, ends) = (first.is_multiple_of(RUN), end >= self.maps.classes || end.is_multiple_of(RUN));
+        let later = first >= RUN;
+        let place = if ends && !later { sum } else { part };
+        vectors::<S::Wide>(
+            self.len,
+            #[inline(always)]
+            // SAFETY: within the block.
+            |start| unsafe {
+                for next in next {
+                    storage::fetch(next.wrapping_add(start * width), S::Wide::LANES * width);
                 }
-                _ => std::ptr::null(),
-            };
-            let (s, n) = (self.s.wide(), self.len);
-            // A loop of its own for each size: the classes of a vector then sit in registers.
-            macro_rules! sweep {
-                ($n:literal) => {
-                    vectors::<S::Wide>(
-                        n,
-                        #[inline(always)]
-                        |k| {
-                            for next in &next[..$n] {
-                                storage::fetch(next.wrapping_add(k * width), S::Wide::LANES * width);
-                            }
-                            if !labels.is_null() {
-                                storage::fetch(labels.wrapping_add(k).cast(), S::Wide::LANES * 8);
-                            }
-                            step(s, first, &z[..$n], k)
-                        },
-                    )
-                };
-            }
-            match group {
-                1 => sweep!(1),
-                2 => sweep!(2),
-                3 => sweep!(3),
-                _ => sweep!(4),
-            }
-            first += group;
+                if !labels.is_null() {
+                    storage::fetch(labels.wrapping_add(start).cast(), S::Wide::LANES * 8);
+                }
+                for k in (start..start + S::Wide::LANES).step_by(V::LANES) {
+                    let mut e = [v.zero(); GROUP];
+                    for i in 0..N {
+                        e[i] = v.load(z[i].add(k));
+                    }
+                    let top = if few {
+                        let top = e[1..N].iter().fold(
+                            e[0],
+                            #[inline(always)]
+                            |top, &z| v.max(top, z),
+                        );
+                        if logs {
+                            v.store(max.add(k), top);
+                        }
+                        top
+                    } else {
+                        v.load(max.add(k))
+                    };
+                    for e in &mut e[..N] {
+                        *e = v.sub(*e, top);
+                    }
+                    if N == 2 {
+                        [e[0], e[1]] = v.softmax_pair([e[0], e[1]]);
+                    } else {
+                        e = v.softmax_terms(e);
+                    }
+                    let mut total = e[0];
+                    v.store(to[0].add(k), e[0]);
+                    for i in 1..N {
+                        v.store(to[i].add(k), e[i]);
+                        total = v.add(total, e[i]);
+                    }
+                    if !begins {
+                        total = v.add(v.load(part.add(k)), total);
+                    }
+                    v.store(place.add(k), total);
+                }
+            },
+        );
+        if ends && later {
+            vectors::<S::Wide>(
+                self.len,
+                #[inline(always)]
+                // SAFETY: within the block.
+                |k| unsafe {
+                    let s = self.s.wide();
+                    s.store(sum.add(k), s.add(s.load(sum.add(k)), s.load(part.add(k))));
+                },
+            );
         }
     }
 }

@@ -375,6 +375,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(b, a, m) }
     }
     #[inline(always)]
+    fn select_negative(self, x: __m256, a: __m256, b: __m256) -> __m256 {
+        self.select(x, a, b)
+    }
+    #[inline(always)]
     fn only(self, m: __m256, a: __m256) -> __m256 {
         unsafe { _mm256_and_ps(m, a) }
     }

@@ -90,6 +90,33 @@ pub unsafe fn widened<S: Simd>(
     if dtype == DType::F32 { from.cast() } else { dispatch::apart(s, Widen { dtype, from, n, scratch }) }
 }
 
+/// Stores `n` values; see [`storage::write`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub unsafe fn narrowed<S: Simd>(s: S, dtype: DType, src: *const f32, dst: *mut u8, n: usize, stream: bool) {
+    dispatch::apart(s, Narrow { dtype, src, dst, n, stream });
+}
+
+struct Narrow {
+    dtype: DType,
+    src: *const f32,
+    dst: *mut u8,
+    n: usize,
+    stream: bool,
+}
+
+impl Kernel for Narrow {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: as the caller says.
+        unsafe { storage::write(s, self.dtype, self.src, self.dst, self.n, self.stream) };
+    }
+}
+
 struct Widen {
     dtype: DType,
     from: *const u8,

@@ -191,6 +191,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn only(self, m: Self::M, a: Self::F) -> Self::F {
         self.select(m, a, self.zero())
     }
+    /// `if x < 0 { a } else { b }` for an x that is neither -0 nor a NaN.
+    #[inline(always)]
+    fn select_negative(self, x: Self::F, a: Self::F, b: Self::F) -> Self::F {
+        self.select(self.lt(x, self.zero()), a, b)
+    }
     /// Bit `i` is lane `i`.
     fn mask_bits(self, m: Self::M) -> u32;
 

@@ -134,6 +134,7 @@ impl<S: Simd> Simd for Twice<S> {
         fn not(m) -> M;
         fn select(m, a, b) -> F;
         fn only(m, a) -> F;
+        fn select_negative(x, a, b) -> F;
         fn d_add(d, a) -> D;
         fn d_mul_add(d, a, b) -> D;
         fn d_merge(d, e) -> D;

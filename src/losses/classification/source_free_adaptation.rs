@@ -114,7 +114,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         loss[0] = (total * scale) as f32;
     }
     if let Some(gradient) = call.grad_logits {
-        maps::gradient(cpu, &Adaptation, &maps, factors, gradient);
+        maps::gradient(cpu, &Adaptation, &maps, factors, gradient, false);
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ struct DiceLoss {
 }
 
 impl MapLoss<SUMS, FACTORS> for DiceLoss {
+    const AFFINE: bool = true;
+
     #[inline(always)]
     fn add<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>) {
         let (false_positive, false_negative) =
@@ -35,12 +37,21 @@ impl MapLoss<SUMS, FACTORS> for DiceLoss {
         sums[2] = s.mul_add(x.t, false_negative, sums[2]);
     }
 
+    fn usual(&self) -> bool {
+        !self.squared
+    }
+
     #[inline(always)]
-    fn add_labelled<S: Simd>(&self, s: S, sums: &mut [S::F; SUMS], x: &Pixels<S>, own: S::M) {
+    fn add_labelled<S: Simd, const USUAL: bool>(
+        &self,
+        s: S,
+        sums: &mut [S::F; SUMS],
+        x: &Pixels<S>,
+        own: S::M,
+    ) {
         sums[0] = s.add(sums[0], s.only(own, x.p));
         let others = s.only(s.not(own), x.p);
-        sums[1] =
-            if self.squared { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) } else { s.add(sums[1], others) };
+        sums[1] = if USUAL { s.add(sums[1], others) } else { s.mul_add(x.p, s.sub(x.p, x.t), sums[1]) };
         sums[2] = s.add(sums[2], s.only(own, x.q));
     }
 
@@ -149,10 +160,7 @@ pub fn cpu(cpu: &Cpu, call: &mut Call) -> Result<()> {
         loss[0] = (total * scale) as f32;
     }
     if let Some(gradient) = call.grad_pred {
-        match call.saved_in {
-            Some(_) => maps::gradient(cpu, &loss, &maps, factors, gradient),
-            None => maps::gradient_of_kept(cpu, &loss, &maps, factors, gradient),
-        }
+        maps::gradient(cpu, &loss, &maps, factors, gradient, call.saved_in.is_none());
     }
     Ok(())
 }

@@ -84,6 +84,9 @@ fn arithmetic_agrees_with_single_floats() {
             assert_eq!(s.any(l), s.mask_bits(l) != 0);
             check("select", s.select(l, b, c), &|i| if x[i] < y[i] { y[i] } else { z[i] });
             check("only", s.only(l, b), &|i| if x[i] < y[i] { y[i] } else { 0.0 });
+            let sign = |i: usize| if x[i] < 0.0 { x[i] } else { 1.0 };
+            let by_sign = |i: usize| if x[i] < 0.0 { y[i] } else { z[i] };
+            check("select_negative", s.select_negative(vector(s, sign), b, c), &by_sign);
         }
     });
 }
