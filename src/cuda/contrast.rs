@@ -195,7 +195,9 @@ pub fn run(dev: &dyn Device, p: &ContrastPlan) -> Result<()> {
     };
     let statistics = |args: &ContrastArgs| {
         // SAFETY: a struct of integers, floats and pointers.
-        args.tiles.statistics(dev, &layout.tiles, ["contrast_statistics", "contrast_finish"], unsafe { bytes_of(args) })
+        args.tiles.statistics(dev, &layout.tiles, ["contrast_statistics", "contrast_finish"], unsafe {
+            bytes_of(args)
+        })
     };
     if !restored {
         statistics(&args)?;

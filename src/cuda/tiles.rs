@@ -88,9 +88,8 @@ impl Scratch {
         let product = Product::of_copies(dtype);
         let (tile_rows, tile_columns) = (rows.min(ROWS), columns.min(COLUMNS));
         let counts = [depth_parts(tile_rows, d, tile_columns), depth_parts(tile_columns, d, tile_rows)];
-        let partials = |owners: u64, others: u64| {
-            owners.saturating_mul(splits(owners, others) * product.lanes())
-        };
+        let partials =
+            |owners: u64, others: u64| owners.saturating_mul(splits(owners, others) * product.lanes());
         let most = partials(rows, columns).max(partials(columns, rows)).saturating_mul(stat);
         let of_parts = (counts[0] * tile_rows).max(counts[1] * tile_columns).saturating_mul(d);
         Scratch {
@@ -176,7 +175,10 @@ pub fn gradients(
             if tile_rows > 0 && tile_columns > 0 {
                 weights(&tiles, scratch.product, [tile_columns.div_ceil(SIDE), tile_rows.div_ceil(SIDE), 1])?;
             }
-            let sides = [(y, x, first_column, first_row, tile_rows, c), (x, y, first_row, first_column, tile_columns, r)];
+            let sides = [
+                (y, x, first_column, first_row, tile_rows, c),
+                (x, y, first_row, first_column, tile_columns, r),
+            ];
             for (side, (from, to, at, own, owners, turn)) in sides.into_iter().enumerate() {
                 if gradients[side].is_null() || owners == 0 {
                     continue;
@@ -326,11 +328,7 @@ impl Embeddings {
     /// x^ . y^ of rows of both, likewise.
     pub fn similarities(&self, dev: &dyn Device, other: &Embeddings, dots: *mut f64) -> Result<()> {
         let (others, others_unit) = (other.values.cast_const(), other.unit.cast_const());
-        self.launch(
-            dev,
-            "embeddings_dots",
-            &EmbeddingsArgs { others, others_unit, dots, ..self.args() },
-        )
+        self.launch(dev, "embeddings_dots", &EmbeddingsArgs { others, others_unit, dots, ..self.args() })
     }
 }
 
