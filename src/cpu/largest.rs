@@ -186,38 +186,40 @@ impl Largest {
     fn filter<S: Simd>(&mut self, s: S, row: &Row, n: usize, below: u64) {
         let room = (2 * n).clamp(64, ROOM);
         let (mut least, mut threshold) = (0, s.splat(f32::NEG_INFINITY));
-        row.blocks(
-            s,
-            #[inline(always)]
-            |start, block| {
-                let mut k = 0;
-                while k < block.len() {
+        for start in (0..row.len).step_by(BLOCK) {
+            let values = row.f32_block(s, start);
+            // SAFETY: in place, or in the scratch.
+            let block = unsafe { std::slice::from_raw_parts(values.floats(), values.len()) };
+            let mut k = 0;
+            while k < block.len() {
+                if k + 4 * S::LANES <= block.len() {
+                    values.group_ahead::<S>(k);
                     // SAFETY: within the block.
-                    if k + 4 * S::LANES <= block.len() && unsafe { all_below(s, &block[k..], threshold) } {
+                    if unsafe { all_below(s, &block[k..], threshold) } {
                         k += 4 * S::LANES;
                         continue;
                     }
-                    let lanes = S::LANES.min(block.len() - k);
-                    // SAFETY: within the block.
-                    let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
-                    // A NaN passes, and so does everything where the least is one.
-                    let mut bits = s.mask_bits(s.not(s.lt(z, threshold))) & (u32::MAX >> (32 - lanes));
-                    while bits != 0 {
-                        let at = k + bits.trailing_zeros() as usize;
-                        let pair = pair(block[at], start + at);
-                        if least < pair && pair < below {
-                            self.push(pair);
-                            if self.len == room {
-                                least = self.keep(n);
-                                threshold = s.splat(sort::value(sort::parts(least).0));
-                            }
-                        }
-                        bits &= bits - 1;
-                    }
-                    k += S::LANES;
                 }
-            },
-        );
+                let lanes = S::LANES.min(block.len() - k);
+                // SAFETY: within the block.
+                let z = unsafe { load_lanes(s, block.as_ptr().add(k), lanes) };
+                // A NaN passes, and so does everything where the least is one.
+                let mut bits = s.mask_bits(s.not(s.lt(z, threshold))) & (u32::MAX >> (32 - lanes));
+                while bits != 0 {
+                    let at = k + bits.trailing_zeros() as usize;
+                    let pair = pair(block[at], start + at);
+                    if least < pair && pair < below {
+                        self.push(pair);
+                        if self.len == room {
+                            least = self.keep(n);
+                            threshold = s.splat(sort::value(sort::parts(least).0));
+                        }
+                    }
+                    bits &= bits - 1;
+                }
+                k += S::LANES;
+            }
+        }
         if self.len > n {
             self.keep(n);
         }

@@ -42,8 +42,14 @@ impl Cpu {
             && let Some(pool) = self.workers(bytes)
         {
             let next = AtomicUsize::new(0);
-            let indices = || std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            let take_blocks = || indices().take_while(|&i| i < count).for_each(block);
+            // Runs of blocks: what a thread asks for ahead of its own is then rarely another's.
+            let run = |at: usize| (at < count).then(|| at + ((count - at) / (2 * self.threads)).max(1));
+            let take_run = || next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, run).ok();
+            let take_blocks = || {
+                while let Some(at) = take_run() {
+                    (at..run(at).unwrap_or(count)).for_each(block);
+                }
+            };
             // The caller's thread works too: it is awake.
             pool.in_place_scope(|scope| {
                 (1..self.threads.min(count)).for_each(|_| scope.spawn(|_| take_blocks()));

@@ -95,9 +95,10 @@ impl Odds {
         self.above + self.log_term(s)
     }
 
+    /// Of an x that is not below 0 but for rounding: `rest` has a term of 1, or none.
     #[inline(always)]
     fn log_term<S: Simd>(&self, s: S) -> f64 {
-        f64::from(s.first(math::ln_1p(s, s.splat(self.x as f32))))
+        f64::from(s.first(math::ln_1p_above(s, s.splat(self.x as f32))))
     }
 }
 
@@ -127,7 +128,7 @@ pub struct Accumulator<S: Simd, const SCALED: bool = false> {
 pub const NO_LABEL: usize = NO_ELEMENT;
 
 /// Values looked at for a first reference.
-const SAMPLE: usize = 64;
+const SAMPLE: usize = 32;
 
 /// No term of a block may be larger: then no logit lies more than 8 above `about`, near enough for f32.
 pub const LARGEST: f32 = 2980.0;

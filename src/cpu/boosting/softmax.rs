@@ -169,15 +169,27 @@ impl<S: Simd> Softmax<S> {
         }
     }
 
+    /// Of a class that is not sure.
+    #[inline(always)]
+    fn slope(&self, s: S, e: S::F, t: S::F) -> [S::F; 2] {
+        let p = s.mul(e, self.share);
+        [s.sub(t, p), s.mul_add(s.neg(p), p, p)]
+    }
+
+    /// What the loss of a class is more than that of the largest; an impossible one that is not asked for costs
+    /// nothing.
+    #[inline(always)]
+    fn cost(&self, s: S, f: S::F, t: S::F) -> S::F {
+        s.select(s.eq(t, s.zero()), t, s.sub(self.top, f))
+    }
+
     /// Residuals and second derivatives of some elements from their exponentials and targets; `sure` is that class
     /// among them.
     #[inline(always)]
     pub fn slopes(&self, s: S, e: [S::F; 4], t: [S::F; 4], sure: usize) -> [[S::F; 4]; 2] {
         let (mut residual, mut hessian) = ([s.zero(); 4], [s.zero(); 4]);
         for v in 0..4 {
-            let p = s.mul(e[v], self.share);
-            residual[v] = s.sub(t[v], p);
-            hessian[v] = s.mul_add(s.neg(p), p, p);
+            [residual[v], hessian[v]] = self.slope(s, e[v], t[v]);
         }
         if sure < 4 * S::LANES {
             for v in 0..4 {
@@ -189,13 +201,12 @@ impl<S: Simd> Softmax<S> {
         [residual, hessian]
     }
 
-    /// Sums of targets, and of their products with what the loss of a class is more than that of the largest.
+    /// Sums of targets, and of their products with costs.
     #[inline(always)]
     fn costs(&self, s: S, f: [S::F; 4], t: [S::F; 4], sums: [S::F; 2]) -> [S::F; 2] {
         let mut x = f;
         for v in 0..4 {
-            // An impossible class that is not asked for costs nothing.
-            x[v] = s.select(s.eq(t[v], s.zero()), t[v], s.sub(self.top, f[v]));
+            x[v] = self.cost(s, f[v], t[v]);
         }
         let more = s.add(s.mul_add(t[0], x[0], s.mul(t[1], x[1])), s.mul_add(t[2], x[2], s.mul(t[3], x[3])));
         let all = s.add(s.add(t[0], t[1]), s.add(t[2], t[3]));
@@ -257,15 +268,49 @@ impl Part {
         }
         let (len, sure) = (self.rows[0].len(), softmax.sure.wrapping_sub(self.start));
         let (mut sums, mut k) = ([s.zero(); 2], 0);
-        // Whole vectors by themselves.
         while k + 4 * S::LANES <= len {
-            sums = self.four(s, softmax, from, k, sure, sums);
+            if sure.wrapping_sub(k) < 4 * S::LANES {
+                sums = self.four(s, softmax, from, k, sure, sums);
+            } else {
+                // One by one: four would not fit the registers.
+                let mut some = [s.zero(); 2];
+                for v in 0..4 {
+                    some = self.vector(s, softmax, from, k + v * S::LANES, some);
+                }
+                sums = [s.add(sums[0], some[0]), s.add(sums[1], some[1])];
+            }
             k += 4 * S::LANES;
         }
         if k < len {
             sums = self.four(s, softmax, from, k, sure, sums);
         }
         sums
+    }
+
+    /// A whole vector, without the class that is sure.
+    #[inline(always)]
+    fn vector<S: Simd>(
+        &self,
+        s: S,
+        softmax: &Softmax<S>,
+        terms: *const f32,
+        k: usize,
+        [all, more]: [S::F; 2],
+    ) -> [S::F; 2] {
+        // SAFETY: within the rows, the terms and the outputs.
+        unsafe {
+            let [f, t] = self.rows.map(
+                #[inline(always)]
+                |row| s.load(row.floats().add(k)),
+            );
+            let [residual, hessian] = softmax.slope(s, s.load(terms.add(k)), t);
+            for (to, value) in self.to.into_iter().zip([residual, hessian]) {
+                if !to.is_null() {
+                    s.store(to.add(k), value);
+                }
+            }
+            [s.add(all, t), s.mul_add(t, softmax.cost(s, f, t), more)]
+        }
     }
 
     #[inline(always)]
