@@ -5274,8 +5274,8 @@ lk_status lk_hopfield_update_workspace_size(const lk_context *ctx,
 // seed and offset;
 // the caller changes one of them every step. n h is exact, and so is the next state, as long as the states
 // are -1 and
-// +1, the patterns integers, and all sums below 2^22. A NaN in a state makes its row NaN. next_state may
-// lie over
+// +1, the patterns integers, and all sums below 2^24, on CUDA 2^22. A NaN in a state makes its row NaN.
+// next_state may lie over
 // state: repeated calls run the dynamics in place. The n x n couplings are never formed; on the CPU
 // overlaps of at most
 // 512 states are held, on CUDA of at most 4096.
