@@ -240,9 +240,8 @@ LK_DEVICE void linear_gradient(const lk_linear_rows_args& a) {
 #pragma unroll
       for (int e = 0; e < 8; ++e) {
         g[e] = own != a.classes && e < left ? loss.gradient(row[r], x[e], k + e, k + e == own) : 0.0f;
+        if (kDtype == LK_DTYPE_F16) g[e] *= times[r];
       }
-#pragma unroll
-      for (int e = 0; e < 8; ++e) g[e] *= kDtype == LK_DTYPE_F16 ? times[r] : 1.0f;
       put_parts<kDtype>(a.tile, place, a.tile_rows * a.tile_stride, left, g);
     });
   });
@@ -282,7 +281,7 @@ LK_DEVICE void linear_inputs(const lk_linear_rows_args& a) {
   const u64 runs = (a.d + 7) / 8, n = a.tile_rows * runs;
   for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < n; e += u64(gridDim.x) * blockDim.x) {
     const u64 i = e / runs, p = e % runs * 8;
-    const int left = a.d - p < 8 ? static_cast<int>(a.d - p) : 8;
+    const int left = left_of(a.d, p);
     const float undo = scaled ? a.undo[i] : 1.0f;
     float x[8];
 #pragma unroll
@@ -293,34 +292,14 @@ LK_DEVICE void linear_inputs(const lk_linear_rows_args& a) {
 
 // ---- Gradients ------------------------------------------------------------------------------------------
 
-// Adds to element e of a gradient: f32 in place, others in sums that the last tile rounds.
-LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, float value) {
-  if (!a.sums) {
-    float* out = static_cast<float*>(a.out) + e;
-    *out = a.first ? value : *out + value;
-    return;
-  }
-  if (!a.first) value += a.sums[sum];
-  if (a.last) {
-    store1(a.out, a.dtype, e, value);
-  } else {
-    a.sums[sum] = value;
-  }
-}
-
-// The same for a chunk.
+// Adds to a chunk of a gradient from element e on: f32 in place, others in sums that the last tile rounds.
 LK_DEVICE void accumulate(const lk_linear_rows_args& a, u64 e, u64 sum, int left, float (&x)[8]) {
-  const void* from = a.first ? nullptr : a.sums ? at(static_cast<const void*>(a.sums), LK_DTYPE_F32, sum) : at(static_cast<const void*>(a.out), LK_DTYPE_F32, e);
-  if (from && left == 8 && aligned16(from)) {
+  if (!a.first) {
     float before[8];
-    load8(from, LK_DTYPE_F32, 0, before);
+    if (a.sums) get_chunk(a.sums, LK_DTYPE_F32, sum, left, before);
+    else get_chunk(a.out, LK_DTYPE_F32, e, left, before);
 #pragma unroll
     for (int j = 0; j < 8; ++j) x[j] += before[j];
-  } else if (from) {
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      if (j < left) x[j] += static_cast<const float*>(from)[j];
-    }
   }
   if (a.sums && !a.last) {
     put_chunk(a.sums, LK_DTYPE_F32, sum, left, x);
@@ -363,12 +342,21 @@ LK_DEVICE void linear_to_x(const lk_linear_rows_args& a) {
 // The sum of the parts, in order.
 LK_DEVICE void linear_add_parts(const lk_linear_rows_args& a) {
   const LinearRows rows{a};
-  const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, count = a.tile_rows / samples * a.d;
-  for (u64 e = u64(blockIdx.x) * blockDim.x + threadIdx.x; e < count; e += u64(gridDim.x) * blockDim.x) {
-    float sum = 0.0f;
-    for (int z = 0; z < a.parts_of_x * a.samples; ++z) sum += a.x_parts[z * count + e];
+  const u64 samples = static_cast<u64>(a.samples), first = a.first_row / samples, count = a.tile_rows / samples;
+  const u64 runs = (a.d + 7) / 8, step = u64(gridDim.x) * blockDim.x;
+  for (u64 run = u64(blockIdx.x) * blockDim.x + threadIdx.x; run < count * runs; run += step) {
+    const u64 r = run / runs, p = run % runs * 8, e = (first + r) * a.d + p;
+    const int left = left_of(a.d, p);
+    const bool valid = rows.valid(first + r);
+    float sum[8] = {};
     // Not what 0 times a NaN of the weight gives.
-    accumulate(a, first * a.d + e, first * a.d + e, rows.valid(first + e / a.d) ? sum : 0.0f);
+    for (int z = 0; valid && z < a.parts_of_x * a.samples; ++z) {
+      float x[8];
+      get_chunk(a.x_parts, LK_DTYPE_F32, (z * count + r) * a.d + p, left, x);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) sum[j] += x[j];
+    }
+    accumulate(a, e, e, left, sum);
   }
 }
 

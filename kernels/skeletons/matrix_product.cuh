@@ -270,6 +270,9 @@ LK_DEVICE void matrix_product(unsigned char* shared, const Panel& a, const Panel
   __syncthreads();
 }
 
+// Elements of a chunk from element i on of `count`.
+LK_DEVICE int left_of(u64 count, u64 i) { return count - i < 8 ? static_cast<int>(count - i) : 8; }
+
 // body(row, chunks) for rows of a tile of which `rows` x `columns` exist, each by two lanes of one or more warps:
 // chunks(each) calls each(column, left, x[8]) for some of the row's runs of 8, of which `left` exist. Row and column are
 // from the tile's first. All threads of the block, through shared memory; with a barrier at the end.
@@ -300,11 +303,21 @@ LK_DEVICE void each_row(unsigned char* shared, const typename P::Sum& sum, u64 r
         if (static_cast<u64>(column) >= columns) break;
         float x[8];
         load8(staged, LK_DTYPE_F32, static_cast<u64>(lane / 2 * P::kStaged + c), x);
-        each(column, columns - column < 8 ? static_cast<int>(columns - column) : 8, x);
+        each(column, left_of(columns, static_cast<u64>(column)), x);
       }
     });
   }
   __syncthreads();
+}
+
+// The first `left` of a chunk whose first element is number i, then 0.
+LK_DEVICE void get_chunk(const void* p, int dtype, u64 i, int left, float (&x)[8]) {
+  if (left == 8 && aligned16(at(p, dtype, i))) {
+    load8(p, dtype, i, x);
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 8; ++e) x[e] = e < left ? load1(p, dtype, i + e) : 0.0f;
 }
 
 // Writes the first `left` of a chunk whose first element is number i.

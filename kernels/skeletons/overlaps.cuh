@@ -21,18 +21,6 @@ namespace lk {
 // Most of the depth that tensor cores add up alone: where they truncate, the error grows with it.
 constexpr u64 kDeepest = 4096;
 
-// The first `left` of a chunk whose first element is number i, then 0.
-LK_DEVICE void get_chunk(const void* p, int dtype, u64 i, int left, float (&x)[8]) {
-  if (left == 8 && aligned16(at(p, dtype, i))) {
-    load8(p, dtype, i, x);
-    return;
-  }
-#pragma unroll
-  for (int e = 0; e < 8; ++e) x[e] = e < left ? load1(p, dtype, i + e) : 0.0f;
-}
-
-LK_DEVICE int left_of(u64 count, u64 i) { return count - i < 8 ? static_cast<int>(count - i) : 8; }
-
 // A tile of the overlaps: part blockIdx.y of its sums. Neighbouring blocks have the same points.
 template <int kDtype>
 LK_DEVICE void overlap_tile(const lk_overlaps& o) {

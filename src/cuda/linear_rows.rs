@@ -3,9 +3,9 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use super::products::{Product, SIDE, depth_parts, padded};
+use super::products::{Product, SIDE, column_parts, depth_parts, padded};
 use super::reduce::{self, ReduceArgs};
-use super::tiles::{MOST_BLOCKS, THREADS, parts};
+use super::tiles::{MOST_BLOCKS, THREADS};
 use super::{Device, Result, align_up, bytes_of};
 use crate::registry::{Pass, Reduction};
 
@@ -16,8 +16,6 @@ const ROWS: u64 = 2048;
 const ELEMENTS: u64 = 2048 * 4096;
 const MOST_CLASSES: u64 = 8192;
 const MOST_SPLITS: u64 = 64;
-/// Blocks that fill the largest GPUs twice; fixed, so that the sums do not depend on the GPU.
-const ENOUGH_BLOCKS: u64 = 512;
 
 /// Mirrors kernels/linear_rows/linear_rows.cuh.
 #[repr(C)]
@@ -124,7 +122,7 @@ fn tile_rows(samples: u64) -> u64 {
 
 /// Parts that the classes are cut into, so that few rows still fill the GPU.
 fn splits(rows: u64, classes: u64) -> u64 {
-    parts(rows.div_ceil(SIDE), ENOUGH_BLOCKS, MOST_SPLITS, classes)
+    column_parts(rows, classes, MOST_SPLITS)
 }
 
 /// Classes of the tile: as many in each.
@@ -362,7 +360,8 @@ impl<'a> Call<'a> {
             let args = out(plan.grad_x, self.at.x_sums, class);
             let grid = [d.div_ceil(SIDE), rows.div_ceil(SIDE), args.parts_of_x as u64 * self.samples];
             self.product.launch_parts(self.dev, "linear_rows_to_x", grid, bytes(&args))?;
-            let blocks = rows.saturating_mul(d).div_ceil(u64::from(THREADS)).clamp(1, MOST_BLOCKS);
+            let blocks =
+                rows.saturating_mul(d.div_ceil(8)).div_ceil(u64::from(THREADS)).clamp(1, MOST_BLOCKS);
             self.launch("linear_rows_add_parts", blocks, &args)?;
         }
         if !plan.grad_weight.is_null() && d > 0 {

@@ -1,6 +1,5 @@
 //! Host half of kernels/skeletons/matrix_product.cuh: products of matrices on tensor cores.
 
-use super::tiles::parts;
 use super::{Device, Result, reduce};
 
 /// Rows and columns of a tile.
@@ -98,10 +97,20 @@ impl Product {
     }
 }
 
-/// Parts of the depth of a product of `rows` x `columns`, so that few tiles still fill the GPU.
+/// Parts of a product of `rows` x `columns`, so that few tiles still fill the GPU: of its depth,
 pub fn depth_parts(rows: u64, columns: u64, depth: u64) -> u64 {
-    let blocks = rows.div_ceil(SIDE).saturating_mul(columns.div_ceil(SIDE));
-    parts(blocks, ENOUGH_BLOCKS, MOST_PARTS, depth)
+    let tiles = rows.div_ceil(SIDE).saturating_mul(columns.div_ceil(SIDE));
+    parts(tiles, ENOUGH_BLOCKS, MOST_PARTS, depth)
+}
+
+/// or of its columns, where a block goes through them tile by tile.
+pub fn column_parts(rows: u64, columns: u64, most: u64) -> u64 {
+    parts(rows.div_ceil(SIDE), 2 * ENOUGH_BLOCKS, most, columns)
+}
+
+/// Parts that `size` is cut into, at most `most` and of 256 or more, to make `enough` of `blocks`.
+fn parts(blocks: u64, enough: u64, most: u64, size: u64) -> u64 {
+    enough.div_ceil(blocks.max(1)).clamp(1, most).min(size.div_ceil(256)).max(1)
 }
 
 /// Elements from row to row of what is in the workspace: whole chunks of 16 bytes.

@@ -4,15 +4,13 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use super::products::{Product, SIDE, depth_parts, padded};
+use super::products::{Product, SIDE, column_parts, depth_parts, padded};
 use super::{Device, Result, align_up, bytes_of};
 
 pub const THREADS: u32 = 256;
 /// Rows and columns of the part of dloss/dS that is in memory at a time.
 const ROWS: u64 = 2048;
 const COLUMNS: u64 = 4096;
-/// Enough blocks to fill the largest GPUs; fixed, so that the sums do not depend on the GPU.
-const ENOUGH_BLOCKS: u64 = 512;
 const MOST_SPLITS: u64 = 32;
 pub const MOST_BLOCKS: u64 = 4096;
 
@@ -62,13 +60,8 @@ struct GatherArgs {
     padding: i32,
 }
 
-/// Parts that `n` times of `work` blocks are cut into to fill the GPU.
-pub fn parts(blocks: u64, enough: u64, most: u64, depth: u64) -> u64 {
-    enough.div_ceil(blocks.max(1)).clamp(1, most).min(depth.div_ceil(256)).max(1)
-}
-
 fn splits(owners: u64, others: u64) -> u64 {
-    parts(owners.div_ceil(SIDE), ENOUGH_BLOCKS, MOST_SPLITS, others)
+    column_parts(owners, others, MOST_SPLITS)
 }
 
 /// What the two sides need in the workspace.

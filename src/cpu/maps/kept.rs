@@ -16,9 +16,16 @@ pub fn pack<S: Simd>(s: S, p: S::F, own: S::M) -> S::F {
     s.sub(s.only(s.not(own), p), s.only(own, p))
 }
 
+/// The probabilities that are kept, and the loss's slopes there.
 #[inline(always)]
-fn unpack<S: Simd>(s: S, kept: S::F) -> (S::F, S::M) {
-    (s.abs(kept), s.lt(kept, s.zero()))
+fn slope_of<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapLoss<SUMS, FACTORS>>(
+    s: S,
+    loss: &L,
+    factors: &[S::F; FACTORS],
+    kept: S::F,
+) -> (S::F, S::F) {
+    let (p, own) = (s.abs(kept), s.lt(kept, s.zero()));
+    (p, loss.slope(s, factors, &Pixels::labelled(s, p, own)))
 }
 
 /// What is kept of a block, by a function of the class, and how far away the next block is.
@@ -76,8 +83,7 @@ pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapL
             // SAFETY: within the block and the scratch.
             |k, lanes, _| unsafe {
                 storage::fetch(row.wrapping_add(ahead + k).cast(), S::LANES * size_of::<f32>());
-                let (p, own) = unpack(s, load_lanes(s, row.add(k), lanes));
-                let slope = loss.slope(s, &factors, &Pixels::labelled(s, p, own));
+                let (p, slope) = slope_of(s, loss, &factors, load_lanes(s, row.add(k), lanes));
                 part_of_mean(s, class, classes, [mean.add(k), part.add(k)], p, slope);
             },
         );
@@ -92,8 +98,7 @@ pub unsafe fn gradient<S: Simd, const SUMS: usize, const FACTORS: usize, L: MapL
             #[inline(always)]
             // SAFETY: within the block and the scratch.
             |k, lanes, _| unsafe {
-                let (p, own) = unpack(s, load_lanes(s, row.add(k), lanes));
-                let slope = loss.slope(s, &factors, &Pixels::labelled(s, p, own));
+                let (p, slope) = slope_of(s, loss, &factors, load_lanes(s, row.add(k), lanes));
                 let g = s.mul(p, s.sub(slope, s.load(mean.add(k))));
                 // Of an ignored pixel 0 whatever the factors.
                 store_lanes(s, row.add(k), lanes, s.only(s.not(s.eq(p, s.zero())), g));
